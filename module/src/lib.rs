@@ -1,0 +1,1 @@
+//! The shared object that HAProxy loads. No policy here.

@@ -1,0 +1,1 @@
+//! From finished records to the collector.

@@ -1,0 +1,15 @@
+//! Health and traces for HAProxy, from inside HAProxy: the core library.
+//!
+//! Layers, imports go down only: `host` (L4) > `trace`, `health` (L3) > `export` > `runtime` (L2) >
+//! `config`, `log`, `stats` (L1). `trace` and `health` do not import each other; `host` alone names Lua.
+
+pub mod config;
+pub mod export;
+pub mod health;
+pub mod log;
+pub mod runtime;
+pub mod stats;
+pub mod trace;
+
+/// This library's version: `service.version` of the instrumentation scope, and part of every user agent.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,0 +1,166 @@
+//! Counters: the one place where events are counted, so that nothing is lost in silence.
+//!
+//! HAProxy's threads count in their own [`ThreadStats`], which share no cache line; the runtime's threads count in
+//! the process-wide [`EXPORT`].
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A counter that many threads may read and any may add to.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Zero.
+    pub const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    /// Adds `n`; wraps at 2^64.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Adds one, for a counter that one thread alone writes: no locked instruction.
+    pub fn bump(&self) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// Replaces the value: for levels, not for counts.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// The value now.
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What one HAProxy thread has seen. Written by that thread alone. On a cache line of its own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct ThreadStats {
+    /// Requests whose span was started (sampled).
+    pub started: Counter,
+    /// Requests that sampling left out.
+    pub unsampled: Counter,
+    /// Started requests that ended.
+    pub ended: Counter,
+    /// Ended requests that found no room in the thread's ring.
+    pub ring_full: Counter,
+    /// Calls that were answered by the fail-open boundary: an error or a panic inside.
+    pub faults: Counter,
+}
+
+/// Why a finished request gave no span, or a span did not arrive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum DropReason {
+    /// A record that could not be read back: a fault of this module.
+    Malformed,
+    /// The export queue was at its bound.
+    QueueFull,
+    /// The collector refused the batch for good.
+    Refused,
+    /// Retries went on until the bound on one batch.
+    Timeout,
+    /// The collector took the batch and rejected some of its spans (partial success).
+    Rejected,
+    /// Still queued when the process had to stop.
+    Shutdown,
+}
+
+impl DropReason {
+    /// Every reason, in the order of its counters.
+    pub const ALL: [Self; 6] =
+        [Self::Malformed, Self::QueueFull, Self::Refused, Self::Timeout, Self::Rejected, Self::Shutdown];
+
+    /// The word that stands for it in metrics, commands and logs.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::QueueFull => "queue_full",
+            Self::Refused => "refused",
+            Self::Timeout => "timeout",
+            Self::Rejected => "rejected",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
+/// What export has done, in spans unless it says otherwise.
+#[derive(Debug)]
+pub struct ExportStats {
+    /// Spans made from finished requests.
+    pub created: Counter,
+    /// Spans that the collector accepted.
+    pub exported: Counter,
+    /// Spans dropped, by reason; `malformed` counts requests.
+    dropped: [Counter; DropReason::ALL.len()],
+    /// Spans that wait now: in the open batch, in the queue, and in the request under way.
+    pub queued: Counter,
+    /// Attempts that failed and were, or will be, repeated.
+    pub retries: Counter,
+    /// When the collector last accepted a batch: Unix time, milliseconds; 0 means never.
+    pub last_success: Counter,
+    /// Why the last failed attempt failed; empty after a success.
+    last_error: Mutex<String>,
+}
+
+impl ExportStats {
+    const fn new() -> Self {
+        Self {
+            created: Counter::new(),
+            exported: Counter::new(),
+            dropped: [const { Counter::new() }; DropReason::ALL.len()],
+            queued: Counter::new(),
+            retries: Counter::new(),
+            last_success: Counter::new(),
+            last_error: Mutex::new(String::new()),
+        }
+    }
+
+    /// Counts `spans` that will not arrive.
+    pub fn drop_spans(&self, reason: DropReason, spans: u64) {
+        if let Some(counter) = self.dropped.get(reason as usize) {
+            counter.add(spans);
+        }
+    }
+
+    /// Spans dropped for `reason` so far.
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.dropped.get(reason as usize).map_or(0, Counter::value)
+    }
+
+    /// Notes why an attempt failed; an empty text notes a success.
+    pub fn set_last_error(&self, text: &str) {
+        let mut last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+        text.clone_into(&mut last);
+    }
+
+    /// Why the last failed attempt failed.
+    pub fn last_error(&self) -> String {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Export's counters.
+pub static EXPORT: ExportStats = ExportStats::new();
+
+/// Panics caught in background tasks.
+pub static TASK_PANICS: Counter = Counter::new();
+
+/// A new thread's counters, seen by [`threads`] from now on, also after the thread has gone.
+pub fn register_thread() -> Arc<ThreadStats> {
+    let stats = Arc::new(ThreadStats::default());
+    THREADS.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&stats));
+    stats
+}
+
+/// Every HAProxy thread's counters.
+pub fn threads() -> Vec<Arc<ThreadStats>> {
+    THREADS.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+static THREADS: Mutex<Vec<Arc<ThreadStats>>> = Mutex::new(Vec::new());

@@ -1,0 +1,252 @@
+//! What HAProxy carries from a request's start to its end in `txn.otel.ctx`: this module alone knows the encoding.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 0..55 | `traceparent` for the server: its parent id is the CLIENT span's id. Native: `bytes(0,55)` |
+//! | 55 | [`Verdict`]; absent when the request is not sampled and its `tracestate` stays as it is |
+//! | 56..72 | the SERVER span's id, 16 hexadecimal digits. Native: `bytes(56,16)` |
+//! | 72..88 | the caller's span id, 16 hexadecimal digits; all zero: no caller |
+//! | 88.. | `tracestate`, up to a tab, which cannot occur in one. Native: `bytes(88),field(1,\t)` |
+//! | then | fields: tag (1 byte), length (2 bytes, big-endian), value; the tag 0 ends them |
+//!
+//! Every part says its own length before its bytes, or has a fixed one: nothing a client sends can be taken for
+//! another part. At most [`MAX_LEN`] bytes: fields that do not fit are cut.
+
+/// Bytes of a `traceparent`. W3C Trace Context level 2, 3.2.
+pub const TRACEPARENT_LEN: usize = 55;
+
+/// Bytes of the longest encoding.
+pub const MAX_LEN: usize = 2048;
+
+/// Bytes of the longest `tracestate` that is carried. W3C Trace Context level 2, 3.3.1.5 asks for at least 512.
+pub const MAX_TRACESTATE: usize = 512;
+
+/// What is to happen with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict {
+    /// Its spans are recorded.
+    pub sampled: bool,
+    /// What becomes of the `tracestate` that it came with.
+    pub tracestate: TracestateAction,
+}
+
+/// What HAProxy does with the request's `tracestate` header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TracestateAction {
+    /// Passes it on as it came: absent, or one valid line.
+    Keep,
+    /// Deletes it: empty, invalid, or without a valid `traceparent`.
+    Delete,
+    /// Replaces it by the carried one: several lines combined, or cut.
+    Replace,
+}
+
+impl Verdict {
+    /// The byte at 55. The native rules compare it: keep `lua/otel.cfg` in step.
+    const fn byte(self) -> u8 {
+        match (self.sampled, self.tracestate) {
+            (true, TracestateAction::Keep) => b'S',
+            (true, TracestateAction::Delete) => b'D',
+            (true, TracestateAction::Replace) => b'T',
+            (false, TracestateAction::Keep) => b'-',
+            (false, TracestateAction::Delete) => b'd',
+            (false, TracestateAction::Replace) => b't',
+        }
+    }
+
+    const fn from_byte(byte: u8) -> Option<Self> {
+        let (sampled, tracestate) = match byte {
+            b'S' => (true, TracestateAction::Keep),
+            b'D' => (true, TracestateAction::Delete),
+            b'T' => (true, TracestateAction::Replace),
+            b'-' => (false, TracestateAction::Keep),
+            b'd' => (false, TracestateAction::Delete),
+            b't' => (false, TracestateAction::Replace),
+            _ => return None,
+        };
+        Some(Self { sampled, tracestate })
+    }
+}
+
+/// A value that the request's headers gave and the spans need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Field {
+    /// `Host`, or HTTP/2's `:authority`.
+    Host = 1,
+    /// `User-Agent`.
+    UserAgent = 2,
+}
+
+impl Field {
+    /// Bytes kept of this field: a longer value is cut.
+    pub const fn max_len(self) -> usize {
+        match self {
+            // The longest DNS name, a port, and room for IPv6 literals.
+            Self::Host => 264,
+            Self::UserAgent => 512,
+        }
+    }
+}
+
+/// Writes an encoding into a fixed buffer. Hot path: allocates nothing, cannot fail.
+#[derive(Debug)]
+pub struct Writer {
+    bytes: [u8; MAX_LEN],
+    len: usize,
+}
+
+impl Writer {
+    /// A request that is not sampled and whose `tracestate` stays: the `traceparent` alone.
+    pub fn bare(traceparent: &[u8; TRACEPARENT_LEN]) -> Self {
+        let mut writer = Self { bytes: [0; MAX_LEN], len: 0 };
+        writer.put(traceparent);
+        writer
+    }
+
+    /// Everything up to the fields. A longer `tracestate` than [`MAX_TRACESTATE`], or one with a tab, is left out.
+    pub fn begin(
+        traceparent: &[u8; TRACEPARENT_LEN],
+        verdict: Verdict,
+        server_span: &[u8; 16],
+        parent: Option<&[u8; 16]>,
+        tracestate: &[u8],
+    ) -> Self {
+        let mut writer = Self::bare(traceparent);
+        writer.put(&[verdict.byte()]);
+        writer.put(server_span);
+        writer.put(parent.unwrap_or(b"0000000000000000"));
+        if tracestate.len() <= MAX_TRACESTATE && !tracestate.contains(&b'\t') {
+            writer.put(tracestate);
+        }
+        writer.put(b"\t");
+        writer
+    }
+
+    /// Adds one field, cut to its bound.
+    pub fn field(&mut self, field: Field, value: &[u8]) {
+        let value = value.get(..field.max_len()).unwrap_or(value);
+        let Ok(len) = u16::try_from(value.len()) else { return };
+        let needed = 3 + value.len();
+        // One byte stays for the end mark.
+        if self.len + needed < MAX_LEN {
+            self.put(&[field as u8]);
+            self.put(&len.to_be_bytes());
+            self.put(value);
+        }
+    }
+
+    /// Ends the fields.
+    pub fn end(&mut self) {
+        self.put(&[0]);
+    }
+
+    /// The encoding so far.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+
+    fn put(&mut self, part: &[u8]) {
+        if let Some(room) = self.bytes.get_mut(self.len..self.len + part.len()) {
+            room.copy_from_slice(part);
+            self.len += part.len();
+        }
+    }
+}
+
+/// An encoding read back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Carry<'a> {
+    /// As sent to the server.
+    pub traceparent: &'a [u8; TRACEPARENT_LEN],
+    /// What was decided.
+    pub verdict: Verdict,
+    /// The SERVER span's id in hexadecimal.
+    pub server_span: &'a [u8; 16],
+    /// The caller's span id in hexadecimal.
+    pub parent: Option<&'a [u8; 16]>,
+    /// The list members that the spans keep; empty if none.
+    pub tracestate: &'a [u8],
+    /// `Host`; empty if absent.
+    pub host: &'a [u8],
+    /// `User-Agent`; empty if absent.
+    pub user_agent: &'a [u8],
+}
+
+impl<'a> Carry<'a> {
+    /// Reads one encoding from the front; also gives what follows it. `None`: not one of ours, or a bare one.
+    pub fn parse(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let (traceparent, rest) = bytes.split_first_chunk::<TRACEPARENT_LEN>()?;
+        let (&verdict, rest) = rest.split_first()?;
+        let verdict = Verdict::from_byte(verdict)?;
+        let (server_span, rest) = rest.split_first_chunk::<16>()?;
+        let (parent, rest) = rest.split_first_chunk::<16>()?;
+        let tab = rest.iter().take(MAX_TRACESTATE + 1).position(|&b| b == b'\t')?;
+        let (tracestate, rest) = rest.split_at_checked(tab)?;
+        let mut rest = rest.get(1..)?;
+        let (mut host, mut user_agent) = (&[][..], &[][..]);
+        loop {
+            let (&tag, after) = rest.split_first()?;
+            if tag == 0 {
+                let parent = (parent != b"0000000000000000").then_some(parent);
+                return Some((Self { traceparent, verdict, server_span, parent, tracestate, host, user_agent }, after));
+            }
+            let (len, after) = after.split_first_chunk::<2>()?;
+            let (value, after) = after.split_at_checked(usize::from(u16::from_be_bytes(*len)))?;
+            match tag {
+                tag if tag == Field::Host as u8 => host = value,
+                tag if tag == Field::UserAgent as u8 => user_agent = value,
+                _ => {}
+            }
+            rest = after;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const TRACEPARENT: &[u8; TRACEPARENT_LEN] = b"00-0123456789abcdef0123456789abcdef-0123456789abcdef-01";
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back_whatever_clients_send(
+            tracestate in "[ -~]{0,512}",
+            host in proptest::collection::vec(any::<u8>(), 0..600),
+            user_agent in proptest::collection::vec(any::<u8>(), 0..2000),
+            parent in proptest::option::of("[0-9a-f]{15}[1-9a-f]"),
+            after in proptest::collection::vec(any::<u8>(), 0..40),
+        ) {
+            let parent: Option<[u8; 16]> = parent.map(|p| p.as_bytes().try_into().unwrap());
+            let verdict = Verdict { sampled: true, tracestate: TracestateAction::Keep };
+            let mut writer =
+                Writer::begin(TRACEPARENT, verdict, b"1111111111111111", parent.as_ref(), tracestate.as_bytes());
+            writer.field(Field::Host, &host);
+            writer.field(Field::UserAgent, &user_agent);
+            writer.end();
+            let mut bytes = writer.as_bytes().to_vec();
+            prop_assert!(bytes.len() <= MAX_LEN);
+            bytes.extend_from_slice(&after);
+            let (carry, rest) = Carry::parse(&bytes).unwrap();
+            prop_assert_eq!(carry.verdict, verdict);
+            prop_assert_eq!(carry.parent, parent.as_ref());
+            prop_assert_eq!(carry.tracestate, tracestate.as_bytes());
+            prop_assert_eq!(carry.host, &host[..host.len().min(264)]);
+            prop_assert_eq!(carry.user_agent, &user_agent[..user_agent.len().min(512)]);
+            prop_assert_eq!(rest, &after[..]);
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = Carry::parse(&bytes);
+        }
+    }
+
+    #[test]
+    fn a_bare_encoding_is_the_traceparent_alone() {
+        assert_eq!(Writer::bare(TRACEPARENT).as_bytes(), TRACEPARENT);
+        assert_eq!(Carry::parse(TRACEPARENT), None);
+    }
+}

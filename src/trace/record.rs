@@ -1,0 +1,1 @@
+//! A finished request, as HAProxy hands it over.

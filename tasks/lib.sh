@@ -1,0 +1,32 @@
+# Sourced by the scripts beside it: paths, versions, and what they share. Not a task: not executable.
+# shellcheck shell=bash
+
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+LOCAL="$ROOT/.local"
+# shellcheck source=../versions.env
+. "$ROOT/versions.env"
+mkdir -p "$LOCAL"
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "error: $*"; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# need COMMAND PACKAGE: installs Debian's PACKAGE when COMMAND is missing.
+need() {
+    have "$1" && return
+    have apt-get || die "\`$1\` is missing, and this machine has no apt-get to install \`$2\` with: install it by hand"
+    say "installing $2 (for $1)"
+    local as_root=()
+    [ "$(id -u)" = 0 ] || { have sudo || die "\`$1\` is missing: install Debian's package \`$2\` as root"; as_root=(sudo); }
+    # Lists may be missing altogether on a fresh machine, or name versions that are gone.
+    DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y --no-install-recommends "$2" >"$LOCAL/apt.log" 2>&1 ||
+        { "${as_root[@]}" apt-get update >"$LOCAL/apt.log" 2>&1 &&
+            DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y --no-install-recommends "$2" >>"$LOCAL/apt.log" 2>&1; } ||
+        { tail -n 20 "$LOCAL/apt.log" >&2; die "cannot install \`$2\`"; }
+    have "$1" || die "\`$2\` was installed and still gives no \`$1\`"
+}
+
+# at_least VERSION MINIMUM: true when dotted VERSION is MINIMUM or newer.
+at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
