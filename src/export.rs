@@ -1,1 +1,3 @@
 //! From finished records to the collector.
+
+pub mod ring;

@@ -1,14 +1,89 @@
 //! The process's one tokio runtime: started once, owned by the Lua states, stopped within a bound.
+//!
+//! | moment | what happens here |
+//! |---|---|
+//! | `haproxy -c` | nothing: no thread is started |
+//! | HAProxy's init, before chroot and setuid | threads start, with every signal blocked |
+//! | the last Lua state closes (soft stop, reload) | [`Runtime::stop`]: tasks are told, waited for within a bound, dropped |
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use tokio::sync::watch;
 
+use crate::config::RuntimeConfig;
 use crate::log::{self, Level};
 use crate::stats;
+
+/// The threads beside HAProxy's own, and the tasks on them.
+#[derive(Debug)]
+pub struct Runtime {
+    tokio: tokio::runtime::Runtime,
+    stop: watch::Sender<bool>,
+    tasks: Tasks,
+}
+
+/// Why the runtime did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The system gave no threads, or no descriptors to poll with.
+    #[error("cannot start {workers} worker threads: {source}")]
+    Threads {
+        /// How many were asked for.
+        workers: usize,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Signals could not be kept away from the new threads: HAProxy's handlers must only run on its own.
+    #[error("cannot block signals in the worker threads: {0}")]
+    Signals(#[from] nix::Error),
+}
+
+impl Runtime {
+    /// Starts the threads: at HAProxy's init, on its main thread, where no limit forbids it yet.
+    pub fn start(config: &RuntimeConfig) -> Result<Self, StartError> {
+        let tokio = with_signals_blocked(|| {
+            let number = AtomicUsize::new(0);
+            tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(config.workers)
+                .max_blocking_threads(MAX_BLOCKING_THREADS)
+                .thread_name_fn(move || format!("vitals-{}", number.fetch_add(1, Ordering::Relaxed)))
+                .enable_all()
+                .build()
+                .map_err(|source| StartError::Threads { workers: config.workers, source })
+        })??;
+        let (stop, stopped) = watch::channel(false);
+        let tasks = Tasks { handle: tokio.handle().clone(), stop: stopped };
+        Ok(Self { tokio, stop, tasks })
+    }
+
+    /// Starts background tasks on this runtime.
+    pub fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
+    /// Waits for `work` on the calling thread, which must not be one of the runtime's.
+    pub fn wait<F: Future>(&self, work: F) -> F::Output {
+        self.tokio.block_on(work)
+    }
+
+    /// Tells every task that the process stops.
+    pub fn begin_stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Takes the threads down; what still runs after `bound` is abandoned.
+    pub fn stop(self, bound: Duration) {
+        self.begin_stop();
+        self.tokio.shutdown_timeout(bound);
+    }
+}
 
 /// Starts background tasks. Cheap to clone; every task knows when to stop.
 #[derive(Debug, Clone)]
@@ -29,13 +104,17 @@ impl Tasks {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        #[expect(clippy::disallowed_methods, reason = "the one place that starts tasks")]
         self.handle.spawn(Fenced { name, task: Box::pin(task) })
     }
 
     /// A token that tells when to stop.
     pub fn stop(&self) -> Stop {
         Stop(self.stop.clone())
+    }
+
+    /// Makes this runtime the calling thread's own for a while: timers and sockets can be made then.
+    pub fn enter(&self) -> tokio::runtime::EnterGuard<'_> {
+        self.handle.enter()
     }
 }
 
@@ -67,13 +146,55 @@ impl Future for Fenced {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let poll = AssertUnwindSafe(|| self.task.as_mut().poll(cx));
-        match std::panic::catch_unwind(poll) {
-            Ok(poll) => poll,
-            Err(_) => {
-                stats::TASK_PANICS.add(1);
-                log::say(Level::Warning, format!("background task {} panicked and is gone", self.name));
-                Poll::Ready(())
-            }
-        }
+        std::panic::catch_unwind(poll).unwrap_or_else(|_| {
+            stats::TASK_PANICS.add(1);
+            log::say(Level::Warning, format!("background task {} panicked and is gone", self.name));
+            Poll::Ready(())
+        })
+    }
+}
+
+/// Threads that `start` spawns inherit the mask of the thread that spawns them.
+fn with_signals_blocked<T>(start: impl FnOnce() -> T) -> Result<T, nix::Error> {
+    let mut before = SigSet::empty();
+    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
+    let started = start();
+    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
+    Ok(started)
+}
+
+/// Threads for name resolution and the like.
+const MAX_BLOCKING_THREADS: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panicking_task_is_counted_and_the_others_go_on() {
+        let runtime = Runtime::start(&RuntimeConfig::default()).unwrap();
+        let before = stats::TASK_PANICS.value();
+        let fallen = runtime.tasks().spawn("faulty", async { panic!("on purpose") });
+        let fine = runtime.tasks().spawn("fine", async {});
+        assert!(runtime.wait(fallen).is_ok());
+        assert!(runtime.wait(fine).is_ok());
+        assert_eq!(stats::TASK_PANICS.value(), before + 1);
+        runtime.stop(Duration::from_secs(1));
+    }
+
+    #[test]
+    fn tasks_hear_of_the_stop_and_signals_stay_blocked_in_them() {
+        let runtime = Runtime::start(&RuntimeConfig::default()).unwrap();
+        let mut stop = runtime.tasks().stop();
+        assert!(!stop.is_stopping());
+        let waiting = runtime.tasks().spawn("waiting", async move {
+            let mask = SigSet::thread_get_mask().unwrap();
+            assert!(mask.contains(nix::sys::signal::Signal::SIGTERM));
+            stop.wait().await;
+        });
+        runtime.begin_stop();
+        assert!(runtime.wait(waiting).is_ok());
+        let mask = SigSet::thread_get_mask().unwrap();
+        assert!(!mask.contains(nix::sys::signal::Signal::SIGTERM));
     }
 }

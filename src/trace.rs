@@ -4,4 +4,8 @@
 //! runs on the runtime's threads: [`record`] reads a finished request, `spans` says it in OpenTelemetry's words.
 
 pub mod carry;
+pub mod headers;
+pub mod hot;
 pub mod record;
+pub mod sampler;
+pub mod w3c;

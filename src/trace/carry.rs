@@ -42,6 +42,11 @@ pub enum TracestateAction {
 }
 
 impl Verdict {
+    /// Whether `payload`, as the end of a request hands it over, was sampled: a look at one byte. Hot path.
+    pub fn is_sampled(carried: &[u8]) -> bool {
+        matches!(carried.get(TRACEPARENT_LEN), Some(b'S' | b'D' | b'T'))
+    }
+
     /// The byte at 55. The native rules compare it: keep `lua/otel.cfg` in step.
     const fn byte(self) -> u8 {
         match (self.sampled, self.tracestate) {
@@ -89,38 +94,49 @@ impl Field {
     }
 }
 
-/// Writes an encoding into a fixed buffer. Hot path: allocates nothing, cannot fail.
+/// Writes an encoding into a fixed buffer that is used again and again. Hot path: allocates nothing, cannot fail.
 #[derive(Debug)]
 pub struct Writer {
     bytes: [u8; MAX_LEN],
     len: usize,
 }
 
+impl Default for Writer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Writer {
-    /// A request that is not sampled and whose `tracestate` stays: the `traceparent` alone.
-    pub fn bare(traceparent: &[u8; TRACEPARENT_LEN]) -> Self {
-        let mut writer = Self { bytes: [0; MAX_LEN], len: 0 };
-        writer.put(traceparent);
-        writer
+    /// An empty one.
+    pub const fn new() -> Self {
+        Self { bytes: [0; MAX_LEN], len: 0 }
     }
 
-    /// Everything up to the fields. A longer `tracestate` than [`MAX_TRACESTATE`], or one with a tab, is left out.
+    /// A request that is not sampled and whose `tracestate` stays: the `traceparent` alone.
+    pub fn bare(&mut self, traceparent: &[u8; TRACEPARENT_LEN]) {
+        self.len = 0;
+        self.put(traceparent);
+    }
+
+    /// Starts anew with everything up to the fields. A longer `tracestate` than [`MAX_TRACESTATE`], or one with a
+    /// tab, is left out.
     pub fn begin(
+        &mut self,
         traceparent: &[u8; TRACEPARENT_LEN],
         verdict: Verdict,
         server_span: &[u8; 16],
         parent: Option<&[u8; 16]>,
         tracestate: &[u8],
-    ) -> Self {
-        let mut writer = Self::bare(traceparent);
-        writer.put(&[verdict.byte()]);
-        writer.put(server_span);
-        writer.put(parent.unwrap_or(b"0000000000000000"));
+    ) {
+        self.bare(traceparent);
+        self.put(&[verdict.byte()]);
+        self.put(server_span);
+        self.put(parent.unwrap_or(b"0000000000000000"));
         if tracestate.len() <= MAX_TRACESTATE && !tracestate.contains(&b'\t') {
-            writer.put(tracestate);
+            self.put(tracestate);
         }
-        writer.put(b"\t");
-        writer
+        self.put(b"\t");
     }
 
     /// Adds one field, cut to its bound.
@@ -221,8 +237,8 @@ mod tests {
         ) {
             let parent: Option<[u8; 16]> = parent.map(|p| p.as_bytes().try_into().unwrap());
             let verdict = Verdict { sampled: true, tracestate: TracestateAction::Keep };
-            let mut writer =
-                Writer::begin(TRACEPARENT, verdict, b"1111111111111111", parent.as_ref(), tracestate.as_bytes());
+            let mut writer = Writer::new();
+            writer.begin(TRACEPARENT, verdict, b"1111111111111111", parent.as_ref(), tracestate.as_bytes());
             writer.field(Field::Host, &host);
             writer.field(Field::UserAgent, &user_agent);
             writer.end();
@@ -246,7 +262,9 @@ mod tests {
 
     #[test]
     fn a_bare_encoding_is_the_traceparent_alone() {
-        assert_eq!(Writer::bare(TRACEPARENT).as_bytes(), TRACEPARENT);
+        let mut writer = Writer::new();
+        writer.bare(TRACEPARENT);
+        assert_eq!(writer.as_bytes(), TRACEPARENT);
         assert_eq!(Carry::parse(TRACEPARENT), None);
     }
 }

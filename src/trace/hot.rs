@@ -1,0 +1,267 @@
+//! The hot half: what runs on HAProxy's threads, twice per request.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
+use super::carry::{Field, TRACEPARENT_LEN, TracestateAction, Verdict, Writer};
+use super::headers::Headers;
+use super::sampler::Sampler;
+use super::w3c::{self, FLAG_RANDOM, FLAG_SAMPLED, Traceparent, Tracestate};
+use crate::export::ring;
+use crate::stats::ThreadStats;
+
+/// One HAProxy thread's tracer. It keeps nothing of a request in flight: HAProxy does.
+#[derive(Debug)]
+pub struct Hot {
+    sampler: Sampler,
+    random: SmallRng,
+    stats: Arc<ThreadStats>,
+    /// Absent: spans are not exported, requests are still propagated and counted.
+    ring: Option<ring::Writer>,
+    carry: Writer,
+    tracestate: Vec<u8>,
+}
+
+impl Hot {
+    /// A tracer that counts in `stats` and hands finished requests to `ring`.
+    pub fn new(sampler: Sampler, stats: Arc<ThreadStats>, ring: Option<ring::Writer>) -> Self {
+        // Seeded from the operating system, in the thread that uses it: no two threads or processes share ids.
+        let random = SmallRng::from_rng(&mut rand::rng());
+        Self { sampler, random, stats, ring, carry: Writer::new(), tracestate: Vec::with_capacity(512) }
+    }
+
+    /// The counters of this thread.
+    pub fn stats(&self) -> &ThreadStats {
+        &self.stats
+    }
+
+    /// Starts a request: from its header block (`req.hdrs_bin`) to what HAProxy carries (see [`super::carry`]).
+    ///
+    /// Hot path: takes no lock, makes no system call; allocates only for a `tracestate` beyond 512 bytes.
+    pub fn begin(&mut self, block: &[u8]) -> &[u8] {
+        let seen = Seen::read(block);
+        let (trace_id, low, flags) = match &seen.parent {
+            Some(parent) => (parent.trace_id, parent.trace_id_low(), parent.flags & FLAG_RANDOM),
+            None => self.new_trace_id(),
+        };
+        let sampled = self.sampler.decide(seen.parent.as_ref(), low);
+        let client_span = self.new_span_id();
+        let flags = if sampled { flags | FLAG_SAMPLED } else { flags };
+        let traceparent = w3c::write_traceparent(&trace_id, &client_span, flags);
+
+        let tracestate = self.tracestate_action(&seen, block);
+        if sampled {
+            self.stats.started.bump();
+            let server_span = self.new_span_id();
+            let verdict = Verdict { sampled, tracestate };
+            let parent = seen.parent.as_ref().map(|parent| &parent.parent_id);
+            self.carry.begin(&traceparent, verdict, &server_span, parent, &self.tracestate);
+            self.carry.field(Field::Host, seen.host);
+            self.carry.field(Field::UserAgent, seen.user_agent);
+            self.carry.end();
+        } else {
+            self.stats.unsampled.bump();
+            self.leave_out(&traceparent, tracestate);
+        }
+        self.carry.as_bytes()
+    }
+
+    /// Ends a request: stamps the time and hands the record over. A request that was not sampled is none of ours.
+    ///
+    /// Hot path: takes no lock, allocates nothing, never waits.
+    pub fn end(&mut self, payload: &[u8]) {
+        // An end that HAProxy calls an error has its termination state in front. See `record`.
+        let carried = if payload.starts_with(b"00-") { payload } else { payload.get(2..).unwrap_or_default() };
+        if !Verdict::is_sampled(carried) {
+            return;
+        }
+        self.stats.ended.bump();
+        let Some(ring) = &mut self.ring else { return };
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        if ring.push(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX), payload).is_err() {
+            self.stats.ring_full.bump();
+        }
+    }
+
+    fn leave_out(&mut self, traceparent: &[u8; TRACEPARENT_LEN], tracestate: TracestateAction) {
+        if tracestate == TracestateAction::Keep {
+            self.carry.bare(traceparent);
+        } else {
+            let verdict = Verdict { sampled: false, tracestate };
+            self.carry.begin(traceparent, verdict, b"0000000000000000", None, &self.tracestate);
+            self.carry.end();
+        }
+    }
+
+    /// Reads the `tracestate` lines into `self.tracestate`. Without a valid caller nothing of them counts.
+    fn tracestate_action(&mut self, seen: &Seen<'_>, block: &[u8]) -> TracestateAction {
+        self.tracestate.clear();
+        if seen.tracestate_lines == 0 {
+            return TracestateAction::Keep;
+        }
+        if seen.parent.is_none() {
+            return TracestateAction::Delete;
+        }
+        let lines = Headers::new(block).filter(|(name, _)| name.eq_ignore_ascii_case(b"tracestate"));
+        match w3c::read_tracestate(lines.map(|(_, value)| value), &mut self.tracestate) {
+            Tracestate::Absent | Tracestate::AsItCame => TracestateAction::Keep,
+            Tracestate::Combined => TracestateAction::Replace,
+            Tracestate::Void => {
+                self.tracestate.clear();
+                TracestateAction::Delete
+            }
+        }
+    }
+
+    fn new_trace_id(&mut self) -> ([u8; 32], u64, u8) {
+        let low = self.random.next_u64();
+        let mut id = [0; 32];
+        let (high_part, low_part) = id.split_at_mut(16);
+        high_part.copy_from_slice(&w3c::hex16(self.random.next_u64()));
+        low_part.copy_from_slice(&w3c::hex16(low));
+        (id, low, FLAG_RANDOM)
+    }
+
+    /// All zero is the one invalid id.
+    fn new_span_id(&mut self) -> [u8; 16] {
+        w3c::hex16(self.random.next_u64().max(1))
+    }
+}
+
+/// What a request's headers say that matters here.
+#[derive(Debug, Default)]
+struct Seen<'a> {
+    parent: Option<Traceparent>,
+    traceparent_lines: usize,
+    tracestate_lines: usize,
+    host: &'a [u8],
+    user_agent: &'a [u8],
+}
+
+impl<'a> Seen<'a> {
+    fn read(block: &'a [u8]) -> Self {
+        let mut seen = Self::default();
+        // The length tells most names apart without a comparison.
+        for (name, value) in Headers::new(block) {
+            match name.len() {
+                4 if name.eq_ignore_ascii_case(b"host") => seen.host = value,
+                10 if name.eq_ignore_ascii_case(b"user-agent") => seen.user_agent = value,
+                10 if name.eq_ignore_ascii_case(b"tracestate") => seen.tracestate_lines += 1,
+                11 if name.eq_ignore_ascii_case(b"traceparent") => {
+                    seen.traceparent_lines += 1;
+                    seen.parent = Traceparent::parse(value);
+                }
+                _ => {}
+            }
+        }
+        // Several lines are no valid header: nobody can tell which one counts.
+        if seen.traceparent_lines > 1 {
+            seen.parent = None;
+        }
+        seen
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::carry::Carry;
+    use super::super::headers::write_block;
+    use super::*;
+    use crate::config::{SamplerKind, TracesConfig};
+    use tokio::sync::Notify;
+
+    const CALLER: &[u8] = b"00-12345678901234567890123456789012-1234567890123456-01";
+
+    fn hot(kind: SamplerKind) -> Hot {
+        let config = TracesConfig { sampler: kind, ..TracesConfig::default() };
+        Hot::new(Sampler::new(&config), Arc::default(), None)
+    }
+
+    #[test]
+    fn a_request_without_a_caller_starts_a_random_trace() {
+        let mut hot = hot(SamplerKind::ParentBasedAlwaysOn);
+        let block = write_block(&[(b"host", b"example.org"), (b"user-agent", b"curl")]);
+        let bytes = hot.begin(&block).to_vec();
+        let (carry, rest) = Carry::parse(&bytes).unwrap();
+        assert!(rest.is_empty());
+        let sent = Traceparent::parse(carry.traceparent).unwrap();
+        assert_eq!(sent.flags, FLAG_SAMPLED | FLAG_RANDOM);
+        assert_eq!((carry.parent, carry.host, carry.user_agent), (None, &b"example.org"[..], &b"curl"[..]));
+        assert_ne!(&sent.parent_id, carry.server_span);
+        assert_ne!(bytes, hot.begin(&block));
+        assert_eq!(hot.stats().started.value(), 2);
+    }
+
+    #[test]
+    fn a_caller_is_continued_and_its_random_flag_copied() {
+        let mut hot = hot(SamplerKind::ParentBasedAlwaysOn);
+        for (flags, sampled) in [("00", false), ("01", true), ("02", false), ("03", true), ("ff", true)] {
+            let caller = [&CALLER[..53], flags.as_bytes()].concat();
+            let bytes = hot.begin(&write_block(&[(b"traceparent", &caller)])).to_vec();
+            let sent = Traceparent::parse(&bytes[..TRACEPARENT_LEN]).unwrap();
+            assert_eq!(&sent.trace_id, b"12345678901234567890123456789012");
+            assert_eq!(sent.flags, u8::from_str_radix(flags, 16).unwrap() & 3);
+            assert_eq!(Carry::parse(&bytes).is_some(), sampled, "{flags}");
+            if let Some((carry, _)) = Carry::parse(&bytes) {
+                assert_eq!(carry.parent, Some(b"1234567890123456"));
+            }
+        }
+    }
+
+    #[test]
+    fn two_traceparent_lines_start_a_new_trace_and_void_tracestate() {
+        let mut hot = hot(SamplerKind::ParentBasedAlwaysOn);
+        let block = write_block(&[(b"traceparent", CALLER), (b"traceparent", CALLER), (b"tracestate", b"a=1")]);
+        let (carry, _) = Carry::parse(hot.begin(&block)).unwrap();
+        assert_ne!(&carry.traceparent[3..35], &CALLER[3..35]);
+        assert_eq!(carry.verdict.tracestate, TracestateAction::Delete);
+        assert_eq!(carry.tracestate, b"");
+    }
+
+    #[test]
+    fn tracestate_is_kept_combined_or_deleted_also_when_unsampled() {
+        for kind in [SamplerKind::AlwaysOn, SamplerKind::AlwaysOff] {
+            let mut hot = hot(kind);
+            for (lines, action, text) in [
+                (&[&b"a=1"[..]][..], TracestateAction::Keep, &b"a=1"[..]),
+                (&[b"a=1", b"b=2"], TracestateAction::Replace, b"a=1,b=2"),
+                (&[b""], TracestateAction::Delete, b""),
+                (&[b"A=1"], TracestateAction::Delete, b""),
+            ] {
+                let mut headers = vec![(&b"traceparent"[..], CALLER)];
+                headers.extend(lines.iter().map(|line| (&b"tracestate"[..], *line)));
+                let bytes = hot.begin(&write_block(&headers)).to_vec();
+                if kind == SamplerKind::AlwaysOff && action == TracestateAction::Keep {
+                    assert_eq!(bytes.len(), TRACEPARENT_LEN);
+                    continue;
+                }
+                let (carry, _) = Carry::parse(&bytes).unwrap();
+                assert_eq!(carry.verdict, Verdict { sampled: kind == SamplerKind::AlwaysOn, tracestate: action });
+                assert_eq!(carry.tracestate, text);
+            }
+        }
+    }
+
+    #[test]
+    fn only_sampled_requests_end_in_the_ring_and_a_full_one_is_counted() {
+        let (writer, mut reader) = ring::ring(1024, Arc::new(Notify::new()));
+        let sampler = Sampler::new(&TracesConfig::default());
+        let mut hot = Hot::new(sampler, Arc::default(), Some(writer));
+        let record = [hot.begin(&[0, 0]), b" -- 200"].concat();
+        hot.end(&record);
+        hot.end(&[b"CD", &record[..]].concat());
+        hot.end(b"PR00-12345678901234567890123456789012-1234567890123456-00");
+        hot.end(b"");
+        let mut seen = Vec::new();
+        reader.drain(9, |end, bytes| seen.push((end > 1_600_000_000_000_000_000, bytes.len())));
+        assert_eq!(seen, [(true, record.len()), (true, record.len() + 2)]);
+        for _ in 0..20 {
+            hot.end(&record);
+        }
+        assert_eq!(hot.stats().ended.value(), 22);
+        assert!(hot.stats().ring_full.value() > 0);
+    }
+}

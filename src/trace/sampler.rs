@@ -1,0 +1,96 @@
+//! Which requests are recorded. OpenTelemetry specification, trace SDK, sampling.
+
+use super::w3c::{FLAG_SAMPLED, Traceparent};
+use crate::config::{SamplerKind, TracesConfig};
+
+/// A sampler, ready to decide. Hot path: a comparison or two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sampler {
+    root: Root,
+    parent_based: bool,
+}
+
+/// Decides where no caller has decided, or where callers are not asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Root {
+    AlwaysOn,
+    AlwaysOff,
+    /// Keeps a trace whose id's low 63 bits are below this bound: the same traces everywhere.
+    Below(u64),
+}
+
+impl Sampler {
+    /// The sampler that the settings name.
+    pub fn new(config: &TracesConfig) -> Self {
+        let ratio = Root::below(config.ratio);
+        let (root, parent_based) = match config.sampler {
+            SamplerKind::AlwaysOn => (Root::AlwaysOn, false),
+            SamplerKind::AlwaysOff => (Root::AlwaysOff, false),
+            SamplerKind::TraceIdRatio => (ratio, false),
+            SamplerKind::ParentBasedAlwaysOn => (Root::AlwaysOn, true),
+            SamplerKind::ParentBasedAlwaysOff => (Root::AlwaysOff, true),
+            SamplerKind::ParentBasedTraceIdRatio => (ratio, true),
+        };
+        Self { root, parent_based }
+    }
+
+    /// Whether a request is recorded that continues `parent`, or starts the trace whose id ends in `trace_id_low`.
+    pub fn decide(self, parent: Option<&Traceparent>, trace_id_low: u64) -> bool {
+        match parent {
+            Some(parent) if self.parent_based => parent.flags & FLAG_SAMPLED != 0,
+            _ => match self.root {
+                Root::AlwaysOn => true,
+                Root::AlwaysOff => false,
+                Root::Below(bound) => (trace_id_low >> 1) < bound,
+            },
+        }
+    }
+}
+
+impl Root {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the ratio is between 0 and 1, so the product is between 0 and 2^63"
+    )]
+    fn below(ratio: f64) -> Self {
+        if ratio >= 1.0 { Self::AlwaysOn } else { Self::Below((ratio.max(0.0) * (1_u64 << 63) as f64) as u64) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sampler(kind: SamplerKind, ratio: f64) -> Sampler {
+        Sampler::new(&TracesConfig { sampler: kind, ratio, ..TracesConfig::default() })
+    }
+
+    fn parent(flags: u8) -> Traceparent {
+        Traceparent { trace_id: [b'1'; 32], parent_id: [b'2'; 16], flags }
+    }
+
+    #[test]
+    fn parent_based_samplers_follow_the_caller_and_others_do_not() {
+        for (kind, sampled, unsampled, root) in [
+            (SamplerKind::AlwaysOn, true, true, true),
+            (SamplerKind::AlwaysOff, false, false, false),
+            (SamplerKind::ParentBasedAlwaysOn, true, false, true),
+            (SamplerKind::ParentBasedAlwaysOff, true, false, false),
+        ] {
+            let sampler = sampler(kind, 1.0);
+            assert_eq!(sampler.decide(Some(&parent(1)), 0), sampled, "{kind:?}");
+            assert_eq!(sampler.decide(Some(&parent(2)), 0), unsampled, "{kind:?}");
+            assert_eq!(sampler.decide(None, 0), root, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn ratio_keeps_its_share_of_trace_ids() {
+        let tenth = sampler(SamplerKind::ParentBasedTraceIdRatio, 0.1);
+        let kept = (0..1000_u64).filter(|n| tenth.decide(None, n * (u64::MAX / 1000))).count();
+        assert!((99..=101).contains(&kept), "{kept}");
+        assert!(sampler(SamplerKind::TraceIdRatio, 1.0).decide(None, u64::MAX));
+        assert!(!sampler(SamplerKind::TraceIdRatio, 0.0).decide(Some(&parent(1)), 0));
+    }
+}
