@@ -6,6 +6,8 @@
 pub mod config;
 pub mod export;
 pub mod health;
+#[cfg(feature = "host")]
+pub mod host;
 pub mod log;
 pub mod runtime;
 pub mod stats;

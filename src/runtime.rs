@@ -78,6 +78,11 @@ impl Runtime {
         self.stop.send_replace(true);
     }
 
+    /// The same, for a task to say.
+    pub fn stopper(&self) -> Stopper {
+        Stopper(self.stop.clone())
+    }
+
     /// Takes the threads down; what still runs after `bound` is abandoned.
     pub fn stop(self, bound: Duration) {
         self.begin_stop();
@@ -115,6 +120,17 @@ impl Tasks {
     /// Makes this runtime the calling thread's own for a while: timers and sockets can be made then.
     pub fn enter(&self) -> tokio::runtime::EnterGuard<'_> {
         self.handle.enter()
+    }
+}
+
+/// Begins the stop from inside.
+#[derive(Debug, Clone)]
+pub struct Stopper(watch::Sender<bool>);
+
+impl Stopper {
+    /// Tells every task that the process stops.
+    pub fn begin(&self) {
+        self.0.send_replace(true);
     }
 }
 

@@ -49,8 +49,6 @@ pub struct ThreadStats {
     pub ended: Counter,
     /// Ended requests that found no room in the thread's ring.
     pub ring_full: Counter,
-    /// Calls that were answered by the fail-open boundary: an error or a panic inside.
-    pub faults: Counter,
 }
 
 /// Why a finished request gave no span, or a span did not arrive.
@@ -150,6 +148,12 @@ pub static EXPORT: ExportStats = ExportStats::new();
 
 /// Panics caught in background tasks.
 pub static TASK_PANICS: Counter = Counter::new();
+
+/// Calls that the fail-open boundary answered: an error or a panic inside.
+pub static FAULTS: Counter = Counter::new();
+
+/// Attributes that rules set and that found no room, or no sampled span.
+pub static ATTRIBUTES_LEFT_OUT: Counter = Counter::new();
 
 /// A new thread's counters, seen by [`threads`] from now on, also after the thread has gone.
 pub fn register_thread() -> Arc<ThreadStats> {

@@ -6,6 +6,7 @@
 pub mod carry;
 pub mod headers;
 pub mod hot;
+pub mod pipeline;
 pub mod record;
 pub mod sampler;
 pub mod w3c;

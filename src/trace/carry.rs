@@ -15,6 +15,9 @@
 /// Bytes of a `traceparent`. W3C Trace Context level 2, 3.2.
 pub const TRACEPARENT_LEN: usize = 55;
 
+/// Where the SERVER span's id stands.
+pub const SERVER_SPAN: std::ops::Range<usize> = 56..72;
+
 /// Bytes of the longest encoding.
 pub const MAX_LEN: usize = 2048;
 
@@ -81,6 +84,10 @@ pub enum Field {
     Host = 1,
     /// `User-Agent`.
     UserAgent = 2,
+    /// An attribute that a rule put on the span: see [`with_attribute`].
+    Attribute = 3,
+    /// `METHOD URI VERSION`, from doors that cannot ask for it at the end.
+    RequestLine = 4,
 }
 
 impl Field {
@@ -90,6 +97,9 @@ impl Field {
             // The longest DNS name, a port, and room for IPv6 literals.
             Self::Host => 264,
             Self::UserAgent => 512,
+            // HAProxy's own bound on the request lines that it keeps, tune.http.logurilen.
+            Self::RequestLine => 1024,
+            Self::Attribute => 2 + MAX_ATTRIBUTE_NAME + MAX_ATTRIBUTE_VALUE,
         }
     }
 }
@@ -152,6 +162,20 @@ impl Writer {
         }
     }
 
+    /// Adds [`Field::RequestLine`] from its parts; `version` without `HTTP/`. Cut to its bound.
+    pub fn request_line(&mut self, method: &[u8], target: &[u8], version: &[u8]) {
+        let mut line = [0; Field::RequestLine.max_len()];
+        let mut len = 0;
+        for part in [method, b" ", target, b" HTTP/", version] {
+            let part = part.get(..line.len() - len).unwrap_or(part);
+            if let Some(room) = line.get_mut(len..len + part.len()) {
+                room.copy_from_slice(part);
+                len += part.len();
+            }
+        }
+        self.field(Field::RequestLine, line.get(..len).unwrap_or_default());
+    }
+
     /// Ends the fields.
     pub fn end(&mut self) {
         self.put(&[0]);
@@ -187,6 +211,10 @@ pub struct Carry<'a> {
     pub host: &'a [u8],
     /// `User-Agent`; empty if absent.
     pub user_agent: &'a [u8],
+    /// `METHOD URI VERSION`; empty if the end of the request brings it.
+    pub request_line: &'a [u8],
+    /// All fields, in order.
+    fields: Fields<'a>,
 }
 
 impl<'a> Carry<'a> {
@@ -199,25 +227,117 @@ impl<'a> Carry<'a> {
         let (parent, rest) = rest.split_first_chunk::<16>()?;
         let tab = rest.iter().take(MAX_TRACESTATE + 1).position(|&b| b == b'\t')?;
         let (tracestate, rest) = rest.split_at_checked(tab)?;
-        let mut rest = rest.get(1..)?;
-        let (mut host, mut user_agent) = (&[][..], &[][..]);
+        let rest = rest.get(1..)?;
+        let (mut host, mut user_agent, mut request_line) = (&[][..], &[][..], &[][..]);
+        let fields = Fields(rest);
+        let mut walk = fields;
         loop {
-            let (&tag, after) = rest.split_first()?;
-            if tag == 0 {
-                let parent = (parent != b"0000000000000000").then_some(parent);
-                return Some((Self { traceparent, verdict, server_span, parent, tracestate, host, user_agent }, after));
+            match walk.next_field()? {
+                None => {
+                    let parent = (parent != b"0000000000000000").then_some(parent);
+                    let carry =
+                        Self { traceparent, verdict, server_span, parent, tracestate, host, user_agent, request_line, fields };
+                    return Some((carry, walk.0));
+                }
+                Some((tag, value)) if tag == Field::Host as u8 => host = value,
+                Some((tag, value)) if tag == Field::UserAgent as u8 => user_agent = value,
+                Some((tag, value)) if tag == Field::RequestLine as u8 => request_line = value,
+                Some(_) => {}
             }
-            let (len, after) = after.split_first_chunk::<2>()?;
-            let (value, after) = after.split_at_checked(usize::from(u16::from_be_bytes(*len)))?;
-            match tag {
-                tag if tag == Field::Host as u8 => host = value,
-                tag if tag == Field::UserAgent as u8 => user_agent = value,
-                _ => {}
-            }
-            rest = after;
+        }
+    }
+
+    /// The attributes that rules put on the span, in order: name, then value.
+    pub fn attributes(&self) -> impl Iterator<Item = (&'a [u8], AttributeValue<'a>)> {
+        let mut walk = self.fields;
+        std::iter::from_fn(move || walk.next_field().flatten())
+            .filter(|(tag, _)| *tag == Field::Attribute as u8)
+            .filter_map(|(_, field)| {
+                let (&kind, rest) = field.split_first()?;
+                let (&name_len, rest) = rest.split_first()?;
+                let (name, value) = rest.split_at_checked(usize::from(name_len))?;
+                Some((name, AttributeValue::read(kind, value)?))
+            })
+    }
+}
+
+/// The value of an attribute that a rule put on the span.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum AttributeValue<'a> {
+    /// Text; not always UTF-8. At most 512 bytes: a longer one is cut.
+    Text(&'a [u8]),
+    /// A whole number.
+    Integer(i64),
+    /// True or false.
+    Bool(bool),
+}
+
+impl<'a> AttributeValue<'a> {
+    fn read(kind: u8, bytes: &'a [u8]) -> Option<Self> {
+        match (kind, bytes) {
+            (b's', text) => Some(Self::Text(text)),
+            (b'i', number) => Some(Self::Integer(i64::from_be_bytes(number.try_into().ok()?))),
+            (b'b', [flag]) => Some(Self::Bool(*flag != 0)),
+            _ => None,
         }
     }
 }
+
+/// `carried` with one more attribute. `None`: the request is not sampled, the name is empty or longer than 255 bytes,
+/// or there is no room left in [`MAX_LEN`] bytes.
+pub fn with_attribute(carried: &[u8], name: &[u8], value: AttributeValue<'_>) -> Option<Vec<u8>> {
+    let (carry, rest) = Carry::parse(carried)?;
+    let name_len = u8::try_from(name.len()).ok().filter(|len| *len > 0)?;
+    let mut field = vec![name_len];
+    field.extend_from_slice(name);
+    let kind = match value {
+        AttributeValue::Text(text) => {
+            field.extend_from_slice(text.get(..MAX_ATTRIBUTE_VALUE).unwrap_or(text));
+            b's'
+        }
+        AttributeValue::Integer(number) => {
+            field.extend_from_slice(&number.to_be_bytes());
+            b'i'
+        }
+        AttributeValue::Bool(flag) => {
+            field.push(u8::from(flag));
+            b'b'
+        }
+    };
+    let len = u16::try_from(1 + field.len()).ok()?;
+    let fits = carried.len() + 3 + usize::from(len) <= MAX_LEN;
+    if !carry.verdict.sampled || !rest.is_empty() || !fits {
+        return None;
+    }
+    let (_, open) = carried.split_last()?;
+    Some([open, &[Field::Attribute as u8], &len.to_be_bytes(), &[kind], &field, &[0]].concat())
+}
+
+/// The fields of one encoding, and what follows them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    /// The next tag and value; `Some(None)` at the end mark, `None` where the bytes are broken.
+    #[expect(clippy::option_option, reason = "broken, ended and a field are three things")]
+    fn next_field(&mut self) -> Option<Option<(u8, &'a [u8])>> {
+        let (&tag, after) = self.0.split_first()?;
+        if tag == 0 {
+            self.0 = after;
+            return Some(None);
+        }
+        let (len, after) = after.split_first_chunk::<2>()?;
+        let (value, after) = after.split_at_checked(usize::from(u16::from_be_bytes(*len)))?;
+        self.0 = after;
+        Some(Some((tag, value)))
+    }
+}
+
+/// Bytes of the longest attribute name that a rule may give.
+const MAX_ATTRIBUTE_NAME: usize = 255;
+
+/// Bytes kept of an attribute's text.
+const MAX_ATTRIBUTE_VALUE: usize = 512;
 
 #[cfg(test)]
 mod tests {
@@ -258,6 +378,30 @@ mod tests {
         fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let _ = Carry::parse(&bytes);
         }
+    }
+
+    #[test]
+    fn attributes_are_added_up_to_the_bound() {
+        let mut writer = Writer::new();
+        let verdict = Verdict { sampled: true, tracestate: TracestateAction::Keep };
+        writer.begin(TRACEPARENT, verdict, b"1111111111111111", None, b"");
+        writer.end();
+        let mut carried = writer.as_bytes().to_vec();
+        let values = [AttributeValue::Text(b"x y"), AttributeValue::Integer(-7), AttributeValue::Bool(true)];
+        for value in values {
+            carried = with_attribute(&carried, b"app.key", value).unwrap();
+        }
+        let (carry, _) = Carry::parse(&carried).unwrap();
+        let expected: Vec<_> = values.iter().map(|value| (&b"app.key"[..], *value)).collect();
+        assert_eq!(carry.attributes().collect::<Vec<_>>(), expected);
+        assert_eq!(with_attribute(&carried, b"", values[0]), None);
+        assert_eq!(with_attribute(&carried, &[b'n'; 256], values[0]), None);
+        assert_eq!(with_attribute(TRACEPARENT, b"n", values[0]), None);
+        while let Some(more) = with_attribute(&carried, b"n", AttributeValue::Text(&[b'v'; 600])) {
+            carried = more;
+        }
+        assert!(carried.len() <= MAX_LEN && carried.len() > MAX_LEN - 600);
+        assert!(Carry::parse(&carried).is_some());
     }
 
     #[test]

@@ -6,10 +6,11 @@ use std::time::{Duration, SystemTime};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use super::carry::{Field, TRACEPARENT_LEN, TracestateAction, Verdict, Writer};
+use super::carry::{Field, SERVER_SPAN, TRACEPARENT_LEN, TracestateAction, Verdict, Writer};
 use super::headers::Headers;
 use super::sampler::Sampler;
 use super::w3c::{self, FLAG_RANDOM, FLAG_SAMPLED, Traceparent, Tracestate};
+use crate::config::{SamplerKind, TracesConfig};
 use crate::export::ring;
 use crate::stats::ThreadStats;
 
@@ -23,6 +24,10 @@ pub struct Hot {
     ring: Option<ring::Writer>,
     carry: Writer,
     tracestate: Vec<u8>,
+    /// Where parts are joined.
+    record: Vec<u8>,
+    /// The SERVER span that [`Hot::end_parts`] ended last: rules that ask twice ask one after the other.
+    last_ended: [u8; 16],
 }
 
 impl Hot {
@@ -30,7 +35,22 @@ impl Hot {
     pub fn new(sampler: Sampler, stats: Arc<ThreadStats>, ring: Option<ring::Writer>) -> Self {
         // Seeded from the operating system, in the thread that uses it: no two threads or processes share ids.
         let random = SmallRng::from_rng(&mut rand::rng());
-        Self { sampler, random, stats, ring, carry: Writer::new(), tracestate: Vec::with_capacity(512) }
+        Self { sampler, random, stats, ring, carry: Writer::new(), tracestate: Vec::with_capacity(512), record: Vec::with_capacity(1024), last_ended: [0; 16] }
+    }
+
+    /// A tracer that samples nothing and hands nothing over: where the process traces nothing.
+    pub fn detached() -> Self {
+        let config = TracesConfig { sampler: SamplerKind::AlwaysOff, ..TracesConfig::default() };
+        Self::new(Sampler::new(&config), Arc::default(), None)
+    }
+
+    /// A valid `traceparent` of an untraced request, from nothing: the answer where this type itself has failed.
+    pub fn detached_traceparent() -> [u8; TRACEPARENT_LEN] {
+        let id = w3c::hex16(rand::random::<u64>().max(1));
+        let mut trace_id = [b'0'; 32];
+        let (_, low) = trace_id.split_at_mut(16);
+        low.copy_from_slice(&id);
+        w3c::write_traceparent(&trace_id, &id, 0)
     }
 
     /// The counters of this thread.
@@ -39,9 +59,10 @@ impl Hot {
     }
 
     /// Starts a request: from its header block (`req.hdrs_bin`) to what HAProxy carries (see [`super::carry`]).
+    /// `line` is method, target and version; empty where the end of the request brings them.
     ///
     /// Hot path: takes no lock, makes no system call; allocates only for a `tracestate` beyond 512 bytes.
-    pub fn begin(&mut self, block: &[u8]) -> &[u8] {
+    pub fn begin(&mut self, block: &[u8], line: [&[u8]; 3]) -> &[u8] {
         let seen = Seen::read(block);
         let (trace_id, low, flags) = match &seen.parent {
             Some(parent) => (parent.trace_id, parent.trace_id_low(), parent.flags & FLAG_RANDOM),
@@ -61,6 +82,10 @@ impl Hot {
             self.carry.begin(&traceparent, verdict, &server_span, parent, &self.tracestate);
             self.carry.field(Field::Host, seen.host);
             self.carry.field(Field::UserAgent, seen.user_agent);
+            let [method, target, version] = line;
+            if !method.is_empty() {
+                self.carry.request_line(method, target, version);
+            }
             self.carry.end();
         } else {
             self.stats.unsampled.bump();
@@ -84,6 +109,25 @@ impl Hot {
         if ring.push(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX), payload).is_err() {
             self.stats.ring_full.bump();
         }
+    }
+
+    /// The same from parts, which are joined by single spaces. Ends a request once, however many rules ask for it.
+    pub fn end_parts<'a>(&mut self, carried: &'a [u8], parts: impl Iterator<Item = &'a [u8]>) {
+        let span = carried.get(SERVER_SPAN).unwrap_or_default();
+        let Ok(span) = <[u8; 16]>::try_from(span) else { return };
+        if span == self.last_ended {
+            return;
+        }
+        self.last_ended = span;
+        let mut record = std::mem::take(&mut self.record);
+        record.clear();
+        record.extend_from_slice(carried);
+        for part in parts {
+            record.push(b' ');
+            record.extend_from_slice(part);
+        }
+        self.end(&record);
+        self.record = record;
     }
 
     fn leave_out(&mut self, traceparent: &[u8; TRACEPARENT_LEN], tracestate: TracestateAction) {
@@ -170,7 +214,6 @@ mod tests {
     use super::super::carry::Carry;
     use super::super::headers::write_block;
     use super::*;
-    use crate::config::{SamplerKind, TracesConfig};
     use tokio::sync::Notify;
 
     const CALLER: &[u8] = b"00-12345678901234567890123456789012-1234567890123456-01";
@@ -184,14 +227,14 @@ mod tests {
     fn a_request_without_a_caller_starts_a_random_trace() {
         let mut hot = hot(SamplerKind::ParentBasedAlwaysOn);
         let block = write_block(&[(b"host", b"example.org"), (b"user-agent", b"curl")]);
-        let bytes = hot.begin(&block).to_vec();
+        let bytes = hot.begin(&block, [b""; 3]).to_vec();
         let (carry, rest) = Carry::parse(&bytes).unwrap();
         assert!(rest.is_empty());
         let sent = Traceparent::parse(carry.traceparent).unwrap();
         assert_eq!(sent.flags, FLAG_SAMPLED | FLAG_RANDOM);
         assert_eq!((carry.parent, carry.host, carry.user_agent), (None, &b"example.org"[..], &b"curl"[..]));
         assert_ne!(&sent.parent_id, carry.server_span);
-        assert_ne!(bytes, hot.begin(&block));
+        assert_ne!(bytes, hot.begin(&block, [b""; 3]));
         assert_eq!(hot.stats().started.value(), 2);
     }
 
@@ -200,7 +243,7 @@ mod tests {
         let mut hot = hot(SamplerKind::ParentBasedAlwaysOn);
         for (flags, sampled) in [("00", false), ("01", true), ("02", false), ("03", true), ("ff", true)] {
             let caller = [&CALLER[..53], flags.as_bytes()].concat();
-            let bytes = hot.begin(&write_block(&[(b"traceparent", &caller)])).to_vec();
+            let bytes = hot.begin(&write_block(&[(b"traceparent", &caller)]), [b""; 3]).to_vec();
             let sent = Traceparent::parse(&bytes[..TRACEPARENT_LEN]).unwrap();
             assert_eq!(&sent.trace_id, b"12345678901234567890123456789012");
             assert_eq!(sent.flags, u8::from_str_radix(flags, 16).unwrap() & 3);
@@ -215,10 +258,10 @@ mod tests {
     fn two_traceparent_lines_start_a_new_trace_and_void_tracestate() {
         let mut hot = hot(SamplerKind::ParentBasedAlwaysOn);
         let block = write_block(&[(b"traceparent", CALLER), (b"traceparent", CALLER), (b"tracestate", b"a=1")]);
-        let (carry, _) = Carry::parse(hot.begin(&block)).unwrap();
+        let (carry, _) = Carry::parse(hot.begin(&block, [b""; 3])).unwrap();
         assert_ne!(&carry.traceparent[3..35], &CALLER[3..35]);
         assert_eq!(carry.verdict.tracestate, TracestateAction::Delete);
-        assert_eq!(carry.tracestate, b"");
+        assert_eq!(carry.tracestate, [b""; 3]);
     }
 
     #[test]
@@ -228,12 +271,12 @@ mod tests {
             for (lines, action, text) in [
                 (&[&b"a=1"[..]][..], TracestateAction::Keep, &b"a=1"[..]),
                 (&[b"a=1", b"b=2"], TracestateAction::Replace, b"a=1,b=2"),
-                (&[b""], TracestateAction::Delete, b""),
-                (&[b"A=1"], TracestateAction::Delete, b""),
+                (&[b""], TracestateAction::Delete, [b""; 3]),
+                (&[b"A=1"], TracestateAction::Delete, [b""; 3]),
             ] {
                 let mut headers = vec![(&b"traceparent"[..], CALLER)];
                 headers.extend(lines.iter().map(|line| (&b"tracestate"[..], *line)));
-                let bytes = hot.begin(&write_block(&headers)).to_vec();
+                let bytes = hot.begin(&write_block(&headers), [b""; 3]).to_vec();
                 if kind == SamplerKind::AlwaysOff && action == TracestateAction::Keep {
                     assert_eq!(bytes.len(), TRACEPARENT_LEN);
                     continue;
@@ -250,7 +293,7 @@ mod tests {
         let (writer, mut reader) = ring::ring(1024, Arc::new(Notify::new()));
         let sampler = Sampler::new(&TracesConfig::default());
         let mut hot = Hot::new(sampler, Arc::default(), Some(writer));
-        let record = [hot.begin(&[0, 0]), b" -- 200"].concat();
+        let record = [hot.begin(&[0, 0], [b""; 3]), b" -- 200"].concat();
         hot.end(&record);
         hot.end(&[b"CD", &record[..]].concat());
         hot.end(b"PR00-12345678901234567890123456789012-1234567890123456-00");

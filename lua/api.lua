@@ -1,0 +1,218 @@
+-- The Lua side of the module: what require("haproxy_vitals") returns. Built into haproxy_vitals.so.
+-- No policy here: it registers, hands values over, and applies answers.
+
+local core, native = ...
+
+local api = { version = native.version }
+
+local SWEEP_MS = 1000
+local TICK_MS = 50
+local YIELD_EVERY = 100
+
+-- src/trace/carry.rs, Verdict.
+local REPLACE, REPLACE_UNSAMPLED, DELETE, DELETE_UNSAMPLED = ("TtDd"):byte(1, 4)
+
+-- What every trace door needs. The names are those of lua/otel.cfg.
+local function register_tracing()
+    core.register_converters("otel_begin", native.begin)
+    core.register_converters("otel_end", native.finish)
+
+    -- Looking a fetch up by its name costs as much as some of them: each is looked up once.
+    local hdrs_bin, method, url, version
+    core.register_action("otel_start", { "http-req" }, function(txn)
+        if txn:get_var("txn.otel.ctx") then
+            return
+        end
+        local f = txn.f
+        if not hdrs_bin then
+            hdrs_bin, method, url, version = f.req_hdrs_bin, f.method, f.url, f.req_ver
+        end
+        local ctx = native.begin(hdrs_bin(f), method(f), url(f), version(f))
+        txn:set_var("txn.otel.ctx", ctx)
+        local http, verdict = txn.http, ctx:byte(56)
+        http:req_set_header("traceparent", ctx:sub(1, 55))
+        if verdict == REPLACE or verdict == REPLACE_UNSAMPLED then
+            http:req_set_header("tracestate", ctx:match("^[^\t]*", 89))
+        elseif verdict == DELETE or verdict == DELETE_UNSAMPLED then
+            http:req_del_header("tracestate")
+        end
+    end)
+
+    -- The fields stand in the order of lua/otel.cfg, but for those that would cost more than they say: handshake and
+    -- idle timers, queue positions, connection reuse. The request's end is stamped here: the body is still to come.
+    local state, status, be, srv, srv_ip, srv_port, ip, port, fe, fe_port, tls
+    local hdr, queue, connect, answer, retries, date, be_version
+    core.register_action("otel_end", { "http-res", "http-after-res" }, function(txn)
+        local ctx = txn:get_var("txn.otel.ctx")
+        if not ctx or #ctx < 56 then
+            return
+        end
+        local f = txn.f
+        if not state then
+            state, status, be, srv, srv_ip, srv_port = f.txn_sess_term_state, f.txn_status, f.be_name, f.srv_name, f.bc_dst, f.bc_dst_port
+            ip, port, fe, fe_port, tls = f.src, f.src_port, f.fe_name, f.dst_port, f.ssl_fc_protocol
+            hdr, queue, connect, answer = f.req_timer_hdr, f.req_timer_queue, f.bc_timer_connect, f.res_timer_hdr
+            retries, date, be_version = f.txn_conn_retries, f.request_date, f.bc_http_major
+        end
+        -- stylua: ignore
+        native.finish(
+            ctx, state(f), status(f), be(f), srv(f), srv_ip(f), srv_port(f), ip(f), port(f), fe(f), fe_port(f), tls(f),
+            "", "", hdr(f), queue(f), connect(f), answer(f), retries(f), date(f, "us"), "", be_version(f), "", "", "", ""
+        )
+    end)
+
+    core.register_action("otel_attr", { "http-req", "http-res", "http-after-res" }, function(txn, name, variable)
+        local ctx = txn:get_var("txn.otel.ctx")
+        local value = txn:get_var(variable)
+        if not ctx or #ctx < 56 or value == nil then
+            return
+        end
+        local longer = native.attribute(ctx, name, value)
+        if longer then
+            txn:set_var("txn.otel.ctx", longer)
+        end
+    end, 2)
+end
+
+-- Servers of the backends that are checked, as tables for the core and as objects to act on.
+local function look(may_yield)
+    local seen, objects = {}, {}
+    for _, backend in ipairs(native.health_backends()) do
+        local proxy = core.backends[backend]
+        -- Collected first: leaving a loop over servers early is not safe in early 3.2.
+        local servers = {}
+        if proxy then
+            for _, server in pairs(proxy.servers) do
+                servers[#servers + 1] = server
+            end
+        end
+        for number, server in ipairs(servers) do
+            local stats = server:get_stats()
+            if stats then
+                local name = server:get_name()
+                seen[#seen + 1] = {
+                    backend = backend,
+                    server = name,
+                    id = tonumber(server:get_rid()) or 0,
+                    address = server:get_addr() or "",
+                    status = stats.status or "",
+                    native_check = (stats.check_status or "") ~= "",
+                    tracks = server:tracking() ~= nil,
+                }
+                objects[backend .. "/" .. name] = server
+            end
+            if may_yield and number % YIELD_EVERY == 0 then
+                core.yield()
+            end
+        end
+    end
+    return seen, objects
+end
+
+local function apply(actions, objects)
+    for _, action in ipairs(actions) do
+        local server = objects[action.backend .. "/" .. action.server]
+        if server then
+            if action.force == "up" then
+                server:check_force_up()
+            else
+                server:check_force_down()
+            end
+        end
+    end
+end
+
+local function stopping()
+    local flag = core.get_info().Stopping
+    return flag == 1 or flag == "1" or flag == true
+end
+
+local LEVELS = { warning = core.warning, notice = core.notice, info = core.info }
+
+local function say_what_waits()
+    for _, line in ipairs(native.take_log()) do
+        core.log(LEVELS[line.level] or core.info, "haproxy-vitals: " .. line.text)
+    end
+end
+
+-- One loop per process. An error ends a round, never the loop. Without health checks there is nothing to be quick about.
+local function tend()
+    local checks = #native.health_backends() > 0
+    local objects, due, pause = {}, 0, checks and TICK_MS or SWEEP_MS
+    while true do
+        pcall(function()
+            if due <= 0 then
+                due = SWEEP_MS
+                say_what_waits()
+                if checks and stopping() then
+                    native.health_stop()
+                    checks = false
+                elseif checks then
+                    local seen
+                    seen, objects = look(true)
+                    apply(native.health_sweep(seen), objects)
+                end
+            end
+            if checks then
+                apply(native.health_changes(), objects)
+            end
+        end)
+        due = due - pause
+        core.msleep(pause)
+    end
+end
+
+local function register_commands()
+    for _, topic in ipairs({ "config", "health", "traces" }) do
+        core.register_cli(
+            { "show", "vitals", topic },
+            "show vitals " .. topic .. " : " .. native.usage(topic),
+            function(applet)
+                applet:send(native.show(topic))
+            end
+        )
+    end
+end
+
+local registered = false
+
+-- Loads the settings and takes part in HAProxy's life. `options` is a table of settings, shaped like the TOML file;
+-- its list part are `key=value` texts, as they stand behind the file name in lua-load. An error is raised here, at
+-- load time: HAProxy prints it and does not start.
+function api.register(options)
+    if registered then
+        error("haproxy-vitals: register was called before in this Lua state", 2)
+    end
+    registered = true
+    local failure, warnings = native.configure(options or {})
+    if failure then
+        error("haproxy-vitals: " .. failure, 2)
+    end
+    for _, text in ipairs(warnings) do
+        core.Warning("haproxy-vitals: " .. text)
+    end
+    -- Each request leaves a coroutine and two strings behind: short-lived garbage, which this mode collects cheaply.
+    collectgarbage("generational")
+    register_tracing()
+    register_commands()
+    core.register_init(function()
+        local problem = native.start()
+        if problem then
+            error("haproxy-vitals: " .. problem, 0)
+        end
+        if core.thread <= 1 then
+            local known = {}
+            for name in pairs(core.backends) do
+                known[#known + 1] = name
+            end
+            native.health_known_backends(known)
+            local seen, objects = look(false)
+            apply(native.health_initial(seen), objects)
+        end
+    end)
+    if core.thread <= 1 then
+        core.register_task(tend)
+    end
+end
+
+return api

@@ -1,0 +1,186 @@
+//! The process: settings, runtime, tracer and checker, put together once and taken down once.
+//!
+//! | moment | what happens |
+//! |---|---|
+//! | a Lua file's body (also under `haproxy -c`) | settings are read and checked; the first Lua state's count |
+//! | `core.register_init` of the first Lua state | runtime, export and checks start, names are resolved: before chroot and setuid |
+//! | `core.register_init` of the others | they become owners too |
+//! | `SIGTERM`, `SIGINT` | what is queued is sent within `runtime.term_timeout`; then the signal has its default effect |
+//! | the last Lua state closes (soft stop, reload) | the same within `runtime.stop_timeout` |
+
+use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use mlua::prelude::*;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Mutex as AsyncMutex;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::settings;
+use crate::config::{ExporterKind, Loaded, RuntimeConfig};
+use crate::export::{QueueHandle, Sender, SetupError};
+use crate::health::Checker;
+use crate::runtime::{Runtime, StartError};
+use crate::stats::{self, DropReason};
+use crate::trace::hot::Hot;
+use crate::trace::pipeline::Tracer;
+
+/// Puts `start` into `native`: the error, or nothing.
+pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
+    native.set("start", lua.create_function(|lua, ()| Ok(start(lua).err()))?)
+}
+
+/// The checker, while the process runs.
+pub(super) fn checker() -> Option<Checker> {
+    current()?.checker.clone()
+}
+
+/// This thread's tracer: detached where the process traces nothing.
+pub(super) fn attach_thread() -> Hot {
+    current().map_or_else(Hot::detached, |process| process.tracer.attach())
+}
+
+/// The running parts. Owned by the Lua states, so taken down when the last of them closes.
+struct Process {
+    /// Absent once taken down.
+    runtime: Option<Runtime>,
+    bounds: RuntimeConfig,
+    tracer: Tracer,
+    checker: Option<Checker>,
+    export: Arc<Export>,
+}
+
+impl Process {
+    fn start(loaded: &Loaded) -> Result<Self, ProcessError> {
+        let config = &loaded.config;
+        let runtime = Runtime::start(&config.runtime)?;
+        let tasks = runtime.tasks().clone();
+        let _inside = tasks.enter();
+
+        let (queue, exporter) = crate::export::queue(&config.export);
+        let (tracer, pipeline) = Tracer::new(config, queue.clone());
+        let mut running = Vec::new();
+        if config.traces.enabled && config.export.exporter == ExporterKind::Otlp {
+            let sender = Sender::new(&config.export)?;
+            running.push(tasks.spawn("drain", pipeline.run(tasks.stop())));
+            running.push(tasks.spawn("export", exporter.run(sender, tasks.stop())));
+        }
+        let export = Arc::new(Export { queue, pipeline: AsyncMutex::new(running) });
+        let checker = (!config.health.backends.is_empty()).then(|| Checker::start(&config.health, &tasks));
+        let process =
+            Self { runtime: Some(runtime), bounds: config.runtime.clone(), tracer, checker, export };
+        process.catch_signals()?;
+        Ok(process)
+    }
+
+    /// `SIGTERM` and `SIGINT` end HAProxy at once: what is queued is sent first.
+    fn catch_signals(&self) -> Result<(), ProcessError> {
+        let Some(runtime) = &self.runtime else { return Ok(()) };
+        let terminate = signal(SignalKind::terminate()).map_err(ProcessError::Signal)?;
+        let interrupt = signal(SignalKind::interrupt()).map_err(ProcessError::Signal)?;
+        let (export, stop, bound) =
+            (Arc::clone(&self.export), runtime.stopper(), self.bounds.term_timeout);
+        runtime.tasks().spawn("signals", async move {
+            let number = first_of(terminate, interrupt).await;
+            stop.begin();
+            export.finish(Instant::now() + bound).await;
+            last_words();
+            // Ends the process; where it cannot, the signal was not meant to.
+            let _ = signal_hook::low_level::emulate_default_handler(number);
+        });
+        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let Some(runtime) = self.runtime.take() else { return };
+        if let Some(checker) = &self.checker {
+            checker.stop();
+        }
+        runtime.begin_stop();
+        runtime.wait(self.export.finish(Instant::now() + self.bounds.stop_timeout));
+        last_words();
+        runtime.stop(Duration::from_millis(100));
+    }
+}
+
+/// The way out of the process, and its last steps.
+struct Export {
+    queue: QueueHandle,
+    /// The tasks that must end, in this order, for everything to have left.
+    pipeline: AsyncMutex<Vec<JoinHandle<()>>>,
+}
+
+impl Export {
+    /// Sends what is left until `deadline`; counts the rest as dropped. The tasks must have been told to stop.
+    async fn finish(&self, deadline: Instant) {
+        let mut running = self.pipeline.lock().await;
+        for task in running.drain(..) {
+            if tokio::time::timeout_at(deadline, task).await.is_err() {
+                break;
+            }
+            self.queue.close();
+        }
+        self.queue.abandon();
+    }
+}
+
+/// Why the process did not start.
+#[derive(Debug, thiserror::Error)]
+enum ProcessError {
+    #[error(transparent)]
+    Runtime(#[from] StartError),
+    #[error(transparent)]
+    Export(#[from] SetupError),
+    #[error("cannot listen for signals: {0}")]
+    Signal(std::io::Error),
+}
+
+/// Starts the process's parts, or joins them: the calling Lua state owns them from now on.
+fn start(lua: &Lua) -> Result<(), String> {
+    let loaded = settings::loaded().ok_or("register was not called")?;
+    let process = {
+        let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(process) = running.upgrade() {
+            process
+        } else {
+            let process = Arc::new(Process::start(loaded).map_err(|error| error.to_string())?);
+            *running = Arc::downgrade(&process);
+            process
+        }
+    };
+    // Dropped when the state closes.
+    lua.set_named_registry_value("haproxy_vitals.process", LuaOwner(process)).map_err(|error| error.to_string())
+}
+
+fn current() -> Option<Arc<Process>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
+}
+
+/// One Lua state's share of the process.
+struct LuaOwner(#[expect(dead_code, reason = "held, not used")] Arc<Process>);
+
+impl LuaUserData for LuaOwner {}
+
+async fn first_of(mut terminate: Signal, mut interrupt: Signal) -> i32 {
+    tokio::select! {
+        _ = terminate.recv() => SignalKind::terminate().as_raw_value(),
+        _ = interrupt.recv() => SignalKind::interrupt().as_raw_value(),
+    }
+}
+
+/// Says on standard error what did not arrive: no log can be reached any more.
+fn last_words() {
+    let lost: u64 = [DropReason::Shutdown, DropReason::Timeout, DropReason::QueueFull]
+        .map(|reason| stats::EXPORT.dropped(reason))
+        .iter()
+        .sum();
+    if lost > 0 {
+        let _ = writeln!(std::io::stderr(), "haproxy-vitals: {lost} spans did not reach the collector");
+    }
+}
+
+static RUNNING: Mutex<Weak<Process>> = Mutex::new(Weak::new());

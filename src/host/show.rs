@@ -1,0 +1,77 @@
+//! What operators read: the log lines that wait, and the `show vitals` commands of the stats socket.
+
+use std::fmt::Write;
+
+use mlua::prelude::*;
+
+use super::{process, settings};
+use crate::log::{self, Level};
+use crate::stats::{self, Counter, DropReason, EXPORT, ThreadStats};
+
+/// Puts `take_log`, `usage` and `show` into `native`.
+pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
+    native.set("take_log", lua.create_function(take_log)?)?;
+    native.set("usage", lua.create_function(|_, topic: String| Ok(usage(&topic)))?)?;
+    native.set("show", lua.create_function(|_, topic: String| Ok(show(&topic)))?)
+}
+
+fn take_log(lua: &Lua, (): ()) -> LuaResult<LuaTable> {
+    let list = lua.create_table()?;
+    for line in log::take() {
+        let entry = lua.create_table()?;
+        entry.set("level", match line.level {
+            Level::Warning => "warning",
+            Level::Notice => "notice",
+            Level::Info => "info",
+        })?;
+        entry.set("text", line.text)?;
+        list.push(entry)?;
+    }
+    Ok(list)
+}
+
+fn usage(topic: &str) -> &'static str {
+    match topic {
+        "config" => "every setting with its source",
+        "health" => "the servers that are checked over gRPC, and what they answered",
+        _ => "requests and spans: started, ended, exported, dropped by reason",
+    }
+}
+
+fn show(topic: &str) -> String {
+    let nothing = || "nothing is configured\n".to_owned();
+    match topic {
+        "config" => settings::loaded().map_or_else(nothing, |loaded| loaded.describe()),
+        "health" => process::checker().map_or_else(nothing, |checker| checker.describe()),
+        _ => traces(),
+    }
+}
+
+/// Requests, then spans. Requests: `started = ended + in flight`. Spans: `created = exported + dropped + waiting`.
+fn traces() -> String {
+    let threads = stats::threads();
+    let sum = |counter: fn(&ThreadStats) -> &Counter| threads.iter().map(|thread| counter(thread).value()).sum::<u64>();
+    let mut out = String::new();
+    let mut line = |name: &str, value: u64| {
+        let _ = writeln!(out, "{name:<32} {value}");
+    };
+    line("requests.started", sum(|thread| &thread.started));
+    line("requests.unsampled", sum(|thread| &thread.unsampled));
+    line("requests.ended", sum(|thread| &thread.ended));
+    line("requests.dropped.ring_full", sum(|thread| &thread.ring_full));
+    line("requests.dropped.malformed", EXPORT.dropped(DropReason::Malformed));
+    line("spans.created", EXPORT.created.value());
+    line("spans.exported", EXPORT.exported.value());
+    for reason in DropReason::ALL.into_iter().filter(|reason| *reason != DropReason::Malformed) {
+        line(&format!("spans.dropped.{}", reason.word()), EXPORT.dropped(reason));
+    }
+    line("spans.queued", EXPORT.queued.value());
+    line("export.retries", EXPORT.retries.value());
+    line("export.last_success_unix_ms", EXPORT.last_success.value());
+    line("attributes.left_out", stats::ATTRIBUTES_LEFT_OUT.value());
+    line("faults", stats::FAULTS.value());
+    line("tasks.panicked", stats::TASK_PANICS.value());
+    line("log.lines_lost", log::lost());
+    let _ = writeln!(out, "{:<32} {}", "export.last_error", EXPORT.last_error());
+    out
+}

@@ -1,0 +1,170 @@
+//! The cold half's loop: drains every thread's ring, turns records into spans, hands batches to export.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::envelope::Envelope;
+use super::hot::Hot;
+use super::record::Record;
+use super::sampler::Sampler;
+use super::spans;
+use crate::config::{Config, ExporterKind};
+use crate::export::ring::{self, Reader};
+use crate::export::{Batch, QueueHandle};
+use crate::log::{self, Level, RateLimit};
+use crate::runtime::Stop;
+use crate::stats::{self, DropReason, EXPORT};
+
+/// Where HAProxy's threads get their tracers from. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Tracer {
+    sampler: Sampler,
+    /// Absent: nothing is exported, so nothing is kept.
+    rings: Option<Rings>,
+}
+
+#[derive(Debug, Clone)]
+struct Rings {
+    bytes: usize,
+    wake: Arc<Notify>,
+    /// Rings that the loop has not seen yet.
+    new: Arc<Mutex<Vec<Reader>>>,
+}
+
+impl Tracer {
+    /// A tracer by the settings, and the loop that serves it: the caller runs it.
+    pub fn new(config: &Config, queue: QueueHandle) -> (Self, Pipeline) {
+        let rings = Rings { bytes: config.traces.ring_bytes, wake: Arc::default(), new: Arc::default() };
+        let exports = config.traces.enabled && config.export.exporter == ExporterKind::Otlp;
+        let mut resource = vec![("service.name".to_owned(), config.service.name.clone())];
+        resource.extend(config.service.attributes.iter().cloned());
+        let pipeline = Pipeline {
+            rings: rings.clone(),
+            readers: Vec::new(),
+            envelope: Envelope::new(&resource),
+            queue,
+            batch: Vec::new(),
+            spans: 0,
+            opened: None,
+            max_spans: config.export.max_export_batch_size as u64,
+            delay: config.export.schedule_delay,
+            malformed: RateLimit::per(Duration::from_mins(1)),
+        };
+        (Self { sampler: Sampler::new(&config.traces), rings: exports.then_some(rings) }, pipeline)
+    }
+
+    /// The calling thread's part.
+    pub fn attach(&self) -> Hot {
+        let writer = self.rings.as_ref().map(|rings| {
+            let (writer, reader) = ring::ring(rings.bytes, Arc::clone(&rings.wake));
+            rings.new.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
+            writer
+        });
+        Hot::new(self.sampler, stats::register_thread(), writer)
+    }
+}
+
+/// The loop. One task; it owns every ring's reading end and the open batch.
+#[derive(Debug)]
+pub struct Pipeline {
+    rings: Rings,
+    readers: Vec<Reader>,
+    envelope: Envelope,
+    queue: QueueHandle,
+    /// Encoded spans of the open batch.
+    batch: Vec<u8>,
+    spans: u64,
+    /// When the open batch got its first span.
+    opened: Option<Instant>,
+    max_spans: u64,
+    delay: Duration,
+    malformed: RateLimit,
+}
+
+impl Pipeline {
+    /// Runs until the process stops, then hands over everything that is left.
+    ///
+    /// While export has no room the rings are left alone: they fill, and HAProxy's threads count what finds no room.
+    pub async fn run(mut self, mut stop: Stop) {
+        let wake = Arc::clone(&self.rings.wake);
+        let tick = TICK.min(self.delay).max(Duration::from_millis(1));
+        loop {
+            tokio::select! {
+                () = stop.wait() => break,
+                () = wake.notified() => {}
+                () = tokio::time::sleep(tick) => {}
+            }
+            self.round().await;
+        }
+        while self.drain() > 0 {
+            tokio::task::yield_now().await;
+        }
+        self.ship();
+    }
+
+    async fn round(&mut self) {
+        while self.queue.has_room(self.max_spans) && self.drain() > 0 {
+            // Other tasks live on these threads too.
+            tokio::task::yield_now().await;
+        }
+        if self.opened.is_some_and(|opened| opened.elapsed() >= self.delay) {
+            self.ship();
+        }
+    }
+
+    /// Reads at most one batch's worth of each ring; says how many records there were.
+    fn drain(&mut self) -> usize {
+        self.readers.append(&mut self.rings.new.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut readers = std::mem::take(&mut self.readers);
+        let mut count = 0;
+        for reader in &mut readers {
+            count += reader.drain(RECORDS_PER_TURN, |end, payload| self.take(end, payload));
+        }
+        readers.retain(|reader| !reader.is_finished());
+        self.readers = readers;
+        count
+    }
+
+    fn take(&mut self, end_unix_nanos: u64, payload: &[u8]) {
+        let record = match Record::parse(payload, end_unix_nanos) {
+            Ok(record) => record,
+            Err(error) => return self.malformed(&error.to_string()),
+        };
+        let made = spans::encode(&record, &mut self.batch);
+        EXPORT.created.add(made);
+        self.spans += made;
+        self.opened.get_or_insert_with(Instant::now);
+        // The next record may make two.
+        if self.spans + 2 > self.max_spans {
+            self.ship();
+        }
+    }
+
+    fn ship(&mut self) {
+        self.opened = None;
+        if self.spans == 0 {
+            return;
+        }
+        let batch = Batch { bytes: self.envelope.wrap(&self.batch), spans: std::mem::take(&mut self.spans) };
+        self.batch.clear();
+        if let Err(batch) = self.queue.push(batch) {
+            EXPORT.drop_spans(DropReason::QueueFull, batch.spans);
+        }
+    }
+
+    fn malformed(&mut self, why: &str) {
+        EXPORT.drop_spans(DropReason::Malformed, 1);
+        if let Some(held_back) = self.malformed.pass(std::time::Instant::now()) {
+            log::say(Level::Warning, format!("a finished request could not be read: {why} ({held_back} more before)"));
+        }
+    }
+}
+
+/// Rings are looked at this often at least; a busy one asks for it earlier.
+const TICK: Duration = Duration::from_millis(200);
+
+/// Records read from one ring before the next ring has its turn.
+const RECORDS_PER_TURN: usize = 256;
