@@ -5,6 +5,8 @@ set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 LOCAL="$ROOT/.local"
+# shellcheck disable=SC2034 # for the scripts that source this
+TASKS="$ROOT/tasks"
 # shellcheck source=../versions.env
 . "$ROOT/versions.env"
 mkdir -p "$LOCAL"
@@ -26,6 +28,14 @@ need() {
             DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y --no-install-recommends "$2" >>"$LOCAL/apt.log" 2>&1; } ||
         { tail -n 20 "$LOCAL/apt.log" >&2; die "cannot install \`$2\`"; }
     have "$1" || die "\`$2\` was installed and still gives no \`$1\`"
+}
+
+# need_component COMPONENT COMMAND: installs a part of the Rust toolchain when COMMAND does not run.
+need_component() {
+    "$2" --version >/dev/null 2>&1 && return
+    have rustup || die "\`$2\` is missing: install the toolchain's component \`$1\`"
+    say "installing $1 (for $2)"
+    rustup component add "$1" >&2
 }
 
 # at_least VERSION MINIMUM: true when dotted VERSION is MINIMUM or newer.
