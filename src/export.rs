@@ -1,14 +1,23 @@
-//! From encoded batches to the collector: OTLP over gRPC or HTTP.
+//! From encoded batches to the collector: a bounded queue, one request at a time, OTLP over gRPC or HTTP.
+//!
+//! Every span that [`QueueHandle::push`] took ends in exactly one counter of [`ExportStats`](crate::stats::ExportStats).
 
 mod connect;
 mod error;
+mod exporter;
 mod grpc;
 mod http;
+mod queue;
+mod report;
 mod retry;
 mod sender;
+#[cfg(test)]
+mod tests;
 
 pub use connect::ConnectError;
 pub use error::{Cause, SendError, SetupError};
+pub use exporter::Exporter;
+pub use queue::{QueueHandle, queue};
 pub use retry::Retry;
 pub use sender::{Accepted, Sender};
 
