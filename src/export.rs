@@ -1,3 +1,32 @@
-//! From finished records to the collector.
+//! From encoded batches to the collector: a bounded queue, one request at a time, OTLP over gRPC or HTTP.
+//!
+//! Every span that [`QueueHandle::push`] took ends in exactly one counter of [`ExportStats`](crate::stats::ExportStats).
 
+mod connect;
+mod error;
+mod exporter;
+mod grpc;
+mod http;
+mod queue;
+mod report;
+mod retry;
 pub mod ring;
+mod sender;
+#[cfg(test)]
+mod tests;
+
+pub use connect::ConnectError;
+pub use error::{Cause, SendError, SetupError};
+pub use exporter::Exporter;
+pub use queue::{QueueHandle, queue};
+pub use retry::Retry;
+pub use sender::{Accepted, Sender};
+
+/// Spans on their way, already encoded. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// A complete `opentelemetry.proto.collector.trace.v1.ExportTraceServiceRequest`. At most 64 MiB.
+    pub bytes: bytes::Bytes,
+    /// How many spans it holds.
+    pub spans: u64,
+}

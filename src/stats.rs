@@ -96,7 +96,7 @@ pub struct ExportStats {
     pub exported: Counter,
     /// Spans dropped, by reason; `malformed` counts requests.
     dropped: [Counter; DropReason::ALL.len()],
-    /// Spans that wait now: in the open batch, in the queue, and in the request under way.
+    /// Spans that wait now: in the queue and in the request under way.
     pub queued: Counter,
     /// Attempts that failed and were, or will be, repeated.
     pub retries: Counter,
@@ -107,7 +107,8 @@ pub struct ExportStats {
 }
 
 impl ExportStats {
-    const fn new() -> Self {
+    /// All zero: [`EXPORT`], and one for each test.
+    pub(crate) const fn new() -> Self {
         Self {
             created: Counter::new(),
             exported: Counter::new(),

@@ -10,13 +10,12 @@
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mlua::prelude::*;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
 use super::settings;
 use crate::config::{ExporterKind, Loaded, RuntimeConfig};
@@ -49,7 +48,8 @@ struct Process {
     bounds: RuntimeConfig,
     tracer: Tracer,
     checker: Option<Checker>,
-    export: Arc<Export>,
+    /// Absent where nothing is exported.
+    export: Option<Arc<Export>>,
 }
 
 impl Process {
@@ -59,15 +59,16 @@ impl Process {
         let tasks = runtime.tasks().clone();
         let _inside = tasks.enter();
 
-        let (queue, exporter) = crate::export::queue(&config.export);
-        let (tracer, pipeline) = Tracer::new(config, queue.clone());
-        let mut running = Vec::new();
-        if config.traces.enabled && config.export.exporter == ExporterKind::Otlp {
-            let sender = Sender::new(&config.export)?;
-            running.push(tasks.spawn("drain", pipeline.run(tasks.stop())));
-            running.push(tasks.spawn("export", exporter.run(sender, tasks.stop())));
-        }
-        let export = Arc::new(Export { queue, pipeline: AsyncMutex::new(running) });
+        let (tracer, export) = if config.traces.enabled && config.export.exporter == ExporterKind::Otlp {
+            let (queue, exporter) = crate::export::queue(&config.export, Sender::new(&config.export)?);
+            let queue = Arc::new(queue);
+            let (tracer, pipeline) = Tracer::new(config, Arc::clone(&queue));
+            let drain = tasks.spawn("drain", pipeline.run(tasks.stop()));
+            tasks.spawn("export", exporter.run(tasks.stop()));
+            (tracer, Some(Arc::new(Export { queue, drain: AsyncMutex::new(drain) })))
+        } else {
+            (Tracer::without_export(config), None)
+        };
         let checker = (!config.health.backends.is_empty()).then(|| Checker::start(&config.health, &tasks));
         let process =
             Self { runtime: Some(runtime), bounds: config.runtime.clone(), tracer, checker, export };
@@ -81,12 +82,13 @@ impl Process {
         let terminate = signal(SignalKind::terminate()).map_err(ProcessError::Signal)?;
         let interrupt = signal(SignalKind::interrupt()).map_err(ProcessError::Signal)?;
         let (export, stop, bound) =
-            (Arc::clone(&self.export), runtime.stopper(), self.bounds.term_timeout);
+            (self.export.clone(), runtime.stopper(), self.bounds.term_timeout);
         runtime.tasks().spawn("signals", async move {
             let number = first_of(terminate, interrupt).await;
             stop.begin();
-            export.finish(Instant::now() + bound).await;
-            last_words();
+            if let Some(export) = export {
+                export.finish(Instant::now() + bound).await;
+            }
             // Ends the process; where it cannot, the signal was not meant to.
             let _ = signal_hook::low_level::emulate_default_handler(number);
         });
@@ -101,30 +103,31 @@ impl Drop for Process {
             checker.stop();
         }
         runtime.begin_stop();
-        runtime.wait(self.export.finish(Instant::now() + self.bounds.stop_timeout));
-        last_words();
+        if let Some(export) = &self.export {
+            runtime.wait(export.finish(Instant::now() + self.bounds.stop_timeout));
+        }
         runtime.stop(Duration::from_millis(100));
     }
 }
 
 /// The way out of the process, and its last steps.
 struct Export {
-    queue: QueueHandle,
-    /// The tasks that must end, in this order, for everything to have left.
-    pipeline: AsyncMutex<Vec<JoinHandle<()>>>,
+    queue: Arc<QueueHandle>,
+    /// Ends when every ring is read to its end; it must have been told to stop.
+    drain: AsyncMutex<JoinHandle<()>>,
 }
 
 impl Export {
-    /// Sends what is left until `deadline`; counts the rest as dropped. The tasks must have been told to stop.
+    /// Sends what is left until `deadline`, counts the rest as dropped, and says so.
     async fn finish(&self, deadline: Instant) {
-        let mut running = self.pipeline.lock().await;
-        for task in running.drain(..) {
-            if tokio::time::timeout_at(deadline, task).await.is_err() {
-                break;
-            }
-            self.queue.close();
+        let mut drain = self.drain.lock().await;
+        if !drain.is_finished() {
+            let _ = tokio::time::timeout_at(deadline.into(), &mut *drain).await;
         }
+        self.queue.close();
+        self.queue.flush(deadline).await;
         self.queue.abandon();
+        last_words();
     }
 }
 

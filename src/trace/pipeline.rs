@@ -11,7 +11,7 @@ use super::hot::Hot;
 use super::record::Record;
 use super::sampler::Sampler;
 use super::spans;
-use crate::config::{Config, ExporterKind};
+use crate::config::Config;
 use crate::export::ring::{self, Reader};
 use crate::export::{Batch, QueueHandle};
 use crate::log::{self, Level, RateLimit};
@@ -35,10 +35,14 @@ struct Rings {
 }
 
 impl Tracer {
+    /// A tracer whose spans go nowhere: requests are propagated and counted.
+    pub fn without_export(config: &Config) -> Self {
+        Self { sampler: Sampler::new(&config.traces), rings: None }
+    }
+
     /// A tracer by the settings, and the loop that serves it: the caller runs it.
-    pub fn new(config: &Config, queue: QueueHandle) -> (Self, Pipeline) {
+    pub fn new(config: &Config, queue: Arc<QueueHandle>) -> (Self, Pipeline) {
         let rings = Rings { bytes: config.traces.ring_bytes, wake: Arc::default(), new: Arc::default() };
-        let exports = config.traces.enabled && config.export.exporter == ExporterKind::Otlp;
         let mut resource = vec![("service.name".to_owned(), config.service.name.clone())];
         resource.extend(config.service.attributes.iter().cloned());
         let pipeline = Pipeline {
@@ -53,7 +57,7 @@ impl Tracer {
             delay: config.export.schedule_delay,
             malformed: RateLimit::per(Duration::from_mins(1)),
         };
-        (Self { sampler: Sampler::new(&config.traces), rings: exports.then_some(rings) }, pipeline)
+        (Self { sampler: Sampler::new(&config.traces), rings: Some(rings) }, pipeline)
     }
 
     /// The calling thread's part.
@@ -73,7 +77,7 @@ pub struct Pipeline {
     rings: Rings,
     readers: Vec<Reader>,
     envelope: Envelope,
-    queue: QueueHandle,
+    queue: Arc<QueueHandle>,
     /// Encoded spans of the open batch.
     batch: Vec<u8>,
     spans: u64,
