@@ -23,6 +23,9 @@ mod tree;
 mod value;
 mod words;
 
+#[cfg(test)]
+mod tests;
+
 pub use env::Environment;
 pub use error::{ConfigError, Hint};
 pub use load::{Loaded, Sources, load};
