@@ -1,7 +1,34 @@
 //! Settings: text in, typed values out. The only place that reads the environment.
 //!
-//! Sources, strongest first: options in Lua, the TOML file, the environment, defaults.
+//! Sources, strongest first: options in Lua, arguments of `lua-load`, the TOML file, `HAPROXY_VITALS_*`, `OTEL_*`,
+//! defaults. All of them become settings, one for each key; one table of keys reads and shows them. A table that takes
+//! any names (`service.attributes`, `export.headers`) is merged name by name; a list replaces a weaker list whole.
 
+mod check;
+mod duration;
+mod endpoint;
+mod env;
+mod error;
+mod file;
+mod flatten;
+mod keys;
+mod load;
+mod options;
+mod origin;
+mod otel;
+mod pairs;
+mod setting;
+mod show;
 mod tree;
+mod value;
+mod words;
 
+#[cfg(test)]
+mod tests;
+
+pub use env::Environment;
+pub use error::{ConfigError, Hint};
+pub use load::{Loaded, Sources, load};
+pub use origin::{Origin, Origins};
 pub use tree::*;
+pub use value::Value;

@@ -1,5 +1,6 @@
 //! The typed tree. Every value that later code sees has passed through here; nothing is checked twice.
 
+use std::fmt;
 use std::time::Duration;
 
 /// All settings.
@@ -87,7 +88,7 @@ pub enum SamplerKind {
 }
 
 /// `[export]`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct ExportConfig {
     /// `OTEL_TRACES_EXPORTER`: `otlp` or `none`.
     pub exporter: ExporterKind,
@@ -122,6 +123,23 @@ impl Default for ExportConfig {
             max_queue_size: 32_768,
             max_export_batch_size: 512,
         }
+    }
+}
+
+/// Headers without their values, which are secrets.
+impl fmt::Debug for ExportConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExportConfig")
+            .field("exporter", &self.exporter)
+            .field("protocol", &self.protocol)
+            .field("endpoint", &self.endpoint)
+            .field("headers", &self.headers.iter().map(|(name, _)| name).collect::<Vec<_>>())
+            .field("timeout", &self.timeout)
+            .field("schedule_delay", &self.schedule_delay)
+            .field("export_timeout", &self.export_timeout)
+            .field("max_queue_size", &self.max_queue_size)
+            .field("max_export_batch_size", &self.max_export_batch_size)
+            .finish()
     }
 }
 

@@ -1,0 +1,230 @@
+//! One key's value from one source, and the types it can be read as.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+
+use super::duration;
+use super::error::{ConfigError, Hint};
+use super::keys::HEADERS;
+use super::origin::Origin;
+use super::value::Value;
+use super::words::Word;
+
+/// One key's value from one source.
+#[derive(Debug, Clone)]
+pub(super) struct Setting {
+    /// The key in its table of keys.
+    pub(super) key: &'static str,
+    /// The whole dotted key. Under a key that takes any names it ends in the name.
+    pub(super) path: String,
+    pub(super) value: Value,
+    pub(super) origin: Origin,
+}
+
+impl Setting {
+    /// A setting whose path is its key.
+    pub(super) fn of(key: &'static str, value: Value, origin: Origin) -> Self {
+        Self { key, path: key.to_owned(), value, origin }
+    }
+
+    /// The last part of the path, where the key takes any names.
+    pub(super) fn name(&self) -> &str {
+        self.path.strip_prefix(self.key).and_then(|rest| rest.strip_prefix('.')).unwrap_or(&self.path)
+    }
+
+    /// Text, also without any letters.
+    pub(super) fn text(&self) -> Result<&str, ConfigError> {
+        match &self.value {
+            Value::Text(text) => Ok(text),
+            _ => Err(self.wrong_type("text")),
+        }
+    }
+
+    pub(super) fn any_text(&self) -> Result<String, ConfigError> {
+        self.text().map(str::to_owned)
+    }
+
+    pub(super) fn some_text(&self) -> Result<String, ConfigError> {
+        match self.text()? {
+            "" => Err(self.bad_text("text that is not empty")),
+            text => Ok(text.to_owned()),
+        }
+    }
+
+    /// RFC 9113, section 8.3.1, `:authority`.
+    pub(super) fn authority(&self) -> Result<Option<String>, ConfigError> {
+        let text = self.text()?;
+        match text.parse::<http::uri::Authority>() {
+            Ok(authority) if !authority.as_str().contains('@') => Ok(Some(text.to_owned())),
+            _ => Err(self.bad_text("a host, with a port or without")),
+        }
+    }
+
+    /// A resource attribute: numbers and booleans are taken as their text.
+    pub(super) fn attribute(&self) -> Result<String, ConfigError> {
+        match &self.value {
+            Value::Text(text) => Ok(text.clone()),
+            Value::Bool(value) => Ok(value.to_string()),
+            Value::Integer(value) => Ok(value.to_string()),
+            Value::Float(value) => Ok(value.to_string()),
+            Value::List(_) | Value::Table(_) => Err(self.wrong_type("text")),
+        }
+    }
+
+    /// A header that can be sent as it is. RFC 9110, section 5.
+    pub(super) fn header(&self) -> Result<(String, String), ConfigError> {
+        let name: HeaderName = self.name().parse().map_err(|_| self.bad_text("a header's name"))?;
+        let value = self.text()?;
+        HeaderValue::from_str(value).map_err(|_| self.bad_text("text that a header can carry"))?;
+        Ok((name.as_str().to_owned(), value.to_owned()))
+    }
+
+    pub(super) fn flag(&self) -> Result<bool, ConfigError> {
+        match &self.value {
+            Value::Bool(value) => Ok(*value),
+            Value::Text(text) if self.origin.is_text() && text.eq_ignore_ascii_case("true") => Ok(true),
+            Value::Text(text) if self.origin.is_text() && text.eq_ignore_ascii_case("false") => Ok(false),
+            _ => Err(self.wrong_type("`true` or `false`")),
+        }
+    }
+
+    pub(super) fn whole<T>(&self, allowed: RangeInclusive<T>) -> Result<T, ConfigError>
+    where
+        T: TryFrom<i64> + PartialOrd + std::fmt::Display,
+    {
+        let number = match &self.value {
+            Value::Integer(number) => Some(*number),
+            Value::Text(text) if self.origin.is_text() => text.parse().ok(),
+            _ => None,
+        };
+        let number = number.ok_or_else(|| self.wrong_type("a whole number"))?;
+        let found = T::try_from(number).ok().filter(|number| allowed.contains(number));
+        found.ok_or_else(|| self.out_of_range(format!("{} to {}", allowed.start(), allowed.end())))
+    }
+
+    /// A share of the whole, 0 to 1.
+    pub(super) fn share(&self) -> Result<f64, ConfigError> {
+        let number = match &self.value {
+            Value::Integer(number) => Some(*number as f64),
+            Value::Float(number) => Some(*number),
+            Value::Text(text) if self.origin.is_text() => text.parse().ok(),
+            _ => None,
+        };
+        let number = number.ok_or_else(|| self.wrong_type("a number"))?;
+        if (0.0..=1.0).contains(&number) { Ok(number) } else { Err(self.out_of_range("0 to 1".to_owned())) }
+    }
+
+    /// Text with a unit; whole milliseconds in the variables of the OpenTelemetry specification.
+    pub(super) fn duration(&self, allowed: RangeInclusive<Duration>) -> Result<Duration, ConfigError> {
+        let found = match &self.value {
+            Value::Text(text) if self.origin.is_lenient() => text.parse().ok().map(Duration::from_millis),
+            Value::Text(text) => duration::parse(text),
+            _ => return Err(self.wrong_type(DURATION)),
+        };
+        let found = found.ok_or_else(|| self.bad_duration())?;
+        if allowed.contains(&found) {
+            return Ok(found);
+        }
+        Err(self.out_of_range(format!("{} to {}", duration::show(*allowed.start()), duration::show(*allowed.end()))))
+    }
+
+    /// One of the type's words; in any case where the source is text.
+    pub(super) fn word<T: Word>(&self) -> Result<T, ConfigError> {
+        let text = self.text()?;
+        let same = |word: &str| word == text || (self.origin.is_text() && word.eq_ignore_ascii_case(text));
+        let found = T::WORDS.iter().find(|(word, _)| same(word)).map(|(_, value)| *value);
+        found.ok_or_else(|| self.bad_choice(&T::WORDS.iter().map(|(word, _)| *word).collect::<Vec<_>>()))
+    }
+
+    pub(super) fn wrong_type(&self, expected: &'static str) -> ConfigError {
+        let found = if self.is_secret() { HIDDEN.to_owned() } else { self.value.with_kind() };
+        ConfigError::WrongType { key: self.path.clone(), origin: self.origin.clone(), expected, found }
+    }
+
+    pub(super) fn bad_text(&self, expected: &'static str) -> ConfigError {
+        ConfigError::BadText { key: self.path.clone(), origin: self.origin.clone(), expected, found: self.found() }
+    }
+
+    /// For the reader of an error: what was found, unless it is a secret.
+    pub(super) fn found(&self) -> String {
+        if self.is_secret() { HIDDEN.to_owned() } else { self.value.quoted() }
+    }
+
+    fn out_of_range(&self, allowed: String) -> ConfigError {
+        ConfigError::OutOfRange { key: self.path.clone(), origin: self.origin.clone(), allowed, found: self.found() }
+    }
+
+    fn bad_choice(&self, words: &[&str]) -> ConfigError {
+        let hint = self.text().map(|text| Hint::near(text, words)).unwrap_or_default();
+        ConfigError::BadChoice {
+            key: self.path.clone(),
+            origin: self.origin.clone(),
+            allowed: words.join(" or "),
+            found: self.found(),
+            hint,
+        }
+    }
+
+    fn bad_duration(&self) -> ConfigError {
+        let expected = if self.origin.is_lenient() { "whole milliseconds" } else { DURATION };
+        ConfigError::BadDuration { key: self.path.clone(), origin: self.origin.clone(), expected, found: self.found() }
+    }
+
+    fn is_secret(&self) -> bool {
+        self.key == HEADERS
+    }
+}
+
+/// What stands in place of a secret.
+pub(super) const HIDDEN: &str = "(hidden)";
+
+const DURATION: &str = "a duration such as `500ms`, `2s` or `1m`";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn argument(text: &str) -> Setting {
+        Setting::of("runtime.workers", Value::Text(text.to_owned()), Origin::Argument)
+    }
+
+    #[test]
+    fn numbers_and_booleans_are_read_from_text_where_the_source_has_nothing_else() {
+        assert_eq!(argument("3").whole(1..=64_usize).unwrap(), 3);
+        assert!((argument("0.5").share().unwrap() - 0.5).abs() < f64::EPSILON);
+        assert!(argument("TRUE").flag().unwrap());
+    }
+
+    #[test]
+    fn the_text_of_a_number_is_no_number_where_the_source_has_numbers() {
+        let setting = Setting { origin: Origin::Option, ..argument("3") };
+        let message = "`runtime.workers` (option in Lua): expected a whole number, found text `3`";
+        assert_eq!(setting.whole(1..=64_usize).unwrap_err().to_string(), message);
+    }
+
+    #[test]
+    fn a_share_that_is_no_number_is_out_of_range() {
+        for text in ["NaN", "inf", "-0.1", "1.1"] {
+            assert!(argument(text).share().is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_text_never_panics(text in ".*") {
+            let setting = argument(&text);
+            let lenient = Setting { origin: Origin::OpenTelemetry("OTEL_X"), ..setting.clone() };
+            for setting in [setting, lenient] {
+                let _ = setting.whole(1..=64_usize);
+                let _ = setting.share();
+                let _ = setting.flag();
+                let _ = setting.duration(Duration::ZERO..=Duration::from_secs(1));
+                let _ = setting.authority();
+                let _ = setting.header();
+            }
+        }
+    }
+}
