@@ -109,6 +109,7 @@ impl Tasks {
     where
         F: Future<Output = ()> + Send + 'static,
     {
+        #[expect(clippy::disallowed_methods, reason = "the one place that starts tasks")]
         self.handle.spawn(Fenced { name, task: Box::pin(task) })
     }
 

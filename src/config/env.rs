@@ -16,6 +16,7 @@ impl Environment {
     /// The `OTEL_*` and `HAPROXY_VITALS_*` variables of this process. Bytes that are not UTF-8 become U+FFFD.
     pub fn of_process() -> Self {
         let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+        #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
         std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value))).collect()
     }
 

@@ -32,7 +32,7 @@ fn configure(given: &LuaTable) -> (Option<String>, Vec<String>) {
 
 fn load(given: &LuaTable) -> Result<Loaded, String> {
     let (options, arguments) = options::read(given).map_err(|error| error.to_string())?;
-    config::load(&Sources { options, arguments, environment: &Environment::of_process() })
+    config::load(Sources { options, arguments, environment: Environment::of_process() })
         .map_err(|error| error.to_string())
 }
 
