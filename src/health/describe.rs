@@ -1,0 +1,90 @@
+//! The text for the operator: a summary, then one line per server.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::outcome::{Class, Outcome};
+use super::state::Health;
+use super::target::{Book, Target};
+
+/// Collects the lines and what they add up to.
+#[derive(Default)]
+pub(crate) struct Report {
+    lines: String,
+    up: usize,
+    down: usize,
+    pending: usize,
+    skipped: usize,
+    checks: u64,
+    overdue: u64,
+}
+
+impl Report {
+    /// Adds a checked server.
+    pub(crate) fn target(&mut self, target: &Target, stopped: bool) {
+        let book = target.book();
+        let state = match book.machine.health() {
+            Health::Pending => "pending",
+            Health::Up => "up",
+            Health::Down => "down",
+        };
+        match book.machine.health() {
+            Health::Pending => self.pending += 1,
+            Health::Up => self.up += 1,
+            Health::Down => self.down += 1,
+        }
+        let held = if is_held(&book, stopped) { ",held" } else { "" };
+        self.checks += book.checks;
+        self.overdue += book.overdue;
+        self.line(target, &book, &format!("{state}{held}"));
+    }
+
+    /// Adds a server that is not checked, and why.
+    pub(crate) fn skipped(&mut self, backend: &str, server: &str, address: &str, reason: &str) {
+        self.skipped += 1;
+        let _ = writeln!(self.lines, "{backend}/{server} {} skipped: {reason}", shown(address));
+    }
+
+    /// The whole text. `under_way` counts checks.
+    pub(crate) fn finish(self, under_way: usize, stopped: bool) -> String {
+        let Self { lines, up, down, pending, skipped, checks, overdue } = self;
+        let servers = up + down + pending;
+        let stopped = if stopped { "; stopped: every server keeps its last state" } else { "" };
+        format!(
+            "servers: {servers}, up: {up}, down: {down}, pending: {pending}, skipped: {skipped}, checks: {checks}, \
+             under way: {under_way}, overdue: {overdue}{stopped}\n{lines}"
+        )
+    }
+
+    fn line(&mut self, target: &Target, book: &Book, state: &str) {
+        let (name, server, address) = (&target.config.name, &target.server, shown(&target.address));
+        let (passes, rise) = book.machine.rising();
+        let (failures, fall) = book.machine.falling();
+        let (text, class, took) = match &book.last {
+            Some((result, took)) => (result.text.as_str(), result.class().map_or("ok", Class::word), *took),
+            None => ("none", "none", Duration::ZERO),
+        };
+        let _ = writeln!(
+            self.lines,
+            "{name}/{server} {address} {state} since={}s last=\"{text}\" class={class} rise={passes}/{rise} \
+             fall={failures}/{fall} checks={} overdue={} took={}ms next={}ms",
+            book.since.elapsed().as_secs(),
+            book.checks,
+            book.overdue,
+            took.as_millis(),
+            book.next.saturating_duration_since(Instant::now()).as_millis(),
+        );
+    }
+}
+
+/// The state is kept for want of an answer.
+fn is_held(book: &Book, stopped: bool) -> bool {
+    stopped || matches!(&book.last, Some((result, _)) if matches!(result.outcome, Outcome::Hold(_)))
+}
+
+/// An address as one word.
+fn shown(address: &str) -> &str {
+    if address.is_empty() { "-" } else { address }
+}

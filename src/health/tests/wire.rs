@@ -1,0 +1,388 @@
+//! One check at a time, against every kind of server.
+
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tonic_health::ServingStatus;
+
+use super::servers::{self, GOAWAY, REFUSED, SETTINGS, Spy};
+use crate::config::BackendConfig;
+use crate::health::address::Address;
+use crate::health::outcome::{CheckResult, Class, Outcome};
+use crate::health::probe::{GrpcProbe, Probe};
+
+struct Asker {
+    probe: GrpcProbe,
+    _stop: watch::Sender<bool>,
+}
+
+impl Asker {
+    fn new(address: Address, config: &BackendConfig) -> Self {
+        let (tasks, stop) = servers::tasks();
+        Self { probe: GrpcProbe::new(config, address, tasks).unwrap(), _stop: stop }
+    }
+
+    async fn ask(&mut self) -> CheckResult {
+        self.probe.check().await
+    }
+}
+
+/// Bounds that a busy machine keeps.
+fn patient() -> BackendConfig {
+    let bound = Duration::from_secs(10);
+    BackendConfig { connect_timeout: bound, rpc_timeout: bound, ..BackendConfig::named("b") }
+}
+
+fn asker(address: SocketAddr) -> Asker {
+    Asker::new(Address::Tcp(address), &patient())
+}
+
+async fn ask(address: SocketAddr) -> Outcome {
+    let result = asker(address).ask().await;
+    assert!(!result.text.is_empty());
+    result.outcome
+}
+
+fn soft(class: Class) -> Outcome {
+    Outcome::SoftFail(class)
+}
+
+#[tokio::test]
+async fn a_real_servers_status_is_read_over_one_connection() {
+    let (reporter, server) = servers::health().await;
+    let mut asker = asker(server.address);
+    assert_eq!(asker.ask().await.outcome, Outcome::Pass);
+    reporter.set_service_status("", ServingStatus::NotServing).await;
+    assert_eq!(asker.ask().await.outcome, Outcome::HardFail(Class::NotServing));
+    reporter.set_service_status("", ServingStatus::Unknown).await;
+    assert_eq!(asker.ask().await.outcome, soft(Class::UnknownStatus));
+    reporter.set_service_status("", ServingStatus::Serving).await;
+    assert_eq!(asker.ask().await.outcome, Outcome::Pass);
+}
+
+#[tokio::test]
+async fn unknown_service() {
+    let (reporter, server) = servers::health().await;
+    let config = BackendConfig { service: "shop.Cart".to_owned(), ..patient() };
+    let mut asker = Asker::new(Address::Tcp(server.address), &config);
+    assert_eq!(asker.ask().await.outcome, soft(Class::ServiceUnknown));
+    reporter.set_service_status("shop.Cart", ServingStatus::Serving).await;
+    assert_eq!(asker.ask().await.outcome, Outcome::Pass);
+}
+
+#[tokio::test]
+async fn unimplemented() {
+    let server = servers::without_health_service().await;
+    assert_eq!(ask(server.address).await, soft(Class::Unimplemented));
+}
+
+#[tokio::test]
+async fn ipv6_and_unix_sockets_are_reached() {
+    let (_reporter, server) = servers::health_on(servers::listen("[::1]:0").await);
+    assert_eq!(ask(server.address).await, Outcome::Pass);
+
+    let path = std::env::temp_dir().join(format!("haproxy-vitals-{}.sock", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    let mut asker = Asker::new(Address::parse(path.to_str().unwrap()).unwrap(), &patient());
+    assert_eq!(asker.ask().await.outcome, soft(Class::Connect));
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    let check = asker.ask();
+    let serving = async {
+        let (stream, _) = listener.accept().await.unwrap();
+        let service = hyper::service::service_fn(|request| async move {
+            drop::<http::Request<hyper::body::Incoming>>(request);
+            Ok::<_, std::convert::Infallible>(servers::status(1))
+        });
+        let builder = hyper::server::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new());
+        builder.serve_connection(hyper_util::rt::TokioIo::new(stream), service).await
+    };
+    tokio::select! {
+        result = check => assert_eq!(result.outcome, Outcome::Pass),
+        _ = serving => panic!("the connection ended"),
+    }
+    std::fs::remove_file(path).unwrap();
+}
+
+#[tokio::test]
+async fn authority_is_sent() {
+    let spy = Spy::answering(|| servers::status(1)).await;
+    assert_eq!(ask(spy.server.address).await, Outcome::Pass);
+    let config = BackendConfig { authority: Some("shop.example".to_owned()), ..patient() };
+    Asker::new(Address::Tcp(spy.server.address), &config).ask().await;
+    let heads = spy.heads.lock().unwrap();
+    let authorities: Vec<_> = heads.iter().map(|head| head.uri.authority().unwrap().as_str()).collect();
+    assert_eq!(authorities, [spy.server.address.to_string().as_str(), "shop.example"]);
+    assert_eq!(heads[0].uri.path(), "/grpc.health.v1.Health/Check");
+}
+
+#[tokio::test]
+async fn what_is_no_authority_is_refused() {
+    let (tasks, _stop) = servers::tasks();
+    for text in ["", "user@shop.example", "a:1:2/x?y", "a b"] {
+        let config = BackendConfig { authority: Some(text.to_owned()), ..patient() };
+        let address = Address::parse("127.0.0.1:1").unwrap();
+        assert!(GrpcProbe::new(&config, address, tasks.clone()).is_err(), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn grpc_timeout_is_sent() {
+    let spy = Spy::answering(|| servers::status(1)).await;
+    ask(spy.server.address).await;
+    let heads = spy.heads.lock().unwrap();
+    let headers = &heads[0].headers;
+    assert_eq!(headers["grpc-timeout"], "10000000u");
+    assert_eq!(headers["user-agent"], format!("haproxy-vitals/{}", crate::VERSION));
+    assert_eq!(headers["content-type"], "application/grpc");
+    assert_eq!(headers["te"], "trailers");
+}
+
+#[tokio::test]
+async fn one_connection_serves_many_checks() {
+    let spy = Spy::answering(|| servers::status(1)).await;
+    let mut asker = asker(spy.server.address);
+    for _ in 0..20 {
+        assert_eq!(asker.ask().await.outcome, Outcome::Pass);
+    }
+    assert_eq!(spy.connections.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn refused_port_is_soft() {
+    let address = servers::listen("127.0.0.1:0").await.local_addr().unwrap();
+    assert_eq!(ask(address).await, soft(Class::Connect));
+}
+
+#[tokio::test]
+async fn silent_listener_times_out() {
+    let server = servers::raw(|stream| async move { stream }).await;
+    let config = BackendConfig { rpc_timeout: Duration::from_millis(200), ..patient() };
+    let start = Instant::now();
+    let result = Asker::new(Address::Tcp(server.address), &config).ask().await;
+    assert_eq!(result, CheckResult::soft(Class::Timeout, "no answer within 200 ms"));
+    assert!((Duration::from_millis(200)..Duration::from_secs(8)).contains(&start.elapsed()));
+}
+
+#[tokio::test]
+async fn garbage_server_is_protocol() {
+    for garbage in [
+        "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n",
+        "SSH-2.0-OpenSSH_10.0\r\n",
+        "\x15\x03\x03\0\x02\x02\x28",
+    ] {
+        let server = servers::raw(move |mut stream| async move {
+            stream.write_all(garbage.as_bytes()).await.unwrap();
+            stream
+        })
+        .await;
+        for _ in 0..20 {
+            assert_eq!(ask(server.address).await, soft(Class::Protocol), "{garbage:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_up_is_soft() {
+    let spy = Spy::start(
+        || servers::status(1),
+        |_, stream| async move {
+            drop(stream);
+            None
+        },
+    )
+    .await;
+    assert_eq!(ask(spy.server.address).await, soft(Class::Connect));
+}
+
+#[tokio::test]
+async fn goaway_is_retried_uncounted() {
+    let spy =
+        Spy::start(|| servers::status(1), |number, stream| answer_first(number, stream, &[SETTINGS, GOAWAY])).await;
+    assert_eq!(ask(spy.server.address).await, Outcome::Pass);
+    assert_eq!(spy.connections.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn refused_stream_is_retried_uncounted() {
+    let spy =
+        Spy::start(|| servers::status(1), |number, stream| answer_first(number, stream, &[SETTINGS, REFUSED])).await;
+    assert_eq!(ask(spy.server.address).await, Outcome::Pass);
+    assert_eq!(spy.connections.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn goaway_without_end_is_retried_once() {
+    let spy = Spy::start(|| servers::status(1), |_, stream| answer_first(0, stream, &[SETTINGS, GOAWAY])).await;
+    assert_eq!(ask(spy.server.address).await, soft(Class::RpcError));
+    assert_eq!(spy.connections.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_restarted_server_costs_no_check() {
+    let (_reporter, server) = servers::health().await;
+    let mut asker = asker(server.address);
+    for _ in 0..10 {
+        assert_eq!(asker.ask().await.outcome, Outcome::Pass);
+    }
+    let address = server.address;
+    server.end().await;
+    let (_reporter, _server) = servers::health_on(servers::listen(&address.to_string()).await);
+    assert_eq!(asker.ask().await.outcome, Outcome::Pass);
+}
+
+#[tokio::test]
+async fn a_connection_lost_under_a_check_costs_no_check() {
+    let (_reporter, server) = servers::health().await;
+    let address = server.address;
+    let (cut, is_cut) = watch::channel(false);
+    let spy = Spy::start(
+        || servers::status(1),
+        move |number, stream| {
+            let is_cut = is_cut.clone();
+            async move {
+                if number > 0 {
+                    return Some(stream);
+                }
+                relay(stream, TcpStream::connect(address).await.unwrap(), is_cut).await;
+                None
+            }
+        },
+    )
+    .await;
+    let mut asker = asker(spy.server.address);
+    assert_eq!(asker.ask().await.outcome, Outcome::Pass);
+    cut.send(true).unwrap();
+    assert_eq!(asker.ask().await.outcome, Outcome::Pass);
+    assert_eq!(spy.connections.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_huge_answer_is_refused() {
+    let spy = Spy::answering(|| servers::grpc(&vec![0; 1 << 20], "0")).await;
+    assert_eq!(ask(spy.server.address).await, soft(Class::Protocol));
+    let spy = Spy::answering(|| {
+        let mut answer = servers::status(1);
+        for n in 0..40u8 {
+            let name = http::HeaderName::try_from(format!("x-{n}")).unwrap();
+            answer.headers_mut().insert(name, "y".repeat(1000).parse().unwrap());
+        }
+        answer
+    })
+    .await;
+    assert!(matches!(ask(spy.server.address).await, Outcome::SoftFail(_)));
+}
+
+#[tokio::test]
+async fn what_is_no_health_answer_is_protocol() {
+    let protocol = soft(Class::Protocol);
+    for (answer, name) in [
+        (servers::status as fn(i32) -> servers::Answer, "unknown enum"),
+        (|_| servers::grpc(b"\xff\xff\xff", "0"), "bad message"),
+        (|_| servers::web(200), "web page"),
+    ] {
+        let spy = Spy::answering(move || answer(77)).await;
+        assert_eq!(ask(spy.server.address).await, protocol, "{name}");
+    }
+    // Without a message, with a status that says OK.
+    let spy = Spy::answering(|| {
+        let mut answer = servers::web(200);
+        answer.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
+        answer.headers_mut().insert("grpc-status", "0".parse().unwrap());
+        answer
+    })
+    .await;
+    assert_eq!(ask(spy.server.address).await, protocol);
+}
+
+#[tokio::test]
+async fn failures_in_the_servers_own_words_have_their_class() {
+    for (code, class) in [
+        ("13", Class::RpcError),
+        ("8", Class::Overload),
+        ("16", Class::Auth),
+        ("4", Class::Timeout),
+        ("99", Class::RpcError),
+    ] {
+        let spy = Spy::answering(move || servers::grpc(b"", code)).await;
+        let mut asker = asker(spy.server.address);
+        assert_eq!(asker.ask().await.outcome, soft(class), "{code}");
+        assert_eq!(asker.ask().await.outcome, soft(class), "{code}");
+        assert_eq!(spy.connections.load(Ordering::SeqCst), 1, "the connection is good");
+    }
+    for (code, class) in [
+        (400, Class::RpcError),
+        (401, Class::Auth),
+        (403, Class::Auth),
+        (404, Class::Unimplemented),
+        (503, Class::RpcError),
+    ] {
+        let spy = Spy::answering(move || servers::web(code)).await;
+        assert_eq!(ask(spy.server.address).await, soft(class), "{code}");
+    }
+}
+
+#[tokio::test]
+async fn a_dropped_probe_closes_its_connection() {
+    let (listener, mut asker) = {
+        let listener = servers::listen("127.0.0.1:0").await;
+        let address = listener.local_addr().unwrap();
+        (listener, asker(address))
+    };
+    let mut stream = tokio::select! {
+        accepted = listener.accept() => accepted.unwrap().0,
+        _ = asker.ask() => panic!("nobody answered"),
+    };
+    drop(asker);
+    let mut rest = Vec::new();
+    let end = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut rest)).await;
+    assert!(end.is_ok(), "still open");
+}
+
+/// Writes `frames` on connection 0 after the client's request, and leaves the others to HTTP/2.
+async fn answer_first(number: usize, mut stream: TcpStream, frames: &[&[u8]]) -> Option<TcpStream> {
+    if number > 0 {
+        return Some(stream);
+    }
+    let mut preface = [0; 24];
+    stream.read_exact(&mut preface).await.unwrap();
+    loop {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await.unwrap();
+        let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
+        stream.read_exact(&mut payload).await.unwrap();
+        // DATA: the request's last frame.
+        if head[3] == 0 {
+            break;
+        }
+    }
+    for frame in frames {
+        stream.write_all(frame).await.unwrap();
+    }
+    // Until the client goes: closing with unread bytes would reset the connection.
+    let _ = stream.read_to_end(&mut Vec::new()).await;
+    None
+}
+
+/// Hands bytes both ways, until the client sends some after the cut.
+async fn relay(client: TcpStream, server: TcpStream, is_cut: watch::Receiver<bool>) {
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let up = async {
+        let mut bytes = [0; 4096];
+        loop {
+            let read = from_client.read(&mut bytes).await.unwrap();
+            if read == 0 || *is_cut.borrow() {
+                break;
+            }
+            to_server.write_all(&bytes[..read]).await.unwrap();
+        }
+    };
+    tokio::select! {
+        () = up => {}
+        _ = tokio::io::copy(&mut from_server, &mut to_client) => {}
+    }
+}

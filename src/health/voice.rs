@@ -1,0 +1,53 @@
+//! The way out of the checks, shared by all targets: lines for the operator, and who has changed.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::schedule::MAX_CONCURRENT;
+use crate::log::{Level, RateLimit};
+
+/// Where lines go.
+pub(crate) type Say = Box<dyn Fn(Level, String) + Send + Sync>;
+
+/// What the targets tell the outside.
+pub(crate) struct Voice {
+    say: Say,
+    /// Backend and server. Bound: one entry per name, however often it changes.
+    changed: Mutex<BTreeSet<(String, String)>>,
+    overdue: Mutex<RateLimit>,
+}
+
+impl Voice {
+    /// Hands lines to `say`, which must not block.
+    pub(crate) fn new(say: Say) -> Self {
+        let overdue = Mutex::new(RateLimit::per(Duration::from_mins(1)));
+        Self { say, changed: Mutex::default(), overdue }
+    }
+
+    /// Tells the operator.
+    pub(crate) fn say(&self, level: Level, text: String) {
+        (self.say)(level, text);
+    }
+
+    /// Notes that a server's wanted state changed.
+    pub(crate) fn note_change(&self, backend: &str, server: &str) {
+        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        changed.insert((backend.to_owned(), server.to_owned()));
+    }
+
+    /// Who changed since the last call.
+    pub(crate) fn take_changes(&self) -> BTreeSet<(String, String)> {
+        std::mem::take(&mut *self.changed.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The line about a check that found no room: at most one per minute for all targets together.
+    pub(crate) fn overdue(&self, now: Instant) -> Option<(Level, String)> {
+        let more = self.overdue.lock().unwrap_or_else(PoisonError::into_inner).pass(now)?;
+        let text = format!(
+            "health checks are overdue ({more} more since it was last said): {MAX_CONCURRENT} are under way at once; \
+             the servers concerned keep their state"
+        );
+        Some((Level::Warning, text))
+    }
+}
