@@ -74,10 +74,13 @@ fn write(lua: &Lua, actions: Vec<Action>) -> LuaResult<LuaTable> {
         let entry = lua.create_table()?;
         entry.set("backend", action.backend)?;
         entry.set("server", action.server)?;
-        entry.set("force", match action.force {
-            Force::Up => "up",
-            Force::Down => "down",
-        })?;
+        entry.set(
+            "force",
+            match action.force {
+                Force::Up => "up",
+                Force::Down => "down",
+            },
+        )?;
         list.push(entry)?;
     }
     Ok(list)

@@ -70,8 +70,7 @@ impl Process {
             (Tracer::without_export(config), None)
         };
         let checker = (!config.health.backends.is_empty()).then(|| Checker::start(&config.health, &tasks));
-        let process =
-            Self { runtime: Some(runtime), bounds: config.runtime.clone(), tracer, checker, export };
+        let process = Self { runtime: Some(runtime), bounds: config.runtime.clone(), tracer, checker, export };
         process.catch_signals()?;
         Ok(process)
     }
@@ -81,8 +80,7 @@ impl Process {
         let Some(runtime) = &self.runtime else { return Ok(()) };
         let terminate = signal(SignalKind::terminate()).map_err(ProcessError::Signal)?;
         let interrupt = signal(SignalKind::interrupt()).map_err(ProcessError::Signal)?;
-        let (export, stop, bound) =
-            (self.export.clone(), runtime.stopper(), self.bounds.term_timeout);
+        let (export, stop, bound) = (self.export.clone(), runtime.stopper(), self.bounds.term_timeout);
         runtime.tasks().spawn("signals", async move {
             let number = first_of(terminate, interrupt).await;
             stop.begin();

@@ -19,11 +19,14 @@ fn take_log(lua: &Lua, (): ()) -> LuaResult<LuaTable> {
     let list = lua.create_table()?;
     for line in log::take() {
         let entry = lua.create_table()?;
-        entry.set("level", match line.level {
-            Level::Warning => "warning",
-            Level::Notice => "notice",
-            Level::Info => "info",
-        })?;
+        entry.set(
+            "level",
+            match line.level {
+                Level::Warning => "warning",
+                Level::Notice => "notice",
+                Level::Info => "info",
+            },
+        )?;
         entry.set("text", line.text)?;
         list.push(entry)?;
     }

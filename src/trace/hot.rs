@@ -35,7 +35,16 @@ impl Hot {
     pub fn new(sampler: Sampler, stats: Arc<ThreadStats>, ring: Option<ring::Writer>) -> Self {
         // Seeded from the operating system, in the thread that uses it: no two threads or processes share ids.
         let random = SmallRng::from_rng(&mut rand::rng());
-        Self { sampler, random, stats, ring, carry: Writer::new(), tracestate: Vec::with_capacity(512), record: Vec::with_capacity(1024), last_ended: [0; 16] }
+        Self {
+            sampler,
+            random,
+            stats,
+            ring,
+            carry: Writer::new(),
+            tracestate: Vec::with_capacity(512),
+            record: Vec::with_capacity(1024),
+            last_ended: [0; 16],
+        }
     }
 
     /// A tracer that samples nothing and hands nothing over: where the process traces nothing.
