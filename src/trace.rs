@@ -4,4 +4,6 @@
 //! runs on the runtime's threads: [`record`] reads a finished request, `spans` says it in OpenTelemetry's words.
 
 pub mod carry;
+pub mod envelope;
+pub mod protobuf;
 pub mod record;
