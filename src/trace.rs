@@ -5,5 +5,6 @@
 
 pub mod carry;
 pub mod envelope;
+pub mod outcome;
 pub mod protobuf;
 pub mod record;
