@@ -1,0 +1,170 @@
+//! What goes around a batch of spans: OTLP's `ExportTraceServiceRequest`, encoded once but for the spans.
+
+use bytes::Bytes;
+
+use super::protobuf;
+
+/// The semantic conventions that the spans follow.
+pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
+
+/// The instrumentation scope's name.
+pub const SCOPE: &str = "haproxy-vitals";
+
+/// Everything of an export request that does not change from batch to batch.
+#[derive(Debug, Clone)]
+pub struct Envelope {
+    /// `ResourceSpans.resource`.
+    resource: Vec<u8>,
+    /// `ScopeSpans.scope`.
+    scope: Vec<u8>,
+    /// `schema_url` of `ScopeSpans`, and of `ResourceSpans`: both have number 3.
+    schema: Vec<u8>,
+}
+
+impl Envelope {
+    /// Describes the process by `resource`: `service.name` and what else the configuration says. `telemetry.sdk.*`
+    /// is added where `resource` does not have it.
+    pub fn new(resource: &[(String, String)]) -> Self {
+        Self { resource: encode_resource(resource), scope: encode_scope(), schema: encode_schema() }
+    }
+
+    /// One request around `spans`: encoded `ScopeSpans.spans` entries, as `spans::encode` appends them. One
+    /// allocation, of the exact size.
+    pub fn wrap(&self, spans: &[u8]) -> Bytes {
+        let scope_spans = self.scope.len() + spans.len() + self.schema.len();
+        let resource_spans = self.resource.len() + prefix_len(scope_spans) + scope_spans + self.schema.len();
+        let mut out = Vec::with_capacity(prefix_len(resource_spans) + resource_spans);
+        prefix(&mut out, RESOURCE_SPANS, resource_spans);
+        out.extend_from_slice(&self.resource);
+        prefix(&mut out, SCOPE_SPANS, scope_spans);
+        out.extend_from_slice(&self.scope);
+        out.extend_from_slice(spans);
+        out.extend_from_slice(&self.schema);
+        out.extend_from_slice(&self.schema);
+        Bytes::from(out)
+    }
+}
+
+fn encode_resource(attributes: &[(String, String)]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let resource = protobuf::open(&mut out, RESOURCE, 2);
+    for (key, value) in attributes {
+        attribute(&mut out, key, value);
+    }
+    for (key, value) in SDK.iter().filter(|(key, _)| attributes.iter().all(|(given, _)| given != key)) {
+        attribute(&mut out, key, value);
+    }
+    protobuf::close(&mut out, &resource);
+    out
+}
+
+fn attribute(out: &mut Vec<u8>, key: &str, value: &str) {
+    let value = |out: &mut Vec<u8>| out.extend_from_slice(value.as_bytes());
+    protobuf::built_attribute(out, RESOURCE_ATTRIBUTES, key.as_bytes(), value);
+}
+
+fn encode_scope() -> Vec<u8> {
+    let mut out = Vec::new();
+    let scope = protobuf::open(&mut out, SCOPE_SPANS_SCOPE, 1);
+    protobuf::bytes(&mut out, SCOPE_NAME, SCOPE.as_bytes());
+    protobuf::bytes(&mut out, SCOPE_VERSION, crate::VERSION.as_bytes());
+    protobuf::close(&mut out, &scope);
+    out
+}
+
+fn encode_schema() -> Vec<u8> {
+    let mut out = Vec::new();
+    protobuf::bytes(&mut out, SCHEMA, SCHEMA_URL.as_bytes());
+    out
+}
+
+/// A message's tag and length.
+fn prefix(out: &mut Vec<u8>, field: u8, len: usize) {
+    out.push(field << 3 | 2);
+    protobuf::varint(out, len as u64);
+}
+
+/// Bytes of a message's tag and length.
+const fn prefix_len(len: usize) -> usize {
+    let bits = usize::BITS - len.leading_zeros();
+    1 + if bits == 0 { 1 } else { bits.div_ceil(7) as usize }
+}
+
+/// Resource semantic conventions, "Telemetry SDK": this module is its own SDK.
+const SDK: [(&str, &str); 3] = [
+    ("telemetry.sdk.name", "haproxy-vitals"),
+    ("telemetry.sdk.language", "rust"),
+    ("telemetry.sdk.version", crate::VERSION),
+];
+
+// opentelemetry/proto/collector/trace/v1, trace/v1, resource/v1, common/v1.
+const RESOURCE_SPANS: u8 = 1;
+const RESOURCE: u8 = 1;
+const RESOURCE_ATTRIBUTES: u8 = 1;
+const SCOPE_SPANS: u8 = 2;
+const SCOPE_SPANS_SCOPE: u8 = 1;
+const SCOPE_NAME: u8 = 1;
+const SCOPE_VERSION: u8 = 2;
+const SCHEMA: u8 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+    use opentelemetry_proto::tonic::common::v1::any_value::Value;
+    use opentelemetry_proto::tonic::trace::v1::{ScopeSpans, Span};
+    use prost::Message;
+
+    fn pair(key: &str, value: &str) -> (String, String) {
+        (key.to_owned(), value.to_owned())
+    }
+
+    fn resource_of(request: &ExportTraceServiceRequest) -> Vec<(String, String)> {
+        let attributes = &request.resource_spans[0].resource.as_ref().unwrap().attributes;
+        let text = |value: &Value| match value {
+            Value::StringValue(text) => text.clone(),
+            other => panic!("{other:?}"),
+        };
+        let value = |a: &opentelemetry_proto::tonic::common::v1::KeyValue| {
+            text(a.value.as_ref().unwrap().value.as_ref().unwrap())
+        };
+        attributes.iter().map(|a| (a.key.clone(), value(a))).collect()
+    }
+
+    #[test]
+    fn a_batch_is_wrapped_in_resource_scope_and_schema() {
+        let long = "n".repeat(200);
+        let envelope = Envelope::new(&[pair("service.name", "edge"), pair("k", &long)]);
+        for count in [0, 1, 40, 4000] {
+            let spans: Vec<_> = (0..count).map(|_| Span { name: "GET".to_owned(), ..Span::default() }).collect();
+            let body = ScopeSpans { spans: spans.clone(), ..ScopeSpans::default() }.encode_to_vec();
+            let bytes = envelope.wrap(&body);
+            let request = ExportTraceServiceRequest::decode(bytes.as_ref()).unwrap();
+            assert_eq!(request.encode_to_vec(), bytes, "the encoding is prost's own");
+            let resource_spans = &request.resource_spans[0];
+            let scope_spans = &resource_spans.scope_spans[0];
+            let scope = scope_spans.scope.as_ref().unwrap();
+            assert_eq!((scope.name.as_str(), scope.version.as_str()), (SCOPE, crate::VERSION));
+            assert_eq!((resource_spans.schema_url.as_str(), scope_spans.schema_url.as_str()), (SCHEMA_URL, SCHEMA_URL));
+            assert_eq!(scope_spans.spans, spans);
+            assert_eq!(
+                resource_of(&request),
+                [
+                    pair("service.name", "edge"),
+                    pair("k", &long),
+                    pair("telemetry.sdk.name", "haproxy-vitals"),
+                    pair("telemetry.sdk.language", "rust"),
+                    pair("telemetry.sdk.version", crate::VERSION),
+                ]
+            );
+        }
+    }
+
+    #[test]
+    fn a_given_sdk_name_is_not_written_twice() {
+        let envelope = Envelope::new(&[pair("telemetry.sdk.name", "mine")]);
+        let request = ExportTraceServiceRequest::decode(envelope.wrap(&[]).as_ref()).unwrap();
+        let names = resource_of(&request).into_iter().filter(|(key, _)| key == "telemetry.sdk.name");
+        assert_eq!(names.collect::<Vec<_>>(), [pair("telemetry.sdk.name", "mine")]);
+    }
+}

@@ -1,0 +1,213 @@
+//! What HAProxy noted when it made a response: values that it writes, one space after each but the last.
+
+use super::RequestLine;
+use super::scan;
+use crate::trace::outcome::State;
+
+/// Values after the context.
+pub const FIELDS: usize = 25;
+
+/// What HAProxy noted when it made a response, in the order of the payload. A number that cannot be read counts as
+/// absent.
+#[derive(Debug, Clone)]
+pub struct Response<'a> {
+    /// `%ts`: the termination state then.
+    pub state: State,
+    /// `%ST`; 100 to 999.
+    pub status: Option<u16>,
+    /// `%b`; the frontend's name if there was none.
+    pub backend: &'a [u8],
+    /// `%s`.
+    pub server: Server<'a>,
+    /// `%si`; empty if none.
+    pub server_ip: &'a [u8],
+    /// `%sp`.
+    pub server_port: Option<u16>,
+    /// `%ci`.
+    pub client_ip: &'a [u8],
+    /// `%cp`.
+    pub client_port: Option<u16>,
+    /// `%f`.
+    pub frontend: &'a [u8],
+    /// `%fp`.
+    pub frontend_port: Option<u16>,
+    /// `%sslv`, for example `TLSv1.3`; empty without TLS.
+    pub tls_version: &'a [u8],
+    /// `%Th %Ti %TR %Tw %Tc %Tr`.
+    pub timers: Timers,
+    /// `%rc`.
+    pub retries: Retries,
+    /// `request_date(us)`: the request's first byte. Unix time, nanoseconds.
+    pub start_unix_nanos: Option<u64>,
+    /// `fc_http_major`: 1, 2 or 3.
+    pub client_http_major: Option<u64>,
+    /// `bc_http_major`.
+    pub server_http_major: Option<u64>,
+    /// `bc_reused`.
+    pub connection_reused: Option<bool>,
+    /// `%r`; before it come `%bq` and `%sq`, which no span uses.
+    pub request: RequestLine<'a>,
+}
+
+/// Attempts after the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retries {
+    /// How many.
+    pub count: u64,
+    /// The last one went to another server: HAProxy wrote `+`.
+    pub redispatched: bool,
+}
+
+/// Who answered. HAProxy writes everything but a server's name in angle brackets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Server<'a> {
+    /// `<NOSRV>`.
+    None,
+    /// HAProxy itself: `<STATS>`, `<lua.NAME>`. With the brackets.
+    Applet(&'a [u8]),
+    /// A server of the backend.
+    Real(&'a [u8]),
+}
+
+/// HAProxy's timers. Milliseconds; `None` where the step was not reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timers {
+    /// TCP and TLS handshakes.
+    pub handshake: Option<u64>,
+    /// Idle time before the request.
+    pub idle: Option<u64>,
+    /// First byte to the end of the request headers.
+    pub request_headers: Option<u64>,
+    /// Queues.
+    pub queue: Option<u64>,
+    /// Connection to the server.
+    pub connect: Option<u64>,
+    /// The server's answer, up to the end of its headers.
+    pub response_headers: Option<u64>,
+}
+
+impl<'a> Response<'a> {
+    /// Reads the values. `None`: there are fewer than [`FIELDS`].
+    pub(super) fn parse(fields: &'a [u8]) -> Option<Self> {
+        let mut fields = Fields(fields);
+        Some(Self {
+            state: fields.next()?.first_chunk().map_or(State::NORMAL, |state| State(*state)),
+            status: status(fields.next()?),
+            backend: fields.next()?,
+            server: Server::from_name(fields.next()?),
+            server_ip: present(fields.next()?),
+            server_port: port(fields.next()?),
+            client_ip: present(fields.next()?),
+            client_port: port(fields.next()?),
+            frontend: fields.next()?,
+            frontend_port: port(fields.next()?),
+            tls_version: present(fields.next()?),
+            timers: Timers {
+                handshake: unsigned(fields.next()?),
+                idle: unsigned(fields.next()?),
+                request_headers: unsigned(fields.next()?),
+                queue: unsigned(fields.next()?),
+                connect: unsigned(fields.next()?),
+                response_headers: unsigned(fields.next()?),
+            },
+            retries: Retries::parse(fields.next()?),
+            start_unix_nanos: unsigned(fields.next()?).and_then(|micros| micros.checked_mul(1000)),
+            client_http_major: unsigned(fields.next()?),
+            server_http_major: unsigned(fields.next()?),
+            connection_reused: boolean(fields.next()?),
+            request: {
+                let (_backend_queue, _server_queue) = (fields.next()?, fields.next()?);
+                RequestLine::parse(fields.0)
+            },
+        })
+    }
+}
+
+impl Retries {
+    fn parse(field: &[u8]) -> Self {
+        Self { count: unsigned(field).unwrap_or(0), redispatched: field.first() == Some(&b'+') }
+    }
+}
+
+impl<'a> Server<'a> {
+    const fn from_name(name: &'a [u8]) -> Self {
+        match name {
+            b"" | b"<NOSRV>" => Self::None,
+            [b'<', ..] => Self::Applet(name),
+            _ => Self::Real(name),
+        }
+    }
+}
+
+/// Values, each followed by a space; the last one is what remains.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let (value, rest) = scan::split_once(self.0, b' ')?;
+        self.0 = rest;
+        Some(value)
+    }
+}
+
+/// HAProxy writes `-` for what is absent.
+fn present(field: &[u8]) -> &[u8] {
+    if field == b"-" { b"" } else { field }
+}
+
+/// Decimal, at most 18 digits. HAProxy writes `+` before a number that may still grow; a negative one is absent.
+fn unsigned(field: &[u8]) -> Option<u64> {
+    let digits = field.strip_prefix(b"+").unwrap_or(field);
+    if digits.is_empty() || digits.len() > 18 {
+        return None;
+    }
+    let mut number = 0;
+    for digit in digits {
+        let digit = digit.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        number = number * 10 + u64::from(digit);
+    }
+    Some(number)
+}
+
+fn status(field: &[u8]) -> Option<u16> {
+    let status = unsigned(field).and_then(|status| u16::try_from(status).ok());
+    status.filter(|status| (100..=999).contains(status))
+}
+
+fn port(field: &[u8]) -> Option<u16> {
+    unsigned(field).and_then(|port| u16::try_from(port).ok()).filter(|&port| port != 0)
+}
+
+fn boolean(field: &[u8]) -> Option<bool> {
+    match field {
+        b"1" | b"true" => Some(true),
+        b"0" | b"false" => Some(false),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_may_carry_a_plus_and_nothing_else() {
+        let cases: [(&[u8], Option<u64>); 9] = [
+            (b"0", Some(0)),
+            (b"+12", Some(12)),
+            (b"-1", None),
+            (b"999999999999999999", Some(999_999_999_999_999_999)),
+            (b"1000000000000000000", None),
+            (b"", None),
+            (b"+", None),
+            (b"1x", None),
+            (b"--1", None),
+        ];
+        for (text, number) in cases {
+            assert_eq!(unsigned(text), number, "{text:?}");
+        }
+    }
+}

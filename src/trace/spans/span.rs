@@ -1,0 +1,156 @@
+//! One span on its way into a buffer. `opentelemetry/proto/trace/v1/trace.proto`, `Span`.
+
+use crate::trace::outcome::{ErrorType, Outcome};
+use crate::trace::protobuf::{self, Key, Open, key};
+use crate::trace::record::scan::find;
+use crate::trace::record::{Record, push_unescaped};
+
+/// `Span.SpanKind`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Server = 2,
+    Client = 3,
+}
+
+/// A span whose attributes are being appended.
+pub(super) struct Span<'o> {
+    out: &'o mut Vec<u8>,
+    open: Open,
+}
+
+impl<'o> Span<'o> {
+    /// Everything but attributes and status. Times: Unix, nanoseconds.
+    pub(super) fn begin(
+        out: &'o mut Vec<u8>,
+        record: &Record<'_>,
+        kind: Kind,
+        name: &[u8],
+        start: u64,
+        end: u64,
+    ) -> Self {
+        // An ordinary span needs two bytes for its length.
+        let open = protobuf::open(out, SCOPE_SPANS_SPANS, 2);
+        let (id, parent) = match kind {
+            Kind::Server => (&record.server_span, record.parent.as_ref()),
+            Kind::Client => (&record.client_span, Some(&record.server_span)),
+        };
+        protobuf::array(out, TRACE_ID, &record.trace_id);
+        protobuf::array(out, SPAN_ID, id);
+        if let Some(parent) = parent {
+            protobuf::array(out, PARENT_SPAN_ID, parent);
+        }
+        if !record.tracestate.is_empty() {
+            protobuf::string(out, TRACE_STATE, record.tracestate);
+        }
+        protobuf::bytes(out, NAME, name);
+        protobuf::unsigned(out, KIND, kind as u64);
+        protobuf::fixed64(out, START, start);
+        protobuf::fixed64(out, END, end);
+        let remote = if kind == Kind::Server && parent.is_some() { IS_REMOTE } else { 0 };
+        protobuf::fixed32(out, FLAGS, u32::from(record.trace_flags) | HAS_IS_REMOTE | remote);
+        Self { out, open }
+    }
+
+    /// A string, even if it is empty.
+    pub(super) fn string<const M: usize>(&mut self, key: &Key<M>, value: &[u8]) {
+        protobuf::string_attribute(self.out, ATTRIBUTES, key, value);
+    }
+
+    /// A string, unless it is empty.
+    pub(super) fn present<const M: usize>(&mut self, key: &Key<M>, value: &[u8]) {
+        if !value.is_empty() {
+            self.string(key, value);
+        }
+    }
+
+    /// A string that HAProxy's log has escaped.
+    pub(super) fn escaped<const M: usize>(&mut self, key: &Key<M>, value: &[u8]) {
+        if find(value, b'#').is_some() {
+            protobuf::built_attribute(self.out, ATTRIBUTES, key.name(), |out| push_unescaped(out, value));
+        } else {
+            self.string(key, value);
+        }
+    }
+
+    /// The same, unless it is empty.
+    pub(super) fn escaped_present<const M: usize>(&mut self, key: &Key<M>, value: &[u8]) {
+        if !value.is_empty() {
+            self.escaped(key, value);
+        }
+    }
+
+    /// A string that `build` appends.
+    pub(super) fn built(&mut self, key: &[u8], build: impl FnOnce(&mut Vec<u8>)) {
+        protobuf::built_attribute(self.out, ATTRIBUTES, key, build);
+    }
+
+    /// A count.
+    pub(super) fn unsigned<const M: usize>(&mut self, key: &Key<M>, value: u64) {
+        let value = i64::try_from(value).unwrap_or(i64::MAX);
+        protobuf::int_attribute(self.out, ATTRIBUTES, key, value);
+    }
+
+    /// A port, if it is known.
+    pub(super) fn port<const M: usize>(&mut self, key: &Key<M>, port: Option<u16>) {
+        if let Some(port) = port {
+            self.unsigned(key, u64::from(port));
+        }
+    }
+
+    /// Milliseconds, if the step was reached.
+    pub(super) fn timer<const M: usize>(&mut self, key: &Key<M>, millis: Option<u64>) {
+        if let Some(millis) = millis {
+            self.unsigned(key, millis);
+        }
+    }
+
+    pub(super) fn bool(&mut self, key: &[u8], value: bool) {
+        protobuf::bool_attribute(self.out, ATTRIBUTES, key, value);
+    }
+
+    /// Says how it ended, and closes it.
+    pub(super) fn end(mut self, outcome: Outcome) {
+        if let Some(status) = outcome.status {
+            self.unsigned(key!("http.response.status_code"), u64::from(status));
+        }
+        if let Some(error) = outcome.error {
+            match error {
+                ErrorType::Status(code) => self.string(key!("error.type"), &three_digits(code)),
+                ErrorType::Word(word) => self.string(key!("error.type"), word.as_str().as_bytes()),
+            }
+            let status = protobuf::open(self.out, STATUS, 1);
+            protobuf::unsigned(self.out, STATUS_CODE, STATUS_CODE_ERROR);
+            protobuf::close(self.out, &status);
+        }
+        protobuf::close(self.out, &self.open);
+    }
+}
+
+/// HTTP statuses have three digits: 100 to 999.
+fn three_digits(code: u16) -> [u8; 3] {
+    [code / 100, code / 10, code].map(|digit| {
+        let [low, _] = (digit % 10).to_le_bytes();
+        b'0' + low
+    })
+}
+
+const SCOPE_SPANS_SPANS: u8 = 2;
+const TRACE_ID: u8 = 1;
+const SPAN_ID: u8 = 2;
+const TRACE_STATE: u8 = 3;
+const PARENT_SPAN_ID: u8 = 4;
+const NAME: u8 = 5;
+const KIND: u8 = 6;
+const START: u8 = 7;
+const END: u8 = 8;
+const ATTRIBUTES: u8 = 9;
+const STATUS: u8 = 15;
+const STATUS_CODE: u8 = 3;
+const STATUS_CODE_ERROR: u64 = 2;
+const FLAGS: u8 = 16;
+
+/// `SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK`: whether the parent is remote is known.
+const HAS_IS_REMOTE: u32 = 0x100;
+
+/// `SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK`.
+const IS_REMOTE: u32 = 0x200;

@@ -1,0 +1,181 @@
+//! Parts of URLs as attributes: hosts without ports, queries without secrets. RFC 3986; HTTP semantic conventions,
+//! `url.full` and `url.query`.
+
+use crate::trace::record::scan::{find, split_once};
+use crate::trace::record::{Target, push_unescaped};
+
+/// `[userinfo@]host[:port]`, taken apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Authority<'a> {
+    /// Without an IPv6 literal's brackets; empty if there is none.
+    pub(super) host: &'a [u8],
+    /// As given: no default is put in.
+    pub(super) port: Option<u16>,
+    /// Host and port as they came.
+    text: &'a [u8],
+    has_userinfo: bool,
+}
+
+impl<'a> Authority<'a> {
+    /// Takes apart what a client sent. What is not a host and a port is taken as a host.
+    pub(super) fn parse(authority: &'a [u8]) -> Self {
+        let mut text = authority;
+        while let Some((_, after)) = split_once(text, b'@') {
+            text = after;
+        }
+        let (host, port) = split_port(text);
+        Self { host, port, text, has_userinfo: text.len() < authority.len() }
+    }
+
+    /// The address of a server whose name is not known.
+    pub(super) const fn of_peer(ip: &'a [u8], port: Option<u16>) -> Self {
+        Self { host: ip, port, text: b"", has_userinfo: false }
+    }
+
+    fn push(&self, out: &mut Vec<u8>) {
+        if self.has_userinfo {
+            out.extend_from_slice(b"REDACTED:REDACTED@");
+        }
+        if self.text.is_empty() {
+            self.push_host_and_port(out);
+        } else {
+            out.extend_from_slice(self.text);
+        }
+    }
+
+    fn push_host_and_port(&self, out: &mut Vec<u8>) {
+        let brackets = self.host.contains(&b':');
+        out.extend_from_slice(if brackets { b"[" } else { b"" });
+        out.extend_from_slice(self.host);
+        out.extend_from_slice(if brackets { b"]" } else { b"" });
+        if let Some(port) = self.port {
+            out.push(b':');
+            out.extend_from_slice(port.to_string().as_bytes());
+        }
+    }
+}
+
+/// Appends `url.full` as the server sees it. Whether HAProxy spoke TLS to the server is not known: `http`.
+pub(super) fn push_full(out: &mut Vec<u8>, authority: &Authority<'_>, target: &Target<'_>) {
+    out.extend_from_slice(b"http://");
+    authority.push(out);
+    // RFC 9112, 3.3: the asterisk form's URI has an empty path.
+    if target.path != b"*" {
+        push_unescaped(out, target.path);
+    }
+    if let Some(query) = target.query {
+        out.push(b'?');
+        push_query(out, query);
+    }
+}
+
+/// Appends a query with the values of [`SECRETS`] replaced.
+pub(super) fn push_query(out: &mut Vec<u8>, query: &[u8]) {
+    let mut rest = query;
+    while let Some((parameter, after)) = split_once(rest, b'&') {
+        push_parameter(out, parameter);
+        out.push(b'&');
+        rest = after;
+    }
+    push_parameter(out, rest);
+}
+
+fn push_parameter(out: &mut Vec<u8>, parameter: &[u8]) {
+    // Every secret's first letter.
+    let secret = match parameter.first() {
+        Some(b'X' | b's') => SECRETS.iter().find(|key| is_value_of(key, parameter)),
+        _ => None,
+    };
+    match secret {
+        Some(key) => {
+            out.extend_from_slice(key);
+            out.extend_from_slice(b"=REDACTED");
+        }
+        None => push_unescaped(out, parameter),
+    }
+}
+
+fn is_value_of(key: &[u8], parameter: &[u8]) -> bool {
+    parameter.get(key.len()) == Some(&b'=') && parameter.starts_with(key)
+}
+
+/// `host:port`, `[v6]:port`, or only a host.
+fn split_port(text: &[u8]) -> (&[u8], Option<u16>) {
+    if find(text, b':').is_none() {
+        return (text, None);
+    }
+    let mut parts = text.rsplitn(2, |&b| b == b':');
+    let (port, host) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    match unbracketed(text) {
+        Some(address) => return (address, None),
+        None if !port.iter().all(u8::is_ascii_digit) => return (text, None),
+        None => {}
+    }
+    let number = std::str::from_utf8(port).ok().and_then(|port| port.parse().ok()).filter(|&port| port != 0);
+    match unbracketed(host) {
+        Some(address) => (address, number),
+        // An IPv6 address without brackets has no port that could be told from it.
+        None if host.contains(&b':') => (text, None),
+        None => (host, number),
+    }
+}
+
+fn unbracketed(host: &[u8]) -> Option<&[u8]> {
+    host.strip_prefix(b"[")?.strip_suffix(b"]")
+}
+
+/// Query parameters whose values are credentials. HTTP semantic conventions, `url.query`: case-sensitive.
+const SECRETS: [&[u8]; 5] =
+    [b"X-Amz-Signature", b"X-Amz-Credential", b"X-Amz-Security-Token", b"sig", b"X-Goog-Signature"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_lose_ports_brackets_and_userinfo() {
+        let cases: [(&str, &str, Option<u16>); 14] = [
+            ("", "", None),
+            ("example.com", "example.com", None),
+            ("example.com:8080", "example.com", Some(8080)),
+            ("example.com:", "example.com", None),
+            ("example.com:0", "example.com", None),
+            ("example.com:99999", "example.com", None),
+            ("example.com:http", "example.com:http", None),
+            ("10.1.2.3:80", "10.1.2.3", Some(80)),
+            ("[2001:db8::1]", "2001:db8::1", None),
+            ("[2001:db8::1]:8443", "2001:db8::1", Some(8443)),
+            ("2001:db8::1", "2001:db8::1", None),
+            ("[::1", "[::1", None),
+            ("user:secret@example.com:81", "example.com", Some(81)),
+            ("a@b@example.com", "example.com", None),
+        ];
+        for (text, host, port) in cases {
+            let authority = Authority::parse(text.as_bytes());
+            assert_eq!((authority.host, authority.port), (host.as_bytes(), port), "{text}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_replaced_and_nothing_else() {
+        let cases = [
+            ("", ""),
+            ("a=1&b=2", "a=1&b=2"),
+            ("sig=abc", "sig=REDACTED"),
+            ("a=1&sig=abc==&b=&", "a=1&sig=REDACTED&b=&"),
+            ("sig=", "sig=REDACTED"),
+            ("sig&SIG=1&sigs=2&xsig=3", "sig&SIG=1&sigs=2&xsig=3"),
+            ("sig=a#22b&t=#C3#A9", "sig=REDACTED&t=\u{e9}"),
+            (
+                "X-Amz-Signature=1&X-Amz-Credential=2&X-Amz-Security-Token=3&X-Goog-Signature=4",
+                "X-Amz-Signature=REDACTED&X-Amz-Credential=REDACTED&X-Amz-Security-Token=REDACTED\
+                 &X-Goog-Signature=REDACTED",
+            ),
+        ];
+        for (query, expected) in cases {
+            let mut out = Vec::new();
+            push_query(&mut out, query.as_bytes());
+            assert_eq!(std::str::from_utf8(&out).unwrap(), expected);
+        }
+    }
+}
