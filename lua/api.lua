@@ -12,6 +12,15 @@ local YIELD_EVERY = 100
 -- src/trace/carry.rs, Verdict.
 local REPLACE, REPLACE_UNSAMPLED, DELETE, DELETE_UNSAMPLED = ("TtDd"):byte(1, 4)
 
+local function mend_tracestate(txn, ctx)
+    local verdict = ctx:byte(56)
+    if verdict == REPLACE or verdict == REPLACE_UNSAMPLED then
+        txn.http:req_set_header("tracestate", ctx:match("^[^\t]*", 89))
+    elseif verdict == DELETE or verdict == DELETE_UNSAMPLED then
+        txn.http:req_del_header("tracestate")
+    end
+end
+
 -- What every trace door needs. The names are those of lua/otel.cfg.
 local function register_tracing()
     core.register_converters("otel_begin", native.begin)
@@ -29,12 +38,15 @@ local function register_tracing()
         end
         local ctx = native.begin(hdrs_bin(f), method(f), url(f), version(f))
         txn:set_var("txn.otel.ctx", ctx)
-        local http, verdict = txn.http, ctx:byte(56)
-        http:req_set_header("traceparent", ctx:sub(1, 55))
-        if verdict == REPLACE or verdict == REPLACE_UNSAMPLED then
-            http:req_set_header("tracestate", ctx:match("^[^\t]*", 89))
-        elseif verdict == DELETE or verdict == DELETE_UNSAMPLED then
-            http:req_del_header("tracestate")
+        txn.http:req_set_header("traceparent", ctx:sub(1, 55))
+        mend_tracestate(txn, ctx)
+    end)
+
+    -- For the profile, which calls it where it is needed only.
+    core.register_action("otel_tracestate", { "http-req" }, function(txn)
+        local ctx = txn:get_var("txn.otel.ctx")
+        if ctx then
+            mend_tracestate(txn, ctx)
         end
     end)
 

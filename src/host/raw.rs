@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::ffi::{c_char, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use mlua::ffi::{lua_State, lua_gettop, lua_pushlstring, lua_tolstring};
+use mlua::ffi::{lua_State, lua_gettop, lua_isinteger, lua_pushlstring, lua_tointegerx, lua_tolstring};
 use mlua::prelude::*;
 
 use super::{boundary, process};
@@ -25,7 +25,12 @@ pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
 /// `begin(header block [, method, target, version]) -> what HAProxy carries`. See [`Hot::begin`].
 unsafe extern "C-unwind" fn begin(state: *mut lua_State) -> c_int {
     // SAFETY: the strings stay on Lua's stack, so alive and in place, until this function returns.
-    let (block, line) = unsafe { (argument(state, 1), [argument(state, 2), argument(state, 3), argument(state, 4)]) };
+    let block = unsafe { argument(state, 1) };
+    // SAFETY: reads the number of arguments; then as above.
+    let line = match unsafe { lua_gettop(state) } {
+        ..4 => [&b""[..]; 3],
+        4.. => unsafe { [argument(state, 2), argument(state, 3), argument(state, 4)] },
+    };
     let pushed = with_hot(|hot| {
         let carried = hot.begin(block, line);
         // SAFETY: Lua copies the bytes; one slot is free, as Lua guarantees 20 of them. A failing allocation inside
@@ -52,12 +57,35 @@ unsafe extern "C-unwind" fn finish(state: *mut lua_State) -> c_int {
             hot.end(first);
             return;
         }
-        // SAFETY: as in `begin`; numbers are turned into text in their own slot.
-        hot.end_parts(first, (2..=count).map(|index| unsafe { argument(state, index) }));
+        hot.end_parts(first, |record| {
+            for index in 2..=count {
+                record.push(b' ');
+                // SAFETY: any index may be asked for; texts are copied while their slot holds them.
+                unsafe { append(record, state, index) };
+            }
+        });
     });
     // SAFETY: an empty string; one slot is free.
     unsafe { lua_pushlstring(state, c"".as_ptr(), 0) };
     1
+}
+
+/// Appends the value at `index` as text. Whole numbers are written here: Lua would make a string of its own of each.
+///
+/// # Safety
+///
+/// `state` must be Lua's, in a call of its own.
+unsafe fn append(record: &mut Vec<u8>, state: *mut lua_State, index: c_int) {
+    // SAFETY: any index may be asked for.
+    if unsafe { lua_isinteger(state, index) } != 0 {
+        // SAFETY: the slot holds a number.
+        let number = unsafe { lua_tointegerx(state, index, std::ptr::null_mut()) };
+        let mut text = itoa::Buffer::new();
+        record.extend_from_slice(text.format(number).as_bytes());
+    } else {
+        // SAFETY: copied at once.
+        record.extend_from_slice(unsafe { argument(state, index) });
+    }
 }
 
 /// The bytes of the string or number at `index`; empty for anything else.

@@ -120,8 +120,9 @@ impl Hot {
         }
     }
 
-    /// The same from parts, which are joined by single spaces. Ends a request once, however many rules ask for it.
-    pub fn end_parts<'a>(&mut self, carried: &'a [u8], parts: impl Iterator<Item = &'a [u8]>) {
+    /// The same from parts: `rest` appends what follows the carried context. Ends a request once, however many rules
+    /// ask for it.
+    pub fn end_parts(&mut self, carried: &[u8], rest: impl FnOnce(&mut Vec<u8>)) {
         let span = carried.get(SERVER_SPAN).unwrap_or_default();
         let Ok(span) = <[u8; 16]>::try_from(span) else { return };
         if span == self.last_ended {
@@ -131,10 +132,7 @@ impl Hot {
         let mut record = std::mem::take(&mut self.record);
         record.clear();
         record.extend_from_slice(carried);
-        for part in parts {
-            record.push(b' ');
-            record.extend_from_slice(part);
-        }
+        rest(&mut record);
         self.end(&record);
         self.record = record;
     }
@@ -270,7 +268,7 @@ mod tests {
         let (carry, _) = Carry::parse(hot.begin(&block, [b""; 3])).unwrap();
         assert_ne!(&carry.traceparent[3..35], &CALLER[3..35]);
         assert_eq!(carry.verdict.tracestate, TracestateAction::Delete);
-        assert_eq!(carry.tracestate, [b""; 3]);
+        assert_eq!(carry.tracestate, b"");
     }
 
     #[test]
@@ -280,8 +278,8 @@ mod tests {
             for (lines, action, text) in [
                 (&[&b"a=1"[..]][..], TracestateAction::Keep, &b"a=1"[..]),
                 (&[b"a=1", b"b=2"], TracestateAction::Replace, b"a=1,b=2"),
-                (&[b""], TracestateAction::Delete, [b""; 3]),
-                (&[b"A=1"], TracestateAction::Delete, [b""; 3]),
+                (&[b""], TracestateAction::Delete, b""),
+                (&[b"A=1"], TracestateAction::Delete, b""),
             ] {
                 let mut headers = vec![(&b"traceparent"[..], CALLER)];
                 headers.extend(lines.iter().map(|line| (&b"tracestate"[..], *line)));

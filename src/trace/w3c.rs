@@ -66,10 +66,21 @@ pub fn write_traceparent(trace_id: &[u8; 32], span_id: &[u8; 16], flags: u8) -> 
 /// `value` in lowercase hexadecimal.
 pub fn hex16(value: u64) -> [u8; 16] {
     let mut out = [0; 16];
-    for (pair, byte) in out.chunks_exact_mut(2).zip(value.to_be_bytes()) {
-        pair.copy_from_slice(&[digit(byte >> 4), digit(byte)]);
-    }
+    let (high, low) = out.split_at_mut(8);
+    high.copy_from_slice(&hex8(value >> 32));
+    low.copy_from_slice(&hex8(value & 0xffff_ffff));
     out
+}
+
+/// The low 32 bits, all eight digits at once: a byte each, without a branch or a table. Hot path.
+const fn hex8(value: u64) -> [u8; 8] {
+    let spread = (value | value << 16) & 0x0000_ffff_0000_ffff;
+    let spread = (spread | spread << 8) & 0x00ff_00ff_00ff_00ff;
+    let nibbles = (spread | spread << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+    // Adding six carries into the fifth bit where a nibble is a letter.
+    let letters = ((nibbles + 0x0606_0606_0606_0606) >> 4) & 0x0101_0101_0101_0101;
+    let to_letter = (b'a' - b'0' - 10) as u64;
+    (nibbles + 0x3030_3030_3030_3030 + letters * to_letter).to_be_bytes()
 }
 
 /// What became of a request's `tracestate` headers. Section 3.3.
@@ -328,6 +339,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn hexadecimal_is_what_it_is_elsewhere(value: u64) {
+            prop_assert_eq!(hex16(value).to_vec(), format!("{value:016x}").into_bytes());
+        }
+
         #[test]
         fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
             let _ = Traceparent::parse(&bytes);

@@ -57,7 +57,8 @@ impl Sample {
 
     pub(crate) fn context(&self) -> Vec<u8> {
         let verdict = Verdict { sampled: true, tracestate: TracestateAction::Keep };
-        let mut writer = Writer::begin(TRACEPARENT, verdict, &[b'1'; 16], self.parent.as_ref(), b"a=1");
+        let mut writer = Writer::new();
+        writer.begin(TRACEPARENT, verdict, &[b'1'; 16], self.parent.as_ref(), b"a=1");
         if !self.host.is_empty() {
             writer.field(Field::Host, &self.host);
         }
