@@ -14,11 +14,13 @@
 )]
 
 pub mod client;
+pub mod haproxy;
 pub mod poll;
 pub mod port;
 mod server;
 pub mod upstream;
 
+pub use haproxy::{Haproxy, Mode};
 pub use poll::SOON;
 pub use port::Port;
 pub use upstream::Upstream;
