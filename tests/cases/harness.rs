@@ -2,6 +2,7 @@
 
 mod faults;
 mod haproxy;
+mod otlp;
 
 use haproxy_vitals_tests::Upstream;
 use haproxy_vitals_tests::haproxy::{Builder, Haproxy};

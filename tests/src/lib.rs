@@ -15,12 +15,14 @@
 
 pub mod client;
 pub mod haproxy;
+pub mod otlp;
 pub mod poll;
 pub mod port;
 mod server;
 pub mod upstream;
 
 pub use haproxy::{Haproxy, Mode};
+pub use otlp::{Behaviour, OtlpReceiver, Refusal, SpanView};
 pub use poll::SOON;
 pub use port::Port;
 pub use upstream::Upstream;
