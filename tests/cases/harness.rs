@@ -1,6 +1,7 @@
 //! The harness itself, against a HAProxy without the module.
 
 mod faults;
+mod grpc;
 mod haproxy;
 mod otlp;
 

@@ -14,6 +14,7 @@
 )]
 
 pub mod client;
+pub mod grpc_backend;
 pub mod haproxy;
 pub mod otlp;
 pub mod poll;
@@ -21,6 +22,7 @@ pub mod port;
 mod server;
 pub mod upstream;
 
+pub use grpc_backend::GrpcBackend;
 pub use haproxy::{Haproxy, Mode};
 pub use otlp::{Behaviour, OtlpReceiver, Refusal, SpanView};
 pub use poll::SOON;
