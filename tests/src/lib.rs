@@ -1,1 +1,30 @@
-//! Harness.
+//! The harness: a real HAProxy, a strict OTLP receiver, origins and gRPC backends that misbehave on demand, and clients.
+//!
+//! Everything here is blocking and owns its threads, so that a case reads from top to bottom. Whatever goes wrong panics
+//! with a sentence that says what was awaited: in a harness a panic is the answer.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a harness fails its test by panicking"
+)]
+
+pub mod client;
+pub mod grpc_backend;
+pub mod haproxy;
+pub mod otlp;
+pub mod poll;
+pub mod port;
+mod server;
+pub mod upstream;
+
+pub use grpc_backend::GrpcBackend;
+pub use haproxy::{Haproxy, Mode};
+pub use otlp::{Behaviour, OtlpReceiver, Refusal, SpanView};
+pub use poll::SOON;
+pub use port::Port;
+pub use upstream::Upstream;

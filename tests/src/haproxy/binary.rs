@@ -1,0 +1,72 @@
+//! Where HAProxy, the module and the Lua files are.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+const MODULE: &str = "haproxy_vitals.so";
+const BUILT: &str = "libhaproxy_vitals.so";
+
+/// The HAProxy under test, as `tasks/haproxy` finds or unpacks it (it honours `HAPROXY`). A missing one fails the test.
+pub fn haproxy_binary() -> &'static Path {
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    FOUND.get_or_init(|| {
+        let script = root().join("tasks/haproxy");
+        let found = Command::new(&script).stderr(Stdio::piped()).output();
+        let found = found.unwrap_or_else(|e| panic!("cannot run {}: {e}", script.display()));
+        let why = String::from_utf8_lossy(&found.stderr);
+        assert!(found.status.success(), "no HAProxy to test with, {} says:\n{why}", script.display());
+        String::from_utf8(found.stdout).unwrap().trim_end().into()
+    })
+}
+
+/// The folder with `haproxy_vitals.so`: `VITALS_MODULE_DIR`, or what `cargo build --release` makes, once per process.
+pub fn module_dir() -> &'static Path {
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    FOUND.get_or_init(|| given().unwrap_or_else(|| beside(&build())))
+}
+
+/// The repository's `lua/`.
+pub fn lua_dir() -> PathBuf {
+    root().join("lua")
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the harness has no settings tree of its own")]
+fn given() -> Option<PathBuf> {
+    let dir = PathBuf::from(std::env::var_os("VITALS_MODULE_DIR")?);
+    if dir.join(MODULE).exists() {
+        return Some(dir);
+    }
+    assert!(dir.join(BUILT).exists(), "VITALS_MODULE_DIR={}: neither {MODULE} nor {BUILT} in it", dir.display());
+    Some(beside(&dir.join(BUILT)))
+}
+
+/// Builds the module and returns the shared object that cargo reports.
+fn build() -> PathBuf {
+    let cargo = Command::new(env!("CARGO"))
+        .args(["build", "--release", "--package", "haproxy-vitals-module", "--message-format=json-render-diagnostics"])
+        .current_dir(root())
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    assert!(cargo.status.success(), "the module does not build:\n{}", String::from_utf8_lossy(&cargo.stderr));
+    let messages = String::from_utf8(cargo.stdout).unwrap();
+    let path = messages.split('"').find(|text| text.ends_with(BUILT));
+    path.unwrap_or_else(|| panic!("cargo reports no {BUILT}")).into()
+}
+
+/// A folder beside the shared object, where it has the name that Lua looks for. Test processes may race to make it.
+fn beside(built: &Path) -> PathBuf {
+    let dir = built.parent().unwrap().join("haproxy-vitals-module");
+    fs::create_dir_all(&dir).unwrap();
+    let (link, fresh) = (dir.join(MODULE), dir.join(format!("{MODULE}.{}", std::process::id())));
+    symlink(fs::canonicalize(built).unwrap(), &fresh).unwrap();
+    fs::rename(&fresh, &link).unwrap();
+    dir
+}

@@ -1,0 +1,257 @@
+//! From the text of a configuration to a HAProxy that answers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+
+use nix::sys::prctl::set_child_subreaper;
+use tempfile::TempDir;
+
+use super::log::{OUTPUT, Sink};
+use super::process::{self, Pid};
+use super::{CheckOutcome, Haproxy, Mode, check, haproxy_binary, log, lua_dir, module_dir};
+use crate::poll::{self, SOON};
+use crate::port::Port;
+
+pub(super) const STATS_SOCKET: &str = "stats.sock";
+pub(super) const MASTER_SOCKET: &str = "master.sock";
+const CONFIG: &str = "haproxy.cfg";
+const HARNESS_CONFIG: &str = "harness.cfg";
+const PID_FILE: &str = "haproxy.pid";
+
+/// A HAProxy to be: the text of its configuration with placeholders, and its surroundings.
+///
+/// | placeholder | becomes |
+/// |---|---|
+/// | `${port:NAME}` | a free port, the same one for the same name ([`Port`] tells how it stays free) |
+/// | `${dir}` | its own folder, open to every user of the machine |
+/// | `${log}` | the address of a syslog receiver whose lines are part of [`Haproxy::log`] |
+/// | `${module}`, `${lua}` | the folders of `haproxy_vitals.so` and of the Lua files, after [`Builder::module`] |
+/// | `${NAME}` | what [`Builder::set`] says |
+///
+/// Any other `${...}` stays as it is: it is HAProxy's. The configuration keeps its line numbers; a stats socket comes from a
+/// file of its own. Variables whose names begin with `OTEL_` or `HAPROXY_VITALS_` are taken out of the environment.
+#[must_use]
+pub struct Builder {
+    text: String,
+    mode: Mode,
+    stats: bool,
+    module: bool,
+    values: BTreeMap<String, String>,
+    env: Vec<(String, String)>,
+    args: Vec<String>,
+    files: Vec<(String, String)>,
+    allowed_alerts: Vec<String>,
+}
+
+impl Builder {
+    pub(super) fn new(text: &str) -> Self {
+        Self {
+            text: text.to_owned(),
+            mode: Mode::default(),
+            stats: true,
+            module: false,
+            values: BTreeMap::new(),
+            env: Vec::new(),
+            args: Vec::new(),
+            files: Vec::new(),
+            allowed_alerts: Vec::new(),
+        }
+    }
+
+    /// How it runs; [`Mode::Foreground`] unless told otherwise.
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Gives `${name}` a value.
+    pub fn set(mut self, name: &str, value: impl Display) -> Self {
+        self.values.insert(name.to_owned(), value.to_string());
+        self
+    }
+
+    /// Sets an environment variable.
+    pub fn env(mut self, name: &str, value: impl Display) -> Self {
+        self.env.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Adds an argument to HAProxy's command line.
+    pub fn arg(mut self, argument: &str) -> Self {
+        self.args.push(argument.to_owned());
+        self
+    }
+
+    /// Writes a file into `${dir}`; placeholders in it are replaced too.
+    pub fn file(mut self, name: &str, contents: &str) -> Self {
+        self.files.push((name.to_owned(), contents.to_owned()));
+        self
+    }
+
+    /// Makes `${module}` and `${lua}` available; builds the module if need be.
+    pub fn module(mut self) -> Self {
+        self.module = true;
+        self
+    }
+
+    /// Leaves the stats socket out.
+    pub fn without_stats(mut self) -> Self {
+        self.stats = false;
+        self
+    }
+
+    /// Lets [`Haproxy::finish`] pass over alerts with this text.
+    pub fn allow_alert(mut self, text: &str) -> Self {
+        self.allowed_alerts.push(text.to_owned());
+        self
+    }
+
+    /// Starts it and waits until it answers.
+    #[track_caller]
+    pub fn start(self) -> Haproxy {
+        self.try_start().unwrap_or_else(|why| panic!("HAProxy did not start: {why}"))
+    }
+
+    /// Starts it; the error is what HAProxy wrote when it refused.
+    pub fn try_start(mut self) -> Result<Haproxy, String> {
+        let prepared = self.prepare();
+        let pid = self.launch(prepared.dir.path())?;
+        let haproxy = Haproxy {
+            dir: prepared.dir,
+            ports: prepared.ports,
+            values: self.values,
+            mode: self.mode,
+            pid,
+            stats: self.stats,
+            _sink: prepared.sink,
+            allowed_alerts: self.allowed_alerts,
+            killed: AtomicBool::new(false),
+            exit: Mutex::new(None),
+        };
+        haproxy.ready(&prepared.bound)?;
+        Ok(haproxy)
+    }
+
+    /// Runs `haproxy -c` on it.
+    pub fn check(mut self) -> CheckOutcome {
+        let prepared = self.prepare();
+        check::run(self.command(prepared.dir.path()).arg("-c"))
+    }
+
+    /// Makes the folder and what is in it.
+    fn prepare(&mut self) -> Prepared {
+        let dir = tempfile::Builder::new().prefix("vitals").tempdir().unwrap();
+        // A HAProxy that has become another user must still reach it.
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
+        self.values.insert("dir".to_owned(), dir.path().display().to_string());
+        if self.module {
+            self.values.insert("module".to_owned(), module_dir().display().to_string());
+            self.values.insert("lua".to_owned(), lua_dir().display().to_string());
+        }
+        self.files.push((CONFIG.to_owned(), self.text.clone()));
+        if self.stats {
+            let stats = format!("global\n  stats socket ${{dir}}/{STATS_SOCKET} level admin\n");
+            self.files.push((HARNESS_CONFIG.to_owned(), stats));
+        }
+        let sink = self.files.iter().any(|(_, text)| text.contains("${log}")).then(|| Sink::start(dir.path()));
+        if let Some(sink) = &sink {
+            self.values.insert("log".to_owned(), sink.address().to_string());
+        }
+        let names: BTreeSet<&str> = self.files.iter().flat_map(|(_, text)| port_names(text)).collect();
+        let ports: BTreeMap<String, Port> = names.into_iter().map(|name| (name.to_owned(), Port::reserve())).collect();
+        let binds = self.text.lines().filter(|line| line.trim_start().starts_with("bind "));
+        let bound = binds.flat_map(port_names).map(|name| ports[name].number()).collect();
+        for (name, text) in &self.files {
+            fs::write(dir.path().join(name), expand(text, &self.values, &ports)).unwrap();
+        }
+        Prepared { dir, ports, sink, bound }
+    }
+
+    fn command(&self, dir: &Path) -> Command {
+        let mut command = Command::new(haproxy_binary());
+        let ours = |name: &str| name.starts_with("OTEL_") || name.starts_with("HAPROXY_VITALS_");
+        for (name, _) in std::env::vars_os() {
+            if name.to_str().is_some_and(ours) {
+                command.env_remove(name);
+            }
+        }
+        command.envs(self.env.iter().cloned()).arg("-f").arg(dir.join(CONFIG));
+        if self.stats {
+            command.arg("-f").arg(dir.join(HARNESS_CONFIG));
+        }
+        command.args(&self.args).stdin(Stdio::null());
+        command
+    }
+
+    /// Starts the process and returns the one that stays.
+    fn launch(&self, dir: &Path) -> Result<Pid, String> {
+        let output = File::options().create(true).append(true).open(dir.join(OUTPUT)).unwrap();
+        let mut command = self.command(dir);
+        command.stdout(output.try_clone().unwrap()).stderr(output);
+        match self.mode {
+            Mode::Foreground => command.arg("-db"),
+            Mode::MasterWorker => command.arg("-W"),
+            Mode::Daemon => command.arg("-D"),
+            Mode::MasterWorkerDaemon => command.args(["-W", "-D"]),
+        };
+        if self.mode.has_master() {
+            command.arg("-S").arg(dir.join(MASTER_SOCKET));
+        }
+        if !self.mode.is_daemon() {
+            return Ok(process::spawn(&mut command));
+        }
+        // An orphan becomes this process's child, so that how it ended can be known.
+        set_child_subreaper(true).unwrap();
+        let starter = process::spawn(command.arg("-p").arg(dir.join(PID_FILE)));
+        let exit = process::reap_within(starter, SOON).ok_or("the starter of the daemon does not leave")?;
+        if !exit.success() {
+            return Err(format!("{exit}\n{}", log::read(dir)));
+        }
+        let pid = || fs::read_to_string(dir.join(PID_FILE)).ok()?.trim().parse().ok();
+        poll::try_until(SOON, pid).ok_or_else(|| "no pid file".to_owned())
+    }
+}
+
+impl Haproxy {
+    /// Waits until the worker answers; without a stats socket, until somebody listens on the ports of the `bind` lines.
+    fn ready(&self, bound: &[u16]) -> Result<(), String> {
+        let ready = || {
+            if self.stats {
+                self.try_cli("show info").is_ok_and(|info| info.contains("Pid:"))
+            } else {
+                bound.iter().copied().all(process::is_listened_on)
+            }
+        };
+        let outcome = poll::try_until(SOON, || match self.try_exit() {
+            Some(exit) => Some(Err(format!("{exit}\n{}", self.log()))),
+            None => ready().then_some(Ok(())),
+        });
+        outcome.unwrap_or_else(|| Err(format!("no answer within {SOON:?}\n{}", self.log())))
+    }
+}
+
+struct Prepared {
+    dir: TempDir,
+    ports: BTreeMap<String, Port>,
+    sink: Option<Sink>,
+    /// Ports of the configuration's `bind` lines.
+    bound: Vec<u16>,
+}
+
+/// Replaces the placeholders that have a value.
+pub(super) fn expand(text: &str, values: &BTreeMap<String, String>, ports: &BTreeMap<String, Port>) -> String {
+    let ports = ports.iter().map(|(name, port)| (format!("port:{name}"), port.number().to_string()));
+    let values = values.iter().map(|(name, value)| (name.clone(), value.clone()));
+    ports.chain(values).fold(text.to_owned(), |text, (name, value)| text.replace(&format!("${{{name}}}"), &value))
+}
+
+/// The names in the `${port:NAME}` of a text.
+fn port_names(text: &str) -> impl Iterator<Item = &str> {
+    text.split("${port:").skip(1).filter_map(|rest| Some(rest.split_once('}')?.0))
+}

@@ -1,0 +1,158 @@
+//! A strict OTLP trace receiver: gRPC on one port, HTTP with protobuf on another.
+
+mod attributes;
+mod grpc;
+mod http;
+mod intake;
+mod refusal;
+mod strict;
+mod view;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use attributes::{Attributes, Value};
+pub use intake::{Behaviour, Protocol, Received};
+pub use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+pub use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+pub use refusal::Refusal;
+pub use view::{EventView, LinkView, SpanView};
+
+use crate::poll;
+use crate::server::Server;
+use intake::Intake;
+
+/// A collector for tests. It keeps every span that it accepts and notes every breach of the protocol.
+pub struct OtlpReceiver {
+    intake: Arc<Intake>,
+    grpc: Server,
+    http: Server,
+}
+
+impl OtlpReceiver {
+    /// Starts on two free ports and accepts everything.
+    pub fn start() -> Self {
+        let intake = Arc::new(Intake::default());
+        Self { grpc: Server::start(grpc::serve(&intake)), http: Server::start(http::serve(&intake)), intake }
+    }
+
+    /// Address for OTLP over gRPC.
+    pub fn grpc_addr(&self) -> SocketAddr {
+        self.grpc.addr()
+    }
+
+    /// Address for OTLP over HTTP.
+    pub fn http_addr(&self) -> SocketAddr {
+        self.http.addr()
+    }
+
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT` for the protocol `grpc`.
+    pub fn grpc_endpoint(&self) -> String {
+        format!("http://{}", self.grpc_addr())
+    }
+
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT` for the protocol `http/protobuf`.
+    pub fn http_endpoint(&self) -> String {
+        format!("http://{}", self.http_addr())
+    }
+
+    /// What happens to the requests from now on.
+    pub fn behave(&self, behaviour: Behaviour) {
+        self.intake.lock().behaviour = behaviour;
+    }
+
+    /// What happens to the next request only. Several calls stand in a queue.
+    pub fn behave_once(&self, behaviour: Behaviour) {
+        self.intake.lock().once.push_back(behaviour);
+    }
+
+    /// The collector dies: connections break, and new ones are refused.
+    pub fn stop(&self) {
+        self.grpc.stop();
+        self.http.stop();
+    }
+
+    /// The collector is back, on the same ports.
+    pub fn restart(&self) {
+        self.grpc.restart();
+        self.http.restart();
+    }
+
+    /// Forgets spans, requests and breaches. Span ids stay known: one that comes again is still a breach.
+    pub fn clear(&self) {
+        let mut state = self.intake.lock();
+        state.spans.clear();
+        state.requests.clear();
+        state.violations.clear();
+    }
+
+    /// Every span accepted so far, in the order of their arrival.
+    pub fn spans(&self) -> Vec<SpanView> {
+        self.intake.lock().spans.clone()
+    }
+
+    /// How many spans were accepted so far.
+    pub fn span_count(&self) -> usize {
+        self.intake.lock().spans.len()
+    }
+
+    /// Every request received so far, the refused ones too.
+    pub fn requests(&self) -> Vec<Received> {
+        self.intake.lock().requests.clone()
+    }
+
+    /// The spans of kind SERVER.
+    pub fn server_spans(&self) -> Vec<SpanView> {
+        self.spans().into_iter().filter(|span| span.kind == SpanKind::Server).collect()
+    }
+
+    /// The spans whose parent is this one.
+    pub fn children_of(&self, parent: &SpanView) -> Vec<SpanView> {
+        let spans = self.spans().into_iter();
+        spans.filter(|span| span.trace_id == parent.trace_id && span.parent_id == parent.span_id).collect()
+    }
+
+    /// The CLIENT span under a SERVER span. Panics when there are several.
+    #[track_caller]
+    pub fn client_span_of(&self, server: &SpanView) -> Option<SpanView> {
+        let mut clients = self.children_of(server);
+        clients.retain(|span| span.kind == SpanKind::Client);
+        assert!(clients.len() < 2, "{} CLIENT spans under one SERVER span: {clients:#?}", clients.len());
+        clients.pop()
+    }
+
+    /// Waits until `enough` holds for the spans, and returns them.
+    #[track_caller]
+    pub fn wait_for(&self, within: Duration, enough: impl Fn(&[SpanView]) -> bool) -> Vec<SpanView> {
+        let found = poll::try_until(within, || Some(self.spans()).filter(|spans| enough(spans)));
+        found.unwrap_or_else(|| panic!("not the spans awaited within {within:?}: {}", self.account()))
+    }
+
+    /// Waits until at least `count` spans have come, and returns all.
+    #[track_caller]
+    pub fn wait_spans(&self, count: usize, within: Duration) -> Vec<SpanView> {
+        let found = poll::try_until(within, || (self.span_count() >= count).then(|| self.spans()));
+        found.unwrap_or_else(|| panic!("not {count} spans within {within:?}: {}", self.account()))
+    }
+
+    /// Breaches of the protocol and of the data model so far.
+    pub fn violations(&self) -> Vec<String> {
+        self.intake.lock().violations.clone()
+    }
+
+    /// Panics when anything received was not as OTLP wants it.
+    #[track_caller]
+    pub fn assert_clean(&self) {
+        let violations = self.violations();
+        assert!(violations.is_empty(), "{} breaches of OTLP:\n{}", violations.len(), violations.join("\n"));
+    }
+
+    fn account(&self) -> String {
+        const SHOWN: usize = 20;
+        let spans = self.spans();
+        let shown: Vec<String> = spans.iter().take(SHOWN).map(ToString::to_string).collect();
+        let requests = self.requests().len();
+        format!("{} spans in {requests} requests came, the first {SHOWN}:\n{}", spans.len(), shown.join("\n"))
+    }
+}
