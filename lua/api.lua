@@ -10,7 +10,7 @@ local TICK_MS = 50
 local YIELD_EVERY = 100
 
 -- src/trace/carry.rs, Verdict.
-local REPLACE, REPLACE_UNSAMPLED, DELETE, DELETE_UNSAMPLED = ("TtDd"):byte(1, 4)
+local SAMPLED, REPLACE, REPLACE_UNSAMPLED, DELETE, DELETE_UNSAMPLED = ("STtDd"):byte(1, 5)
 
 local function mend_tracestate(txn, ctx)
     local verdict = ctx:byte(56)
@@ -26,20 +26,25 @@ local function register_tracing()
     core.register_converters("otel_begin", native.begin)
     core.register_converters("otel_end", native.finish)
 
-    -- Looking a fetch up by its name costs as much as some of them: each is looked up once.
-    local hdrs_bin, method, url, version
+    -- Looking a method up by its name costs as much as some of them do: each is looked up once.
+    local begin, sub, byte = native.begin, string.sub, string.byte
+    local get_var, set_var, set_header, hdrs_bin, method, url, version
     core.register_action("otel_start", { "http-req" }, function(txn)
-        if txn:get_var("txn.otel.ctx") then
-            return
-        end
-        local f = txn.f
-        if not hdrs_bin then
+        local f, http = txn.f, txn.http
+        if not get_var then
+            get_var, set_var, set_header = txn.get_var, txn.set_var, http.req_set_header
             hdrs_bin, method, url, version = f.req_hdrs_bin, f.method, f.url, f.req_ver
         end
-        local ctx = native.begin(hdrs_bin(f), method(f), url(f), version(f))
-        txn:set_var("txn.otel.ctx", ctx)
-        txn.http:req_set_header("traceparent", ctx:sub(1, 55))
-        mend_tracestate(txn, ctx)
+        if get_var(txn, "txn.otel.ctx") then
+            return
+        end
+        local ctx = begin(hdrs_bin(f), method(f), url(f), version(f))
+        set_var(txn, "txn.otel.ctx", ctx)
+        set_header(http, "traceparent", sub(ctx, 1, 55))
+        local verdict = byte(ctx, 56)
+        if verdict ~= SAMPLED and verdict then
+            mend_tracestate(txn, ctx)
+        end
     end)
 
     -- For the profile, which calls it where it is needed only.
@@ -52,22 +57,24 @@ local function register_tracing()
 
     -- The fields stand in the order of lua/otel.cfg, but for those that would cost more than they say: handshake and
     -- idle timers, queue positions, connection reuse. The request's end is stamped here: the body is still to come.
+    local finish = native.finish
     local state, status, be, srv, srv_ip, srv_port, ip, port, fe, fe_port, tls
     local hdr, queue, connect, answer, retries, date, be_version
     core.register_action("otel_end", { "http-res", "http-after-res" }, function(txn)
-        local ctx = txn:get_var("txn.otel.ctx")
+        local ctx = get_var and get_var(txn, "txn.otel.ctx")
         if not ctx or #ctx < 56 then
             return
         end
         local f = txn.f
         if not state then
-            state, status, be, srv, srv_ip, srv_port = f.txn_sess_term_state, f.txn_status, f.be_name, f.srv_name, f.bc_dst, f.bc_dst_port
+            state, status, be, srv = f.txn_sess_term_state, f.txn_status, f.be_name, f.srv_name
+            srv_ip, srv_port = f.bc_dst, f.bc_dst_port
             ip, port, fe, fe_port, tls = f.src, f.src_port, f.fe_name, f.dst_port, f.ssl_fc_protocol
             hdr, queue, connect, answer = f.req_timer_hdr, f.req_timer_queue, f.bc_timer_connect, f.res_timer_hdr
             retries, date, be_version = f.txn_conn_retries, f.request_date, f.bc_http_major
         end
         -- stylua: ignore
-        native.finish(
+        finish(
             ctx, state(f), status(f), be(f), srv(f), srv_ip(f), srv_port(f), ip(f), port(f), fe(f), fe_port(f), tls(f),
             "", "", hdr(f), queue(f), connect(f), answer(f), retries(f), date(f, "us"), "", be_version(f), "", "", "", ""
         )
@@ -125,7 +132,10 @@ local function apply(actions, objects)
     for _, action in ipairs(actions) do
         local server = objects[action.backend .. "/" .. action.server]
         if server then
-            if action.force == "up" then
+            if tonumber(server:get_rid()) ~= action.id then
+                -- Another server by the name of the one that was judged.
+                objects[action.backend .. "/" .. action.server] = nil
+            elseif action.force == "up" then
                 server:check_force_up()
             else
                 server:check_force_down()

@@ -9,13 +9,14 @@ use crate::log::{self, Level};
 /// Puts the `health_*` functions into `native`.
 pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
     native.set("health_backends", lua.create_function(|_, ()| Ok(backends()))?)?;
-    native.set("health_known_backends", lua.create_function(|_, known: Vec<String>| Ok(warn_of_unknown(&known)))?)?;
+    native.set("health_known_backends", lua.create_function(warn_of_unknown)?)?;
     native.set("health_initial", lua.create_function(|lua, seen: LuaTable| actions(lua, &seen, Round::Initial))?)?;
     native.set("health_sweep", lua.create_function(|lua, seen: LuaTable| actions(lua, &seen, Round::Sweep))?)?;
     native.set("health_changes", lua.create_function(changes)?)?;
-    native.set("health_stop", lua.create_function(|_, ()| Ok(stop()))?)
+    native.set("health_stop", lua.create_function(stop)?)
 }
 
+#[derive(Clone, Copy)]
 enum Round {
     Initial,
     Sweep,
@@ -27,11 +28,12 @@ fn backends() -> Vec<String> {
         .unwrap_or_default()
 }
 
-fn warn_of_unknown(known: &[String]) {
-    let Some(checker) = process::checker() else { return };
-    for name in checker.unknown_backends(known) {
+fn warn_of_unknown(_: &Lua, known: Vec<String>) -> LuaResult<()> {
+    let unknown = process::checker().map(|checker| checker.unknown_backends(&known));
+    for name in unknown.unwrap_or_default() {
         log::say(Level::Warning, format!("health.backend `{name}`: HAProxy has no backend of that name"));
     }
+    Ok(())
 }
 
 fn actions(lua: &Lua, seen: &LuaTable, round: Round) -> LuaResult<LuaTable> {
@@ -50,10 +52,11 @@ fn changes(lua: &Lua, (): ()) -> LuaResult<LuaTable> {
     write(lua, process::checker().map(|checker| checker.changes()).unwrap_or_default())
 }
 
-fn stop() {
+fn stop(_: &Lua, (): ()) -> LuaResult<()> {
     if let Some(checker) = process::checker() {
         checker.stop();
     }
+    Ok(())
 }
 
 fn read(server: &LuaTable) -> LuaResult<ServerSeen> {
@@ -74,6 +77,7 @@ fn write(lua: &Lua, actions: Vec<Action>) -> LuaResult<LuaTable> {
         let entry = lua.create_table()?;
         entry.set("backend", action.backend)?;
         entry.set("server", action.server)?;
+        entry.set("id", action.id)?;
         entry.set(
             "force",
             match action.force {

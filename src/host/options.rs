@@ -4,14 +4,17 @@ use mlua::prelude::*;
 
 use crate::config::Value;
 
+/// Named options.
+pub(super) type Options = Vec<(String, Value)>;
+
 /// What `register` was given: its named options, and its list part (`key=value` texts).
-pub(super) fn read(given: &LuaTable) -> LuaResult<(Vec<(String, Value)>, Vec<String>)> {
+pub(super) fn read(given: &LuaTable) -> LuaResult<(Options, Vec<String>)> {
     let arguments = given.sequence_values::<String>().collect::<LuaResult<Vec<_>>>()?;
     Ok((entries(given, arguments.len(), 0)?, arguments))
 }
 
 /// The named entries; the first `listed` numbers are somebody else's.
-fn entries(table: &LuaTable, listed: usize, depth: usize) -> LuaResult<Vec<(String, Value)>> {
+fn entries(table: &LuaTable, listed: usize, depth: usize) -> LuaResult<Options> {
     let mut found = Vec::new();
     for pair in table.pairs::<LuaValue, LuaValue>() {
         let (key, value) = pair?;

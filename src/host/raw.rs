@@ -26,10 +26,12 @@ pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
 unsafe extern "C-unwind" fn begin(state: *mut lua_State) -> c_int {
     // SAFETY: the strings stay on Lua's stack, so alive and in place, until this function returns.
     let block = unsafe { argument(state, 1) };
-    // SAFETY: reads the number of arguments; then as above.
-    let line = match unsafe { lua_gettop(state) } {
-        ..4 => [&b""[..]; 3],
-        4.. => unsafe { [argument(state, 2), argument(state, 3), argument(state, 4)] },
+    // SAFETY: reads the number of arguments.
+    let line = if unsafe { lua_gettop(state) } < 4 {
+        [&b""[..]; 3]
+    } else {
+        // SAFETY: as for the block.
+        [2, 3, 4].map(|index| unsafe { argument(state, index) })
     };
     let pushed = with_hot(|hot| {
         let carried = hot.begin(block, line);

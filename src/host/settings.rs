@@ -21,7 +21,7 @@ fn configure(given: &LuaTable) -> (Option<String>, Vec<String>) {
     let mut first = false;
     let load = || {
         first = true;
-        load(given).map_err(|error| error.to_string())
+        load(given)
     };
     match LOADED.get_or_try_init(load) {
         Ok(loaded) if first => (None, loaded.warnings.clone()),

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use mlua::prelude::*;
 
 use super::{process, settings};
+use crate::config::Loaded;
 use crate::log::{self, Level};
 use crate::stats::{self, Counter, DropReason, EXPORT, ThreadStats};
 
@@ -44,7 +45,7 @@ fn usage(topic: &str) -> &'static str {
 fn show(topic: &str) -> String {
     let nothing = || "nothing is configured\n".to_owned();
     match topic {
-        "config" => settings::loaded().map_or_else(nothing, |loaded| loaded.describe()),
+        "config" => settings::loaded().map_or_else(nothing, Loaded::describe),
         "health" => process::checker().map_or_else(nothing, |checker| checker.describe()),
         _ => traces(),
     }

@@ -89,6 +89,8 @@ pub enum Field {
     Attribute = b'a',
     /// `METHOD URI VERSION`, from doors that cannot ask for it at the end.
     RequestLine = b'r',
+    /// When the request was first seen here: Unix time in nanoseconds, 16 hexadecimal digits.
+    Started = b't',
 }
 
 impl Field {
@@ -98,6 +100,7 @@ impl Field {
             // The longest DNS name, a port, and room for IPv6 literals.
             Self::Host => 264,
             Self::UserAgent => 512,
+            Self::Started => 16,
             // HAProxy's own bound on the request lines that it keeps, tune.http.logurilen.
             Self::RequestLine => 1024,
             Self::Attribute => 2 + MAX_ATTRIBUTE_NAME + MAX_ATTRIBUTE_VALUE,
@@ -214,6 +217,8 @@ pub struct Carry<'a> {
     pub user_agent: &'a [u8],
     /// `METHOD URI VERSION`; empty if the end of the request brings it.
     pub request_line: &'a [u8],
+    /// When the request was first seen here: Unix time, nanoseconds.
+    pub started_unix_nanos: Option<u64>,
     /// All fields, in order.
     fields: Fields<'a>,
 }
@@ -230,6 +235,7 @@ impl<'a> Carry<'a> {
         let (tracestate, rest) = rest.split_at_checked(tab)?;
         let rest = rest.get(1..)?;
         let (mut host, mut user_agent, mut request_line) = (&[][..], &[][..], &[][..]);
+        let mut started_unix_nanos = None;
         let fields = Fields(rest);
         let mut walk = fields;
         loop {
@@ -245,6 +251,7 @@ impl<'a> Carry<'a> {
                         host,
                         user_agent,
                         request_line,
+                        started_unix_nanos,
                         fields,
                     };
                     return Some((carry, walk.0));
@@ -252,22 +259,37 @@ impl<'a> Carry<'a> {
                 Some((tag, value)) if tag == Field::Host as u8 => host = value,
                 Some((tag, value)) if tag == Field::UserAgent as u8 => user_agent = value,
                 Some((tag, value)) if tag == Field::RequestLine as u8 => request_line = value,
+                Some((tag, value)) if tag == Field::Started as u8 => {
+                    started_unix_nanos = std::str::from_utf8(value).ok().and_then(|t| u64::from_str_radix(t, 16).ok());
+                }
                 Some(_) => {}
             }
         }
     }
 
-    /// The attributes that rules put on the span, in order: name, then value.
-    pub fn attributes(&self) -> impl Iterator<Item = (&'a [u8], AttributeValue<'a>)> {
-        let mut walk = self.fields;
-        std::iter::from_fn(move || walk.next_field().flatten())
-            .filter(|(tag, _)| *tag == Field::Attribute as u8)
-            .filter_map(|(_, field)| {
+    /// The attributes that rules put on the span, in order.
+    pub const fn attributes(&self) -> Attributes<'a> {
+        Attributes(self.fields)
+    }
+}
+
+/// Goes through the attributes that rules put on a span: name, then value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attributes<'a>(Fields<'a>);
+
+impl<'a> Iterator for Attributes<'a> {
+    type Item = (&'a [u8], AttributeValue<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let (tag, field) = self.0.next_field().flatten()?;
+            if tag == Field::Attribute as u8 {
                 let (&kind, rest) = field.split_first()?;
                 let (&name_len, rest) = rest.split_first()?;
                 let (name, value) = rest.split_at_checked(usize::from(name_len))?;
-                Some((name, AttributeValue::read(kind, value)?))
-            })
+                return Some((name, AttributeValue::read(kind, value)?));
+            }
+        }
     }
 }
 
@@ -293,11 +315,11 @@ impl<'a> AttributeValue<'a> {
     }
 }
 
-/// `carried` with one more attribute. `None`: the request is not sampled, the name is empty or longer than 255 bytes,
+/// `carried` with one more attribute. `None`: the request is not sampled, the name is empty, longer than 255 bytes or not ASCII,
 /// there is a NUL in it, or no room left in [`MAX_LEN`] bytes.
 pub fn with_attribute(carried: &[u8], name: &[u8], value: AttributeValue<'_>) -> Option<Vec<u8>> {
     let (carry, rest) = Carry::parse(carried)?;
-    let name_len = u8::try_from(name.len()).ok().filter(|len| *len > 0)?;
+    let name_len = u8::try_from(name.len()).ok().filter(|len| *len > 0 && name.is_ascii())?;
     let mut field = vec![name_len];
     field.extend_from_slice(name);
     let kind = match value {

@@ -89,6 +89,7 @@ impl Hot {
             let verdict = Verdict { sampled, tracestate };
             let parent = seen.parent.as_ref().map(|parent| &parent.parent_id);
             self.carry.begin(&traceparent, verdict, &server_span, parent, &self.tracestate);
+            self.carry.field(Field::Started, &w3c::hex16(unix_nanos()));
             self.carry.field(Field::Host, seen.host);
             self.carry.field(Field::UserAgent, seen.user_agent);
             let [method, target, version] = line;
@@ -108,14 +109,13 @@ impl Hot {
     /// Hot path: takes no lock, allocates nothing, never waits.
     pub fn end(&mut self, payload: &[u8]) {
         // An end that HAProxy calls an error has its termination state in front. See `record`.
-        let carried = if payload.starts_with(b"00-") { payload } else { payload.get(2..).unwrap_or_default() };
+        let carried = if payload.starts_with(b"00-") { payload } else { payload.get(3..).unwrap_or_default() };
         if !Verdict::is_sampled(carried) {
             return;
         }
         self.stats.ended.bump();
         let Some(ring) = &mut self.ring else { return };
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        if ring.push(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX), payload).is_err() {
+        if ring.push(unix_nanos(), payload).is_err() {
             self.stats.ring_full.bump();
         }
     }
@@ -180,6 +180,11 @@ impl Hot {
     fn new_span_id(&mut self) -> [u8; 16] {
         w3c::hex16(self.random.next_u64().max(1))
     }
+}
+
+fn unix_nanos() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// What a request's headers say that matters here.
@@ -302,12 +307,12 @@ mod tests {
         let mut hot = Hot::new(sampler, Arc::default(), Some(writer));
         let record = [hot.begin(&[0, 0], [b""; 3]), b" -- 200"].concat();
         hot.end(&record);
-        hot.end(&[b"CD", &record[..]].concat());
-        hot.end(b"PR00-12345678901234567890123456789012-1234567890123456-00");
+        hot.end(&[b"CD ", &record[..]].concat());
+        hot.end(b"PR 00-12345678901234567890123456789012-1234567890123456-00");
         hot.end(b"");
         let mut seen = Vec::new();
         reader.drain(9, |end, bytes| seen.push((end > 1_600_000_000_000_000_000, bytes.len())));
-        assert_eq!(seen, [(true, record.len()), (true, record.len() + 2)]);
+        assert_eq!(seen, [(true, record.len()), (true, record.len() + 3)]);
         for _ in 0..20 {
             hot.end(&record);
         }

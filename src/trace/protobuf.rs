@@ -186,8 +186,13 @@ pub fn int_attribute<const M: usize>(out: &mut Vec<u8>, field: u8, key: &Key<M>,
             key.push(out, field, INT, low | 0x80, 3);
             out.extend_from_slice(&[middle | 0x80, high]);
         }
-        _ => any_attribute(out, field, key.name(), |out| unsigned(out, ANY_INT, value.cast_unsigned())),
+        _ => named_int_attribute(out, field, key.name(), value),
     }
+}
+
+/// The same with a name that is not known at compile time.
+pub fn named_int_attribute(out: &mut Vec<u8>, field: u8, key: &[u8], value: i64) {
+    any_attribute(out, field, key, |out| unsigned(out, ANY_INT, value.cast_unsigned()));
 }
 
 /// A `KeyValue` with a boolean.

@@ -19,7 +19,7 @@ pub(crate) mod scan;
 pub use request_line::{RequestLine, Target, push_unescaped};
 pub use response::{FIELDS, Response, Retries, Server, Timers};
 
-use super::carry::Carry;
+use super::carry::{Attributes, Carry};
 use super::outcome::{Ending, State};
 
 /// One finished request. Borrows the payload.
@@ -43,8 +43,14 @@ pub struct Record<'a> {
     pub user_agent: &'a [u8],
     /// The last termination state that is known.
     pub state: State,
+    /// When the request began. Unix time, nanoseconds; `None` if nobody knows.
+    pub start_unix_nanos: Option<u64>,
     /// When the stream ended. Unix time, nanoseconds.
     pub end_unix_nanos: u64,
+    /// Its parts are empty where HAProxy made no response and the door could not look before.
+    pub request: RequestLine<'a>,
+    /// What rules put on the SERVER span.
+    pub attributes: Attributes<'a>,
     /// `None`: HAProxy made no response, and nothing more is known than the above.
     pub response: Option<Response<'a>>,
 }
@@ -111,6 +117,12 @@ impl<'a> Record<'a> {
             tracestate: carry.tracestate,
             host: carry.host,
             user_agent: carry.user_agent,
+            start_unix_nanos: response.as_ref().and_then(|r| r.start_unix_nanos).or(carry.started_unix_nanos),
+            request: match &response {
+                Some(response) if !response.request.method.is_empty() => response.request,
+                _ => RequestLine::parse(carry.request_line),
+            },
+            attributes: carry.attributes(),
             state: end.or(response.as_ref().map(|r| r.state)).unwrap_or(State::NORMAL),
             end_unix_nanos,
             response,

@@ -8,16 +8,17 @@ mod span;
 mod tests;
 mod url;
 
+use super::carry::AttributeValue;
 use super::outcome;
 use super::protobuf::key;
-use super::record::{Record, Response, Server};
+use super::record::{Record, RequestLine, Response, Server};
 use span::{Kind, Span};
 use url::Authority;
 
 /// Appends a request's spans to `out` as `ScopeSpans.spans` entries, and says how many: one or two.
 pub fn encode(record: &Record<'_>, out: &mut Vec<u8>) -> u64 {
     let response = record.response.as_ref();
-    let start = response.and_then(|r| r.start_unix_nanos).unwrap_or(record.end_unix_nanos);
+    let start = record.start_unix_nanos.unwrap_or(record.end_unix_nanos);
     let interval = Interval { start, end: record.end_unix_nanos.max(start) };
     let authority = authority(record);
     server(record, &authority, interval, out);
@@ -47,12 +48,13 @@ fn upstream<'a>(record: &Record<'_>, response: &Response<'a>) -> Option<&'a [u8]
 }
 
 fn server(record: &Record<'_>, authority: &Authority<'_>, interval: Interval, out: &mut Vec<u8>) {
-    let request = record.response.as_ref().map(|r| r.request).unwrap_or_default();
+    let request = &record.request;
     let outcome = outcome::server(&record.ending());
     let mut span = Span::begin(out, record, Kind::Server, name(request.method), interval.start, interval.end);
     method(&mut span, request.method);
+    target(&mut span, request);
     if let Some(response) = &record.response {
-        target(&mut span, response);
+        connection(&mut span, response, request);
         peer_of_client(&mut span, response);
     }
     if !authority.host.is_empty() {
@@ -65,6 +67,13 @@ fn server(record: &Record<'_>, authority: &Authority<'_>, interval: Interval, ou
     if let Some(response) = &record.response {
         handling(&mut span, response, interval);
     }
+    for (name, value) in record.attributes.clone() {
+        match value {
+            AttributeValue::Text(text) => span.text(name, text),
+            AttributeValue::Integer(number) => span.integer(name, number),
+            AttributeValue::Bool(flag) => span.bool(name, flag),
+        }
+    }
     span.end(outcome);
 }
 
@@ -76,7 +85,7 @@ fn client<'a>(
     interval: Interval,
     out: &mut Vec<u8>,
 ) {
-    let request = &response.request;
+    let request = &record.request;
     let timers = response.timers;
     let waited = timers.request_headers.unwrap_or(0).saturating_add(timers.queue.unwrap_or(0));
     let start = interval.start.saturating_add(waited.saturating_mul(NANOS_PER_MILLI)).min(interval.end);
@@ -102,18 +111,23 @@ fn client<'a>(
     span.end(outcome::client(&record.ending()));
 }
 
-fn target(span: &mut Span<'_>, response: &Response<'_>) {
-    let target = response.request.target;
-    span.escaped(key!("url.path"), target.path);
-    if let Some(query) = target.query.filter(|query| !query.is_empty()) {
+fn target(span: &mut Span<'_>, request: &RequestLine<'_>) {
+    if request.method.is_empty() {
+        return;
+    }
+    span.escaped(key!("url.path"), request.target.path);
+    if let Some(query) = request.target.query.filter(|query| !query.is_empty()) {
         span.built(b"url.query", |out| url::push_query(out, query));
     }
+}
+
+fn connection(span: &mut Span<'_>, response: &Response<'_>, request: &RequestLine<'_>) {
     span.string(key!("url.scheme"), if response.tls_version.is_empty() { b"http" } else { b"https" });
     if let Some((name, version)) = tls(response.tls_version) {
         span.string(key!("tls.protocol.name"), name);
         span.string(key!("tls.protocol.version"), version);
     }
-    let version = protocol_version(response.client_http_major, response.request.version);
+    let version = protocol_version(response.client_http_major, request.version);
     span.present(key!("network.protocol.version"), version);
 }
 
@@ -169,7 +183,7 @@ const fn is_known(method: &[u8]) -> bool {
 
 /// Whom the client asked for: `Host`, or else the target's own.
 fn authority<'a>(record: &Record<'a>) -> Authority<'a> {
-    let target = || record.response.as_ref().map(|r| r.request.target.authority).unwrap_or_default();
+    let target = || record.request.target.authority;
     Authority::parse(if record.host.is_empty() { target() } else { record.host })
 }
 

@@ -104,6 +104,16 @@ impl<'o> Span<'o> {
         }
     }
 
+    /// A rule's text.
+    pub(super) fn text(&mut self, key: &[u8], value: &[u8]) {
+        self.built(key, |out| out.extend_from_slice(value));
+    }
+
+    /// A rule's number.
+    pub(super) fn integer(&mut self, key: &[u8], value: i64) {
+        protobuf::named_int_attribute(self.out, ATTRIBUTES, key, value);
+    }
+
     pub(super) fn bool(&mut self, key: &[u8], value: bool) {
         protobuf::bool_attribute(self.out, ATTRIBUTES, key, value);
     }
