@@ -9,11 +9,23 @@ use crate::log::{self, Level};
 /// Puts the `health_*` functions into `native`.
 pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
     native.set("health_backends", lua.create_function(|_, ()| Ok(backends()))?)?;
-    native.set("health_known_backends", lua.create_function(warn_of_unknown)?)?;
+    native.set(
+        "health_known_backends",
+        lua.create_function(|_, known: Vec<String>| {
+            warn_of_unknown(&known);
+            Ok(())
+        })?,
+    )?;
     native.set("health_initial", lua.create_function(|lua, seen: LuaTable| actions(lua, &seen, Round::Initial))?)?;
     native.set("health_sweep", lua.create_function(|lua, seen: LuaTable| actions(lua, &seen, Round::Sweep))?)?;
     native.set("health_changes", lua.create_function(changes)?)?;
-    native.set("health_stop", lua.create_function(stop)?)
+    native.set(
+        "health_stop",
+        lua.create_function(|_, ()| {
+            stop();
+            Ok(())
+        })?,
+    )
 }
 
 #[derive(Clone, Copy)]
@@ -28,12 +40,11 @@ fn backends() -> Vec<String> {
         .unwrap_or_default()
 }
 
-fn warn_of_unknown(_: &Lua, known: Vec<String>) -> LuaResult<()> {
-    let unknown = process::checker().map(|checker| checker.unknown_backends(&known));
+fn warn_of_unknown(known: &[String]) {
+    let unknown = process::checker().map(|checker| checker.unknown_backends(known));
     for name in unknown.unwrap_or_default() {
         log::say(Level::Warning, format!("health.backend `{name}`: HAProxy has no backend of that name"));
     }
-    Ok(())
 }
 
 fn actions(lua: &Lua, seen: &LuaTable, round: Round) -> LuaResult<LuaTable> {
@@ -52,11 +63,10 @@ fn changes(lua: &Lua, (): ()) -> LuaResult<LuaTable> {
     write(lua, process::checker().map(|checker| checker.changes()).unwrap_or_default())
 }
 
-fn stop(_: &Lua, (): ()) -> LuaResult<()> {
+fn stop() {
     if let Some(checker) = process::checker() {
         checker.stop();
     }
-    Ok(())
 }
 
 fn read(server: &LuaTable) -> LuaResult<ServerSeen> {
