@@ -22,6 +22,11 @@ pub(crate) fn is_untouchable(status: &str) -> bool {
     Shown::parse(status) == Shown::Untouchable
 }
 
+/// True in maintenance, whoever set it.
+pub(crate) fn is_maintenance(status: &str) -> bool {
+    status.starts_with("MAINT")
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shown {
     /// Gets requests.
@@ -37,7 +42,7 @@ enum Shown {
 impl Shown {
     fn parse(status: &str) -> Self {
         // An agent's verdict: forcing up would overrule it, because HAProxy does not look at the agent then.
-        if status.starts_with("MAINT") || status.starts_with("DOWN (agent)") {
+        if is_maintenance(status) || status.starts_with("DOWN (agent)") {
             Self::Untouchable
         } else if status.starts_with("UP") || status.starts_with("no check") {
             Self::Up

@@ -161,10 +161,9 @@ impl Entry {
     }
 
     fn is(&self, seen: &ServerSeen) -> bool {
-        self.id == seen.id
-            && self.address == seen.address
-            && self.native_check == seen.native_check
-            && self.tracks == seen.tracks
+        // Maintenance pauses HAProxy's own check, which is not shown then.
+        let native_check = self.native_check == seen.native_check || reconcile::is_maintenance(&seen.status);
+        self.id == seen.id && self.address == seen.address && native_check && self.tracks == seen.tracks
     }
 
     /// None for a server that is not checked.

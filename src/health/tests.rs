@@ -259,6 +259,17 @@ async fn what_cannot_be_checked_is_named_once_and_left_alone() {
 }
 
 #[tokio::test]
+async fn native_check_that_maintenance_hides_is_still_there() {
+    let bench = Bench::new();
+    let native = ServerSeen { native_check: true, ..seen("127.0.0.1:1", "UP") };
+    for server in [&native, &seen("127.0.0.1:1", "MAINT"), &native] {
+        assert_eq!(bench.checker.sweep(std::slice::from_ref(server)), []);
+        assert!(bench.checker.describe().contains("b/s 127.0.0.1:1 skipped: "));
+    }
+    assert_eq!(bench.lines.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn backends_that_haproxy_lacks_are_named() {
     let bench = Bench::new();
     assert_eq!(bench.checker.unknown_backends(&["a".to_owned()]), ["b"]);
