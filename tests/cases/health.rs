@@ -6,6 +6,7 @@ mod faults;
 mod many;
 mod operator;
 mod reload;
+mod resolve;
 mod show;
 mod skipped;
 mod states;
@@ -28,6 +29,7 @@ const SLACK: Duration = Duration::from_millis(500);
 const CONFIG: &str = "
 global
   nbthread 2
+  tune.lua.bool-sample-conversion normal
   log ${log} local0
   lua-prepend-path ${module}/?.so cpath
   ${load} ${lua}/otel.lua config=${dir}/vitals.toml

@@ -8,8 +8,8 @@ use haproxy_vitals_tests::haproxy::Builder;
 use haproxy_vitals_tests::{Haproxy, Mode, OtlpReceiver, SOON, Upstream, poll};
 
 use super::{
-    CONFIG, INTERVAL, SETTINGS, SWEEP, assert_one_checker, get, is_up, proxy_of, served_by, status, told, wait_down,
-    wait_told, wait_up,
+    CONFIG, INTERVAL, SETTINGS, SLACK, SWEEP, assert_one_checker, get, is_up, proxy_of, served_by, status, told,
+    wait_down, wait_told, wait_up,
 };
 
 /// [`CONFIG`], and an origin whose responses outlive a reload.
@@ -35,13 +35,16 @@ fn old_worker_of_a_reload_stops_checking_and_nothing_flaps() {
     let mut long = Session::connect(haproxy.addr("long"));
     long.send(b"GET /hang HTTP/1.1\r\nhost: long\r\n\r\n").unwrap();
     origin.wait_for(SOON, |seen| seen.target == "/hang");
+    let old = haproxy.worker_pid();
     haproxy.reload();
     wait_up(&haproxy, "s", SOON);
     let ups = || haproxy.log().matches("b/s is UP: ").count();
     poll::until(SOON, "both workers say that the server is up", || ups() == 2);
-    // The old worker learns within one sweep that it is to leave.
-    let stopped = Instant::now() + SWEEP + INTERVAL;
-    poll::until(SOON, "the old worker stops its checks", || Instant::now() > stopped);
+    // It learns within one sweep that it is to leave.
+    let of_old = |command| haproxy.master_cli(&format!("@!{old} {command}"));
+    let within = SWEEP + INTERVAL + SLACK;
+    let has_stopped = || of_old("show vitals health").contains("stopped: every server keeps its last state");
+    poll::until(within, "the old worker stops its checks", has_stopped);
     assert_eq!(haproxy.worker_pids().len(), 2);
     assert_one_checker(&backend);
     assert!(is_up(&status(&haproxy, "s")));
@@ -50,11 +53,18 @@ fn old_worker_of_a_reload_stops_checking_and_nothing_flaps() {
     backend.set_not_serving("");
     wait_down(&haproxy, "s", SOON);
     haproxy.wait_log("b/s is DOWN: ", SOON);
+    assert!(of_old("show stat b 4 -1").contains(",no check,"), "{}", of_old("show stat b 4 -1"));
+    assert!(told_by(&of_old("show vitals health")).contains(" up,held "), "{}", of_old("show vitals health"));
     poll::always(SWEEP + INTERVAL, "one worker alone tells", || haproxy.log().matches("b/s is DOWN: ").count() == 1);
     assert_eq!(haproxy.worker_pids().len(), 2);
-    drop(long);
+    origin.stop();
     haproxy.wait_one_worker(SOON);
     haproxy.finish();
+}
+
+/// The line about the server `s`.
+fn told_by(text: &str) -> &str {
+    text.lines().find(|line| line.starts_with("b/s ")).unwrap_or_default()
 }
 
 #[test]
@@ -63,7 +73,7 @@ fn soft_stop_does_not_wait_for_checks_under_way() {
     backend.answer(Answer::Hang);
     let settings = SETTINGS.replace("\"150ms\"", "\"5s\"").replace("\"300ms\"", "\"10s\"");
     let haproxy = proxy_of(&backend).file("vitals.toml", &settings).start();
-    backend.wait_checks(1, SOON);
+    poll::until(SOON, "a check under way", || backend.checks() == 1);
     haproxy.soft_stop();
     let begin = Instant::now();
     assert_eq!(haproxy.wait_exit(SOON).code(), Some(0));
@@ -141,7 +151,7 @@ fn checks_and_spans_live_side_by_side() {
         .module()
         .set("load", "lua-load-per-thread")
         .file("vitals.toml", &SETTINGS.replace("enabled = false", "enabled = true"))
-        .env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.grpc_endpoint())
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.http_endpoint())
         .env("OTEL_BSP_SCHEDULE_DELAY", 100)
         .allow_alert("has no server available")
         .start();

@@ -3,9 +3,7 @@
 use haproxy_vitals_tests::grpc_backend::GrpcBackend;
 use haproxy_vitals_tests::{Haproxy, SOON, poll};
 
-use super::{
-    CONFIG, INTERVAL, SETTINGS, SWEEP, get, is_up, proxy, served_by, status, told, wait_down, wait_told, wait_up,
-};
+use super::{CONFIG, INTERVAL, SETTINGS, SWEEP, get, is_up, proxy, served_by, status, told, wait_down, wait_up};
 
 /// How many lines of the log say this about a server of `b`.
 fn said(haproxy: &Haproxy, server: &str, reason: &str) -> usize {
@@ -115,18 +113,5 @@ fn backends_that_are_not_named_are_left_alone() {
     assert!(is_up(&status(&haproxy, "s")));
     assert_eq!(get(&haproxy).status, 200);
     assert!(told(&haproxy, "s").is_empty());
-    haproxy.finish();
-}
-
-#[test]
-fn server_is_checked_once_its_name_is_resolved() {
-    let backend = GrpcBackend::start();
-    let line = format!("nowhere.invalid:{} init-addr none", backend.addr().port());
-    let haproxy = proxy(&[("s", &line)]).start();
-    wait_told(&haproxy, "s", "its name is not resolved");
-    haproxy.cli(&format!("set server b/s addr 127.0.0.1 port {}", backend.addr().port()));
-    backend.wait_checks(1, SOON);
-    wait_told(&haproxy, "s", " up ");
-    wait_up(&haproxy, "s", SOON);
     haproxy.finish();
 }
