@@ -35,8 +35,10 @@ pub(crate) fn run(stop: &Stop) -> Result<bool, Fault> {
     report.line("while it is down, no call goes to it", || checks.avoids_second())?;
     report.line("SERVING brings it up within two health intervals", || checks.flips_up())?;
     report.line("then it is called again", || checks.second_is_called())?;
+    report.line("a client's trace goes on in HAProxy", || checks.continues())?;
     report.line("the page answers, and its script", || checks.page())?;
-    report.line("the page knows the traces", || checks.page_has_trace())?;
+    report.line("the page finds a trace that began in HAProxy", || checks.page_has("/slow"))?;
+    report.line("and one that began in the client", || checks.page_has(CONTINUED))?;
     let unanswered = traffic.stop();
     report.line("no request went unanswered", || (unanswered == 0).ok_or_say(|| unanswered.to_string()))?;
     report.line("no span was lost", || checks.nothing_lost())?;
@@ -146,6 +148,14 @@ impl Checks<'_> {
         found.ok_or_say(|| format!("no request with {expected}"))
     }
 
+    fn continues(&self) -> Verdict {
+        let headers = [("traceparent", TRACEPARENT)];
+        client::try_request(self.doors.http, "GET", CONTINUED, &headers, b"").map_err(|why| why.to_string())?;
+        let (server, _) = self.trace(CONTINUED)?;
+        let given = format!("00-{}-{}-01", server.trace_id, server.parent_id);
+        (given == TRACEPARENT).ok_or_say(|| format!("{server} is not under {TRACEPARENT}"))
+    }
+
     fn denied(&self) -> Verdict {
         let (server, children) = self.trace("/denied")?;
         let status = server.int("http.response.status_code");
@@ -225,15 +235,16 @@ impl Checks<'_> {
         self.get(script.trim_start_matches('.')).map(drop)
     }
 
-    fn page_has_trace(&self) -> Verdict {
-        let (server, client) = self.both("/slow")?;
-        let searched = || self.get(&format!("/api/traces?service={SERVICE}&limit=1000"));
-        let complete = || {
-            searched().is_ok_and(|text| text.contains(&server.span_id) && text.contains(&client.span_id)).then_some(())
-        };
-        poll::try_until(SOON, complete).ok_or("the search does not find /slow")?;
+    /// By its search, and by the trace's id.
+    fn page_has(&self, path: &str) -> Verdict {
+        let (server, children) = self.trace(path)?;
+        let spans: Vec<&SpanView> = children.iter().chain([&server]).collect();
+        let is_whole = |text: &str| spans.iter().all(|span| text.contains(&span.span_id));
+        let search = format!("/api/traces?service={SERVICE}&limit=1000");
+        let found = || self.get(&search).is_ok_and(|text| is_whole(&text)).then_some(());
+        poll::try_until(SOON, found).ok_or("the search does not find it")?;
         let trace = self.get(&format!("/api/traces/{}", server.trace_id))?;
-        trace.contains(&client.span_id).ok_or_say(|| "the trace has no CLIENT span".to_owned())
+        is_whole(&trace).ok_or_say(|| "spans are missing".to_owned())
     }
 
     fn nothing_lost(&self) -> Verdict {
@@ -276,5 +287,8 @@ const SECOND: &str = "services/grpc2";
 const TWO_INTERVALS: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(50);
 const CALLS: usize = 6;
+const CONTINUED: &str = "/continued";
+/// The example of W3C Trace Context, section 3.2.3.
+const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 /// What `/slow` takes at least.
 const SLOW_MS: i64 = 300;

@@ -1,5 +1,6 @@
 //! For people: everything runs, and what happens is printed until Ctrl-C.
 
+use std::collections::BTreeMap;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use haproxy_vitals_tests::{GrpcBackend, SpanView, poll};
 use crate::stage::{self, SERVICE, Stage};
 use crate::states::States;
 use crate::traffic::{Doors, Traffic};
-use crate::tree::trees;
+use crate::tree::{Tree, trees};
 use crate::{Fault, Stop, say};
 
 /// Runs until it is told to stop, or until nobody reads what it prints.
@@ -62,24 +63,22 @@ struct Story {
     begin: Instant,
     states: States,
     last_tree: Option<Instant>,
+    /// How often a trace of each target was shown.
+    shown: BTreeMap<String, u64>,
     flips: u32,
 }
 
 impl Story {
     fn begin() -> Self {
-        Self { begin: Instant::now(), states: States::default(), last_tree: None, flips: 0 }
+        Self { begin: Instant::now(), states: States::default(), last_tree: None, shown: BTreeMap::new(), flips: 0 }
     }
 
     fn go_on(&mut self, stage: &Stage, batch: &[SpanView]) -> std::io::Result<()> {
         for change in self.states.changes(&stage.haproxy) {
             self.tell(&change.to_string())?;
         }
-        for tree in trees(batch) {
-            if self.last_tree.is_none_or(|last| last.elapsed() >= TREE_PAUSE) {
-                self.last_tree = Some(Instant::now());
-                self.tell(&tree)?;
-                break;
-            }
+        if self.last_tree.is_none_or(|last| last.elapsed() >= TREE_PAUSE) {
+            self.show_one(batch)?;
         }
         let [_, second] = &stage.grpc;
         if self.begin.elapsed() >= FLIP * (self.flips + 1) {
@@ -87,6 +86,18 @@ impl Story {
             stage.forget();
         }
         Ok(())
+    }
+
+    /// The trace of the batch whose like was shown least.
+    fn show_one(&mut self, batch: &[SpanView]) -> std::io::Result<()> {
+        let shown = |tree: &Tree| self.shown.get(&tree.target).copied().unwrap_or(0);
+        let Some(tree) = trees(batch).min_by_key(shown) else { return Ok(()) };
+        self.last_tree = Some(Instant::now());
+        if self.shown.len() >= TARGETS {
+            self.shown.clear();
+        }
+        *self.shown.entry(tree.target).or_default() += 1;
+        self.tell(&tree.text)
     }
 
     fn flip(&mut self, backend: &GrpcBackend) -> std::io::Result<()> {
@@ -109,8 +120,10 @@ impl Story {
 const PAUSE: Duration = Duration::from_millis(250);
 /// How soon a change is seen.
 const TICK: Duration = Duration::from_millis(50);
-/// At most so often a trace is printed. Not a divisor of the traffic's round: each request has its turn.
-const TREE_PAUSE: Duration = Duration::from_millis(700);
+/// Between two traces that are printed, at least.
+const TREE_PAUSE: Duration = Duration::from_millis(500);
 /// Between two changes of the second gRPC backend.
 const FLIP: Duration = Duration::from_secs(6);
+/// So many are told apart; then counting begins again.
+const TARGETS: usize = 100;
 const SAME_TIME: Duration = Duration::from_secs(1);

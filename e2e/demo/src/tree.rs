@@ -6,13 +6,19 @@ use std::time::Duration;
 use haproxy_vitals_tests::SpanView;
 use haproxy_vitals_tests::otlp::{SpanKind, StatusCode};
 
+/// A trace, and what was asked for.
+pub(crate) struct Tree {
+    pub(crate) target: String,
+    pub(crate) text: String,
+}
+
 /// Each trace that begins among `spans`. Spans that belong together come together: they are made from one record.
-pub(crate) fn trees(spans: &[SpanView]) -> impl Iterator<Item = String> {
+pub(crate) fn trees(spans: &[SpanView]) -> impl Iterator<Item = Tree> {
     let known = |parent: &str| spans.iter().any(|span| span.span_id == parent);
     spans.iter().filter(move |span| !known(&span.parent_id)).map(|root| {
         let mut text = format!("trace {}\n", root.trace_id);
         branch(spans, root, 1, &mut text);
-        text
+        Tree { target: target(root), text }
     })
 }
 
