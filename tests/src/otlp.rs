@@ -14,6 +14,7 @@ use std::time::Duration;
 
 pub use attributes::{Attributes, Value};
 pub use intake::{Behaviour, Protocol, Received};
+pub use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 pub use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 pub use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 pub use refusal::Refusal;
@@ -65,6 +66,11 @@ impl OtlpReceiver {
     /// What happens to the next request only. Several calls stand in a queue.
     pub fn behave_once(&self, behaviour: Behaviour) {
         self.intake.lock().once.push_back(behaviour);
+    }
+
+    /// Shows every request that is taken to `tap` too, whole as it came. It must not block, nor ask this receiver.
+    pub fn tap(&self, tap: impl FnMut(&ExportTraceServiceRequest) + Send + 'static) {
+        self.intake.lock().tap = Some(Box::new(tap));
     }
 
     /// The collector dies: connections break, and new ones are refused.

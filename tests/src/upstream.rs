@@ -31,6 +31,8 @@ use crate::server::{Serve, Server};
 /// | `/reset` | none: the connection is reset, or the stream |
 /// | `/cut` | 200 with a length of 1000 and 10 bytes, then the end |
 /// | `/garbage` | something that is not HTTP (HTTP/1.1 only; over HTTP/2 the stream is reset) |
+/// | `/missing` | 404 |
+/// | `/slow` | 200 after 300 milliseconds |
 /// | anything else | 200, `hello` |
 ///
 /// Query strings are ignored. The body of a request is read before it is answered.

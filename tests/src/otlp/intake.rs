@@ -64,6 +64,9 @@ pub(super) struct Intake {
     state: Mutex<State>,
 }
 
+/// Sees every request that is taken.
+pub(super) type Tap = Box<dyn FnMut(&ExportTraceServiceRequest) + Send>;
+
 #[derive(Default)]
 pub(super) struct State {
     pub(super) behaviour: Behaviour,
@@ -71,6 +74,7 @@ pub(super) struct State {
     pub(super) spans: Vec<SpanView>,
     pub(super) requests: Vec<Received>,
     pub(super) violations: Vec<String>,
+    pub(super) tap: Option<Tap>,
     ids: HashSet<String>,
 }
 
@@ -120,6 +124,9 @@ impl Intake {
             }
         }
         state.spans.append(&mut spans);
+        if let Some(tap) = &mut state.tap {
+            tap(export);
+        }
         let partial_success = (rejected > 0).then(|| ExportTracePartialSuccess {
             rejected_spans: i64::try_from(rejected).unwrap(),
             error_message: "rejected as the test asked".to_owned(),

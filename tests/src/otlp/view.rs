@@ -98,7 +98,8 @@ impl SpanView {
         Duration::from_nanos(self.end_ns - self.start_ns)
     }
 
-    pub(super) fn flatten(export: &ExportTraceServiceRequest) -> Vec<Self> {
+    /// The spans of a request, in order.
+    pub fn flatten(export: &ExportTraceServiceRequest) -> Vec<Self> {
         let scopes = export.resource_spans.iter().flat_map(|r| r.scope_spans.iter().map(move |s| (r, s)));
         scopes.flat_map(|(r, s)| s.spans.iter().map(move |span| Self::new(r, s, span))).collect()
     }

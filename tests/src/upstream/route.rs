@@ -41,6 +41,8 @@ impl Route {
             ("reset", _) => Self::Reset,
             ("cut", _) => Self::Cut,
             ("garbage", _) => Self::Garbage,
+            ("missing", _) => Self::Status(404),
+            ("slow", _) => Self::Delay(SLOW),
             _ => Self::Hello,
         }
     }
@@ -50,6 +52,9 @@ impl Route {
 pub(super) fn header_lines(headers: &[(String, String)]) -> Vec<u8> {
     headers.iter().flat_map(|(name, value)| [name, ": ", value, "\n"]).collect::<String>().into_bytes()
 }
+
+/// How long `/slow` takes.
+const SLOW: Duration = Duration::from_millis(300);
 
 pub(super) const HELLO: &[u8] = b"hello\n";
 /// What `/cut` promises and what it sends.
