@@ -33,7 +33,8 @@ fn main() {
 
 fn payload() -> Vec<u8> {
     let verdict = Verdict { sampled: true, tracestate: TracestateAction::Keep };
-    let mut writer = Writer::begin(TRACEPARENT, verdict, b"1111111111111111", Some(b"2222222222222222"), b"");
+    let mut writer = Writer::new();
+    writer.begin(TRACEPARENT, verdict, b"1111111111111111", Some(b"2222222222222222"), b"");
     writer.field(Field::Host, b"shop.example.com");
     writer.field(Field::UserAgent, b"Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0");
     writer.end();

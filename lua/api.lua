@@ -55,11 +55,12 @@ local function register_tracing()
         end
     end)
 
-    -- The fields stand in the order of lua/otel.cfg, but for those that would cost more than they say: handshake and
-    -- idle timers, queue positions, connection reuse. The request's end is stamped here: the body is still to come.
+    -- The fields stand in the order of lua/otel.cfg, but for those that would cost more than they say: the frontend's
+    -- port, handshake and idle timers, queue positions, connection reuse. The start is the stamp of otel_start less the
+    -- time that the request's headers took. The request's end is stamped here: the body is still to come.
     local finish = native.finish
-    local state, status, be, srv, srv_ip, srv_port, ip, port, fe, fe_port, tls
-    local hdr, queue, connect, answer, retries, date, be_version
+    local state, status, be, srv, srv_ip, srv_port, ip, port, fe, tls
+    local hdr, queue, connect, answer, retries, be_version
     core.register_action("otel_end", { "http-res", "http-after-res" }, function(txn)
         local ctx = get_var and get_var(txn, "txn.otel.ctx")
         if not ctx or #ctx < 56 then
@@ -69,14 +70,14 @@ local function register_tracing()
         if not state then
             state, status, be, srv = f.txn_sess_term_state, f.txn_status, f.be_name, f.srv_name
             srv_ip, srv_port = f.bc_dst, f.bc_dst_port
-            ip, port, fe, fe_port, tls = f.src, f.src_port, f.fe_name, f.dst_port, f.ssl_fc_protocol
+            ip, port, fe, tls = f.src, f.src_port, f.fe_name, f.ssl_fc_protocol
             hdr, queue, connect, answer = f.req_timer_hdr, f.req_timer_queue, f.bc_timer_connect, f.res_timer_hdr
-            retries, date, be_version = f.txn_conn_retries, f.request_date, f.bc_http_major
+            retries, be_version = f.txn_conn_retries, f.bc_http_major
         end
         -- stylua: ignore
         finish(
-            ctx, state(f), status(f), be(f), srv(f), srv_ip(f), srv_port(f), ip(f), port(f), fe(f), fe_port(f), tls(f),
-            "", "", hdr(f), queue(f), connect(f), answer(f), retries(f), date(f, "us"), "", be_version(f), "", "", "", ""
+            ctx, state(f), status(f), be(f), srv(f), srv_ip(f), srv_port(f), ip(f), port(f), fe(f), "", tls(f),
+            "", "", hdr(f), queue(f), connect(f), answer(f), retries(f), "", "", be_version(f), "", "", "", ""
         )
     end)
 

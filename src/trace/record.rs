@@ -117,7 +117,7 @@ impl<'a> Record<'a> {
             tracestate: carry.tracestate,
             host: carry.host,
             user_agent: carry.user_agent,
-            start_unix_nanos: response.as_ref().and_then(|r| r.start_unix_nanos).or(carry.started_unix_nanos),
+            start_unix_nanos: start(carry, response.as_ref()),
             request: match &response {
                 Some(response) if !response.request.method.is_empty() => response.request,
                 _ => RequestLine::parse(carry.request_line),
@@ -139,6 +139,14 @@ impl<'a> Record<'a> {
             headers_received: response.is_some_and(|r| r.timers.response_headers.is_some()),
         }
     }
+}
+
+/// HAProxy's date of the first byte; else when the door saw the request, less the time that its headers took.
+fn start(carry: &Carry<'_>, response: Option<&Response<'_>>) -> Option<u64> {
+    response.and_then(|r| r.start_unix_nanos).or_else(|| {
+        let headers = response.and_then(|r| r.timers.request_headers).unwrap_or(0);
+        Some(carry.started_unix_nanos?.saturating_sub(headers.saturating_mul(1_000_000)))
+    })
 }
 
 #[cold]
