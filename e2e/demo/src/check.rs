@@ -19,10 +19,21 @@ pub(crate) fn run(stop: &Stop) -> Result<bool, Fault> {
     // Spans are taken from the receiver: it has them all.
     let (sender, _) = mpsc::channel();
     let stage = Stage::start(sender)?;
+    let failed = verify(&stage, stop)?;
+    if failed > 0 {
+        say(&format!("--- log of HAProxy ---\n{}---", stage.haproxy.log()))?;
+    }
+    let Stage { haproxy, .. } = stage;
+    let end = verdict("HAProxy stops in order", &finish(haproxy))?;
+    Ok(failed == 0 && end)
+}
+
+/// Returns how many checks failed.
+fn verify(stage: &Stage, stop: &Stop) -> Result<u32, Fault> {
     let collector = stage.collector.as_ref().ok_or("no collector")?;
-    let checks = Checks { stage: &stage, collector, doors: Doors::of(&stage) };
+    let checks = Checks { stage, collector, doors: Doors::of(stage) };
     let traffic = Traffic::start(checks.doors, PAUSE);
-    let mut report = Report { stop, failed: 0 };
+    let mut report = Report { haproxy: &stage.haproxy, stop, failed: 0 };
 
     report.line("both gRPC backends are up at the start", || checks.both_up())?;
     report.line("every request of the round has an answer", || checks.round())?;
@@ -45,36 +56,39 @@ pub(crate) fn run(stop: &Stop) -> Result<bool, Fault> {
     report.line("no request went unanswered", || (unanswered == 0).ok_or_say(|| unanswered.to_string()))?;
     report.line("no span was lost", || checks.nothing_lost())?;
     report.line("every span is as OTLP wants it", || checks.clean())?;
-    if report.failed > 0 {
-        say(&format!("--- log of HAProxy ---\n{}---", stage.haproxy.log()))?;
-    }
-    let Stage { haproxy, .. } = stage;
-    report.line("HAProxy stops in order", || finish(haproxy))?;
-    Ok(report.failed == 0)
+    Ok(report.failed)
 }
 
 /// Why a check failed.
 type Verdict = Result<(), String>;
 
 struct Report<'a> {
+    haproxy: &'a Haproxy,
     stop: &'a Stop,
     failed: u32,
 }
 
 impl Report<'_> {
+    /// An error is that the rest makes no sense.
     fn line(&mut self, what: &str, check: impl FnOnce() -> Verdict) -> Result<(), Fault> {
+        self.failed += u32::from(!verdict(what, &check())?);
         if self.stop.is_asked() {
             return Err("interrupted".into());
         }
-        match check() {
-            Ok(()) => say(&format!("ok   {what}"))?,
-            Err(why) => {
-                self.failed += 1;
-                say(&format!("FAIL {what}: {why}"))?;
-            }
+        match self.haproxy.try_exit() {
+            Some(exit) => Err(format!("HAProxy ended: {exit}\n{}", self.haproxy.log()).into()),
+            None => Ok(()),
         }
-        Ok(())
     }
+}
+
+/// Prints it, and says whether it is a good one.
+fn verdict(what: &str, verdict: &Verdict) -> Result<bool, Fault> {
+    match verdict {
+        Ok(()) => say(&format!("ok   {what}"))?,
+        Err(why) => say(&format!("FAIL {what}: {why}"))?,
+    }
+    Ok(verdict.is_ok())
 }
 
 /// A condition with the reason why it does not hold.
