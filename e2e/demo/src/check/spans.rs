@@ -122,7 +122,7 @@ fn count(text: &str, name: &str) -> Option<u64> {
     line.trim().parse().ok()
 }
 
-/// The example of W3C Trace Context, section 3.2.3.
-const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+/// Any that is valid, sampled.
+const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 /// What `/slow` takes at least.
 const SLOW_MS: i64 = 300;
