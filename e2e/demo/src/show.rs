@@ -35,8 +35,10 @@ pub(crate) fn run(stop: &Stop) -> Result<(), Fault> {
         }
     };
     traffic.stop();
-    let Stage { haproxy, .. } = stage;
-    haproxy.finish();
+    if end.is_ok() {
+        let Stage { haproxy, .. } = stage;
+        haproxy.finish();
+    }
     end
 }
 
