@@ -21,7 +21,8 @@ use crate::stats::{self, DropReason, EXPORT};
 /// Where HAProxy's threads get their tracers from. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Tracer {
-    sampler: Sampler,
+    /// Absent: nothing is traced.
+    sampler: Option<Sampler>,
     /// Absent: nothing is exported, so nothing is kept.
     rings: Option<Rings>,
 }
@@ -37,7 +38,7 @@ struct Rings {
 impl Tracer {
     /// A tracer whose spans go nowhere: requests are propagated and counted.
     pub fn without_export(config: &Config) -> Self {
-        Self { sampler: Sampler::new(&config.traces), rings: None }
+        Self { sampler: config.traces.enabled.then(|| Sampler::new(&config.traces)), rings: None }
     }
 
     /// A tracer by the settings, and the loop that serves it: the caller runs it.
@@ -57,7 +58,7 @@ impl Tracer {
             delay: config.export.schedule_delay,
             malformed: RateLimit::per(Duration::from_mins(1)),
         };
-        (Self { sampler: Sampler::new(&config.traces), rings: Some(rings) }, pipeline)
+        (Self { sampler: Some(Sampler::new(&config.traces)), rings: Some(rings) }, pipeline)
     }
 
     /// The calling thread's part.
