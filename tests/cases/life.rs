@@ -1,6 +1,7 @@
 //! The module's life inside HAProxy: how it starts, stops and reloads, what it is told, and collectors that fail.
 
 mod lifecycle;
+mod outage;
 mod reload;
 mod stop;
 
