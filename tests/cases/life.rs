@@ -4,6 +4,7 @@ mod lifecycle;
 mod outage;
 mod reload;
 mod stop;
+mod unwilling;
 
 use haproxy_vitals_tests::haproxy::{Builder, Haproxy, lua_dir};
 use haproxy_vitals_tests::{OtlpReceiver, Upstream};
