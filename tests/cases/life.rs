@@ -1,5 +1,6 @@
 //! The module's life inside HAProxy: how it starts, stops and reloads, what it is told, and collectors that fail.
 
+mod commands;
 mod configuration;
 mod lifecycle;
 mod outage;
