@@ -207,12 +207,18 @@ function api.register(options)
         error("haproxy-vitals: register was called before in this Lua state", 2)
     end
     registered = true
+    -- HAProxy could not print what the call below would raise.
+    if options ~= nil and type(options) ~= "table" then
+        error("haproxy-vitals: register: expected a table of options, found a " .. type(options), 2)
+    end
     local failure, warnings = native.configure(options or {})
     if failure then
         error("haproxy-vitals: " .. failure, 2)
     end
+    -- As HAProxy's own warnings about its configuration. core.Warning would say them to the log servers alone where
+    -- there are some: not to whoever runs `haproxy -c`.
     for _, text in ipairs(warnings) do
-        core.Warning("haproxy-vitals: " .. text)
+        io.stderr:write("[WARNING]  haproxy-vitals: ", text, "\n")
     end
     -- Each request leaves a coroutine and two strings behind: short-lived garbage, which this mode collects cheaply.
     collectgarbage("generational")

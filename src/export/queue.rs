@@ -51,6 +51,12 @@ impl QueueHandle {
         !state.closed && self.0.fits(&state, spans)
     }
 
+    /// How many more spans would be taken now.
+    pub fn room(&self) -> u64 {
+        let state = self.0.state();
+        if state.closed { 0 } else { self.0.bound.saturating_sub(state.queued()) }
+    }
+
     /// Takes `batch`, or gives it back uncounted when there is no room or the queue is closed.
     pub fn push(&self, batch: Batch) -> Result<(), Batch> {
         self.0.push(batch)
@@ -258,7 +264,9 @@ mod tests {
         handle.push(batch(10)).unwrap();
         handle.0.next().await.unwrap();
         assert!(!handle.has_room(1));
+        assert_eq!(handle.room(), 0);
         handle.0.settle(Outcome::Accepted { rejected: 0 });
         assert!(handle.has_room(10) && !handle.has_room(11));
+        assert_eq!(handle.room(), 10);
     }
 }

@@ -10,14 +10,14 @@ use super::carry::{Field, SERVER_SPAN, TRACEPARENT_LEN, TracestateAction, Verdic
 use super::headers::Headers;
 use super::sampler::Sampler;
 use super::w3c::{self, FLAG_RANDOM, FLAG_SAMPLED, Traceparent, Tracestate};
-use crate::config::{SamplerKind, TracesConfig};
 use crate::export::ring;
 use crate::stats::ThreadStats;
 
 /// One HAProxy thread's tracer. It keeps nothing of a request in flight: HAProxy does.
 #[derive(Debug)]
 pub struct Hot {
-    sampler: Sampler,
+    /// Absent: nothing is traced, and a caller's context goes on as it came.
+    sampler: Option<Sampler>,
     random: SmallRng,
     stats: Arc<ThreadStats>,
     /// Absent: spans are not exported, requests are still propagated and counted.
@@ -32,7 +32,7 @@ pub struct Hot {
 
 impl Hot {
     /// A tracer that counts in `stats` and hands finished requests to `ring`.
-    pub fn new(sampler: Sampler, stats: Arc<ThreadStats>, ring: Option<ring::Writer>) -> Self {
+    pub fn new(sampler: Option<Sampler>, stats: Arc<ThreadStats>, ring: Option<ring::Writer>) -> Self {
         // Seeded from the operating system, in the thread that uses it: no two threads or processes share ids.
         let random = SmallRng::from_rng(&mut rand::rng());
         Self {
@@ -47,10 +47,9 @@ impl Hot {
         }
     }
 
-    /// A tracer that samples nothing and hands nothing over: where the process traces nothing.
+    /// A tracer of nothing: where the process has none.
     pub fn detached() -> Self {
-        let config = TracesConfig { sampler: SamplerKind::AlwaysOff, ..TracesConfig::default() };
-        Self::new(Sampler::new(&config), Arc::default(), None)
+        Self::new(None, Arc::default(), None)
     }
 
     /// A valid `traceparent` of an untraced request, from nothing: the answer where this type itself has failed.
@@ -73,11 +72,15 @@ impl Hot {
     /// Hot path: takes no lock, makes no system call; allocates only for a `tracestate` beyond 512 bytes.
     pub fn begin(&mut self, block: &[u8], line: [&[u8]; 3]) -> &[u8] {
         let seen = Seen::read(block);
+        let Some(policy) = self.sampler else {
+            self.pass_on(&seen, block);
+            return self.carry.as_bytes();
+        };
         let (trace_id, low, flags) = match &seen.parent {
             Some(parent) => (parent.trace_id, parent.trace_id_low(), parent.flags & FLAG_RANDOM),
             None => self.new_trace_id(),
         };
-        let sampled = self.sampler.decide(seen.parent.as_ref(), low);
+        let sampled = policy.decide(seen.parent.as_ref(), low);
         let client_span = self.new_span_id();
         let flags = if sampled { flags | FLAG_SAMPLED } else { flags };
         let traceparent = w3c::write_traceparent(&trace_id, &client_span, flags);
@@ -135,6 +138,20 @@ impl Hot {
         rest(&mut record);
         self.end(&record);
         self.record = record;
+    }
+
+    /// Without tracing a caller's context stays what it was. HAProxy is owed a header in any case: a request without
+    /// a context gets a valid one that is not sampled.
+    fn pass_on(&mut self, seen: &Seen<'_>, block: &[u8]) {
+        self.stats.unsampled.bump();
+        if let Some(parent) = &seen.parent {
+            self.carry.bare(&w3c::write_traceparent(&parent.trace_id, &parent.parent_id, parent.flags));
+            return;
+        }
+        let (trace_id, _, flags) = self.new_trace_id();
+        let traceparent = w3c::write_traceparent(&trace_id, &self.new_span_id(), flags);
+        let tracestate = self.tracestate_action(seen, block);
+        self.leave_out(&traceparent, tracestate);
     }
 
     fn leave_out(&mut self, traceparent: &[u8; TRACEPARENT_LEN], tracestate: TracestateAction) {
@@ -226,13 +243,14 @@ mod tests {
     use super::super::carry::Carry;
     use super::super::headers::write_block;
     use super::*;
+    use crate::config::{SamplerKind, TracesConfig};
     use tokio::sync::Notify;
 
     const CALLER: &[u8] = b"00-12345678901234567890123456789012-1234567890123456-01";
 
     fn hot(kind: SamplerKind) -> Hot {
         let config = TracesConfig { sampler: kind, ..TracesConfig::default() };
-        Hot::new(Sampler::new(&config), Arc::default(), None)
+        Hot::new(Some(Sampler::new(&config)), Arc::default(), None)
     }
 
     #[test]
@@ -264,6 +282,19 @@ mod tests {
                 assert_eq!(carry.parent, Some(b"1234567890123456"));
             }
         }
+    }
+
+    #[test]
+    fn without_tracing_a_caller_goes_on_as_it_came_and_a_new_context_is_not_sampled() {
+        let mut hot = Hot::detached();
+        let block = write_block(&[(b"traceparent", CALLER), (b"tracestate", b"a=1"), (b"tracestate", b"b=2")]);
+        assert_eq!(hot.begin(&block, [b""; 3]), CALLER);
+        let bytes = hot.begin(&write_block(&[(b"host", b"example.org")]), [b""; 3]);
+        assert_eq!((bytes.len(), Traceparent::parse(bytes).unwrap().flags), (TRACEPARENT_LEN, FLAG_RANDOM));
+        let bytes = hot.begin(&write_block(&[(b"tracestate", b"a=1")]), [b""; 3]);
+        let (carry, _) = Carry::parse(bytes).unwrap();
+        assert_eq!(carry.verdict, Verdict { sampled: false, tracestate: TracestateAction::Delete });
+        assert_eq!((hot.stats().started.value(), hot.stats().unsampled.value()), (0, 3));
     }
 
     #[test]
@@ -304,7 +335,7 @@ mod tests {
     fn only_sampled_requests_end_in_the_ring_and_a_full_one_is_counted() {
         let (writer, mut reader) = ring::ring(1024, Arc::new(Notify::new()));
         let sampler = Sampler::new(&TracesConfig::default());
-        let mut hot = Hot::new(sampler, Arc::default(), Some(writer));
+        let mut hot = Hot::new(Some(sampler), Arc::default(), Some(writer));
         let record = [hot.begin(&[0, 0], [b""; 3]), b" -- 200"].concat();
         hot.end(&record);
         hot.end(&[b"CD ", &record[..]].concat());

@@ -21,7 +21,8 @@ use crate::stats::{self, DropReason, EXPORT};
 /// Where HAProxy's threads get their tracers from. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Tracer {
-    sampler: Sampler,
+    /// Absent: nothing is traced.
+    sampler: Option<Sampler>,
     /// Absent: nothing is exported, so nothing is kept.
     rings: Option<Rings>,
 }
@@ -37,7 +38,7 @@ struct Rings {
 impl Tracer {
     /// A tracer whose spans go nowhere: requests are propagated and counted.
     pub fn without_export(config: &Config) -> Self {
-        Self { sampler: Sampler::new(&config.traces), rings: None }
+        Self { sampler: config.traces.enabled.then(|| Sampler::new(&config.traces)), rings: None }
     }
 
     /// A tracer by the settings, and the loop that serves it: the caller runs it.
@@ -57,7 +58,7 @@ impl Tracer {
             delay: config.export.schedule_delay,
             malformed: RateLimit::per(Duration::from_mins(1)),
         };
-        (Self { sampler: Sampler::new(&config.traces), rings: Some(rings) }, pipeline)
+        (Self { sampler: Some(Sampler::new(&config.traces)), rings: Some(rings) }, pipeline)
     }
 
     /// The calling thread's part.
@@ -103,14 +104,14 @@ impl Pipeline {
             }
             self.round().await;
         }
-        while self.drain() > 0 {
+        while self.drain(usize::MAX) > 0 {
             tokio::task::yield_now().await;
         }
         self.ship();
     }
 
     async fn round(&mut self) {
-        while self.queue.has_room(self.max_spans) && self.drain() > 0 {
+        while self.queue.has_room(self.max_spans) && self.drain(self.records_wanted()) > 0 {
             // Other tasks live on these threads too.
             tokio::task::yield_now().await;
         }
@@ -119,13 +120,24 @@ impl Pipeline {
         }
     }
 
-    /// Reads at most one batch's worth of each ring; says how many records there were.
-    fn drain(&mut self) -> usize {
+    /// As many records as export has room for, beside the open batch.
+    fn records_wanted(&self) -> usize {
+        let room = self.queue.room().saturating_sub(self.spans);
+        usize::try_from(room / MAX_SPANS_PER_RECORD).unwrap_or(usize::MAX).max(1)
+    }
+
+    /// Reads at most `wanted` records, and a bounded number of each ring; says how many there were.
+    fn drain(&mut self, wanted: usize) -> usize {
         self.readers.append(&mut self.rings.new.lock().unwrap_or_else(PoisonError::into_inner));
         let mut readers = std::mem::take(&mut self.readers);
         let mut count = 0;
         for reader in &mut readers {
-            count += reader.drain(RECORDS_PER_TURN, |end, payload| self.take(end, payload));
+            let limit = RECORDS_PER_TURN.min(wanted - count);
+            count += reader.drain(limit, |end, payload| self.take(end, payload));
+        }
+        // Where not every ring had its turn, another one begins next.
+        if count == wanted && !readers.is_empty() {
+            readers.rotate_left(1);
         }
         readers.retain(|reader| !reader.is_finished());
         self.readers = readers;
@@ -141,8 +153,7 @@ impl Pipeline {
         EXPORT.created.add(made);
         self.spans += made;
         self.opened.get_or_insert_with(Instant::now);
-        // The next record may make two.
-        if self.spans + 2 > self.max_spans {
+        if self.spans + MAX_SPANS_PER_RECORD > self.max_spans {
             self.ship();
         }
     }
@@ -172,3 +183,6 @@ const TICK: Duration = Duration::from_millis(200);
 
 /// Records read from one ring before the next ring has its turn.
 const RECORDS_PER_TURN: usize = 256;
+
+/// A SERVER and a CLIENT span.
+const MAX_SPANS_PER_RECORD: u64 = 2;

@@ -1,5 +1,6 @@
 //! `haproxy -c`: what it says, and what it starts while it does.
 
+use std::fs;
 use std::io::Read;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -33,9 +34,12 @@ pub(super) fn run(command: &mut Command) -> CheckOutcome {
         String::from_utf8_lossy(&text).into_owned()
     });
 
+    // The child has its starter's name until it is HAProxy.
+    let starter = fs::read_to_string("/proc/thread-self/comm").unwrap();
     let (mut threads_seen, mut thread_names) = (0, Vec::new());
     let exit = poll::until_some(SOON, "the end of haproxy -c", || {
-        let now = process::threads(pid);
+        let mut now = process::threads(pid);
+        now.retain(|name| name != starter.trim_end());
         threads_seen = threads_seen.max(now.len());
         thread_names.extend(now);
         process::reap(pid)
