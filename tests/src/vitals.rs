@@ -74,12 +74,12 @@ pub fn counters(haproxy: &Haproxy) -> BTreeMap<String, u64> {
     pairs.filter_map(|(name, value)| Some((name.to_owned(), value.trim().parse().ok()?))).collect()
 }
 
-/// Waits until so many requests have ended and every span of theirs was exported; panics when anything was dropped.
+/// Waits until so many requests have ended and every span of theirs has arrived; panics when anything was dropped.
 #[track_caller]
-pub fn wait_exported(haproxy: &Haproxy, requests: u64) -> BTreeMap<String, u64> {
+pub fn wait_exported(haproxy: &Haproxy, receiver: &OtlpReceiver, requests: u64) -> BTreeMap<String, u64> {
     let done = |c: &BTreeMap<String, u64>| {
-        let exported = c["spans.exported"];
-        c["requests.ended"] >= requests && exported >= requests && exported == c["spans.created"]
+        let idle = c["requests.ended"] >= requests && c["spans.exported"] == c["spans.created"];
+        idle && receiver.server_spans().len() as u64 >= requests
     };
     let settled = poll::try_until(SOON, || Some(counters(haproxy)).filter(done));
     let counters = settled.unwrap_or_else(|| panic!("not {requests} exported: {:#?}", counters(haproxy)));

@@ -41,7 +41,7 @@ fn variables_become_attributes_of_their_type() {
         assert_eq!(span.str("app.address"), Some("127.0.0.1"));
         assert_eq!(span.str("app.long"), Some(&*"x".repeat(512)), "{door:?}");
         assert!(!span.has("app.absent") && !span.has(&long_name), "{door:?} {span:#?}");
-        let counters = vitals::wait_exported(&haproxy, 1);
+        let counters = vitals::wait_exported(&haproxy, &receiver, 1);
         assert_eq!(counters["attributes.left_out"], 1, "{counters:#?}");
         assert!(!receiver.client_span_of(&span).unwrap().has("app.text"));
         receiver.assert_clean();
@@ -62,7 +62,7 @@ fn attributes_without_room_are_left_out_and_counted() {
         client::get(haproxy.addr("http"), "/", &[("traceparent", &vitals::traceparent(0))]);
         let span = vitals::server_span(&receiver, &vitals::trace_id(0));
         let kept = (0..ASKED).filter(|n| span.str(&format!("app.n{n}")) == Some(&*"y".repeat(200))).count() as u64;
-        let counters = vitals::wait_exported(&haproxy, 1);
+        let counters = vitals::wait_exported(&haproxy, &receiver, 1);
         assert!(kept >= 5, "{door:?} {span:#?}");
         assert_eq!(counters["attributes.left_out"], ASKED - kept, "{counters:#?}");
         assert_eq!(span.int("http.response.status_code"), Some(200));

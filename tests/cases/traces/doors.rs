@@ -19,7 +19,7 @@ fn actions_see_the_begin_and_not_the_end_of_what_gets_no_response() {
     }
     poll::until(SOON, "both requests", || vitals::counters(&haproxy)["requests.started"] == 2);
     client::get(haproxy.addr("http"), "/", &[]);
-    let counters = vitals::wait_exported(&haproxy, 1);
+    let counters = vitals::wait_exported(&haproxy, &receiver, 1);
     assert_eq!((counters["requests.started"], counters["requests.ended"]), (3, 1), "{counters:#?}");
     assert_eq!(receiver.server_spans().len(), 1);
     receiver.assert_clean();
@@ -34,7 +34,7 @@ fn request_that_never_becomes_a_stream_is_not_started() {
         client::raw(haproxy.addr("http"), b"nonsense\r\n\r\n");
         drop(Session::connect(haproxy.addr("http")));
         client::get(haproxy.addr("http"), "/", &[]);
-        let counters = vitals::wait_exported(&haproxy, 1);
+        let counters = vitals::wait_exported(&haproxy, &receiver, 1);
         assert_eq!((counters["requests.started"], counters["requests.ended"]), (1, 1), "{counters:#?}");
         haproxy.finish();
     }

@@ -126,7 +126,7 @@ fn check(door: Door) {
             expected += 1;
         }
     }
-    let counters = vitals::wait_exported(&haproxy, expected);
+    let counters = vitals::wait_exported(&haproxy, &receiver, expected);
     let nothing = ROWS.iter().filter(|row| row.4 == Nothing).count() as u64;
     let unended = if door == Door::Actions { nothing } else { 0 };
     assert_eq!((counters["requests.ended"], counters["requests.started"]), (expected, expected + unended));

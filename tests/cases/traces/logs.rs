@@ -31,7 +31,7 @@ fn own_log_line_names_the_span_and_ends_it_once() {
             haproxy.wait_log(&line, SOON);
             assert_eq!(haproxy.log().matches(&format!("trace={trace}")).count(), 1, "{}", haproxy.log());
         }
-        let counters = vitals::wait_exported(&haproxy, paths.len() as u64);
+        let counters = vitals::wait_exported(&haproxy, &receiver, paths.len() as u64);
         assert_eq!((counters["requests.started"], counters["requests.ended"]), (5, 5), "{counters:#?}");
         receiver.assert_clean();
         haproxy.finish();

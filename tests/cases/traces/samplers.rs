@@ -38,7 +38,7 @@ fn every_sampler_decides_as_its_name_says() {
                 assert_eq!(&told[53..], flags, "{name} {ratio} {door:?} {caller:?}");
                 sampled += u64::from(flags.ends_with(['1', '3']));
             }
-            let counters = vitals::wait_exported(&haproxy, sampled);
+            let counters = vitals::wait_exported(&haproxy, &receiver, sampled);
             assert_eq!(counters["requests.started"], sampled, "{name} {ratio} {door:?}");
             assert_eq!(receiver.server_spans().len() as u64, sampled, "{name} {ratio} {door:?}");
             haproxy.finish();
@@ -53,12 +53,12 @@ fn half_of_the_traces_are_recorded_at_a_ratio_of_a_half() {
         let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
         let haproxy = start(Door::Profile, name, "0.5", &upstream, &receiver);
         client::load(haproxy.addr("http"), Load::new(4, Until::Count(REQUESTS), "/"));
-        let counters = vitals::wait_exported(&haproxy, 1);
+        let counters = vitals::counters(&haproxy);
         let (started, unsampled) = (counters["requests.started"], counters["requests.unsampled"]);
         assert_eq!(started + unsampled, REQUESTS);
         // Five standard deviations.
         assert!(started.abs_diff(REQUESTS / 2) < 112, "{name}: {started}");
-        let counters = vitals::wait_exported(&haproxy, started);
+        let counters = vitals::wait_exported(&haproxy, &receiver, started);
         assert_eq!((counters["requests.ended"], receiver.server_spans().len() as u64), (started, started));
         let told =
             upstream.requests().iter().filter(|seen| seen.header("traceparent").unwrap().ends_with("-03")).count();

@@ -30,7 +30,7 @@ fn check(door: Door, requests: u64) {
     let report = client::load(haproxy.addr("http"), load);
     assert_eq!((report.total(), report.failed, report.retried), (requests, 0, 0), "{report:?}");
 
-    let counters = vitals::wait_exported(&haproxy, requests);
+    let counters = vitals::wait_exported(&haproxy, &receiver, requests);
     assert_eq!((counters["requests.started"], counters["requests.ended"]), (requests, requests), "{counters:#?}");
     assert_eq!(counters["spans.created"], requests + upstream.count(), "{counters:#?}");
     let servers = receiver.server_spans();
