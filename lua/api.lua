@@ -28,17 +28,17 @@ local function register_tracing()
 
     -- Looking a method up by its name costs as much as some of them do: each is looked up once.
     local begin, sub, byte = native.begin, string.sub, string.byte
-    local get_var, set_var, set_header, hdrs_bin, method, url, version
+    local get_var, set_var, set_header, headers_of, method, url, version
     core.register_action("otel_start", { "http-req" }, function(txn)
         local f, http = txn.f, txn.http
         if not get_var then
             get_var, set_var, set_header = txn.get_var, txn.set_var, http.req_set_header
-            hdrs_bin, method, url, version = f.req_hdrs_bin, f.method, f.url, f.req_ver
+            headers_of, method, url, version = f.req_hdrs, f.method, f.url, f.req_ver
         end
         if get_var(txn, "txn.otel.ctx") then
             return
         end
-        local ctx = begin(hdrs_bin(f), method(f), url(f), version(f))
+        local ctx = begin(headers_of(f), method(f), url(f), version(f))
         set_var(txn, "txn.otel.ctx", ctx)
         set_header(http, "traceparent", sub(ctx, 1, 55))
         local verdict = byte(ctx, 56)

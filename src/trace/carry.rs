@@ -166,15 +166,24 @@ impl Writer {
         }
     }
 
-    /// Adds [`Field::RequestLine`] from its parts; `version` without `HTTP/`. Cut to its bound.
+    /// Adds [`Field::RequestLine`] from its parts; `version` without `HTTP/`. Cut to its bound. A `#` is written as HAProxy's
+    /// log writes it, `#23`: both doors' lines are read alike.
     pub fn request_line(&mut self, method: &[u8], target: &[u8], version: &[u8]) {
         let mut line = [0; Field::RequestLine.max_len()];
         let mut len = 0;
-        for part in [method, b" ", target, b" HTTP/", version] {
+        let mut put = |part: &[u8]| {
             let part = part.get(..line.len() - len).unwrap_or(part);
             if let Some(room) = line.get_mut(len..len + part.len()) {
                 room.copy_from_slice(part);
                 len += part.len();
+            }
+        };
+        for part in [method, b" ", target, b" HTTP/", version] {
+            for piece in part.split_inclusive(|&b| b == b'#') {
+                put(piece);
+                if piece.ends_with(b"#") {
+                    put(b"23");
+                }
             }
         }
         self.field(Field::RequestLine, line.get(..len).unwrap_or_default());
@@ -389,6 +398,22 @@ mod tests {
     use proptest::prelude::*;
 
     const TRACEPARENT: &[u8; TRACEPARENT_LEN] = b"00-0123456789abcdef0123456789abcdef-0123456789abcdef-01";
+
+    #[test]
+    fn a_hash_in_the_request_line_is_escaped() {
+        let mut writer = Writer::new();
+        writer.begin(
+            TRACEPARENT,
+            Verdict { sampled: true, tracestate: TracestateAction::Keep },
+            b"1111111111111111",
+            None,
+            b"",
+        );
+        writer.request_line(b"GET", b"/#41?#", b"1.1");
+        writer.end();
+        let (carry, _) = Carry::parse(writer.as_bytes()).unwrap();
+        assert_eq!(carry.request_line, b"GET /#2341?#23 HTTP/1.1");
+    }
 
     proptest! {
         #[test]

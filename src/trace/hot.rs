@@ -66,7 +66,7 @@ impl Hot {
         &self.stats
     }
 
-    /// Starts a request: from its header block (`req.hdrs_bin`) to what HAProxy carries (see [`super::carry`]).
+    /// Starts a request: from its header block (`req.hdrs`) to what HAProxy carries (see [`super::carry`]).
     /// `line` is method, target and version; empty where the end of the request brings them.
     ///
     /// Hot path: takes no lock, makes no system call; allocates only for a `tracestate` beyond 512 bytes.

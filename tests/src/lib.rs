@@ -21,6 +21,7 @@ pub mod poll;
 pub mod port;
 mod server;
 pub mod upstream;
+pub mod vitals;
 
 pub use grpc_backend::GrpcBackend;
 pub use haproxy::{Haproxy, Mode};

@@ -1,0 +1,12 @@
+//! Tracing, through both doors.
+
+mod attack;
+mod attributes;
+mod conformance;
+mod doors;
+mod endings;
+mod logs;
+mod parents;
+mod protocols;
+mod samplers;
+mod volume;

@@ -1,0 +1,144 @@
+//! Ready configurations with the module in them, and what cases about tracing share.
+//!
+//! Each has a frontend `front` on `${port:http}` and a backend `back` with one server, `${upstream}`.
+
+use std::collections::BTreeMap;
+
+use crate::haproxy::{Builder, Haproxy};
+use crate::otlp::{OtlpReceiver, SpanKind, SpanView};
+use crate::poll::{self, SOON};
+use crate::upstream::Upstream;
+
+/// How requests come to the tracer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// Not at all: the proxy without the module.
+    None,
+    /// `frontend F from otel`.
+    Profile,
+    /// `lua.otel_start` and `lua.otel_end`.
+    Actions,
+}
+
+/// A proxy through a door: `frontend` are more lines of the frontend, `rest` more sections.
+pub fn config(door: Door, frontend: &str, rest: &str) -> Builder {
+    let (global, from, rules) = match door {
+        Door::None => (String::new(), "", ""),
+        Door::Profile => (format!("{LOAD}{OTEL_CFG}"), " from otel", ""),
+        Door::Actions => (LOAD.to_owned(), "", RULES),
+    };
+    let builder = Haproxy::config(&format!(
+        "global\n  nbthread 2\n{global}{DEFAULTS}frontend front{from}\n{FRONT}{rules}{frontend}{BACK}{rest}"
+    ));
+    if door == Door::None { builder } else { builder.module() }
+}
+
+/// The fast profile.
+pub fn profile(frontend: &str, rest: &str) -> Builder {
+    config(Door::Profile, frontend, rest)
+}
+
+/// The actions, in a frontend.
+pub fn actions(frontend: &str, rest: &str) -> Builder {
+    config(Door::Actions, frontend, rest)
+}
+
+impl Builder {
+    /// Puts an origin behind `${upstream}`.
+    pub fn upstream(self, upstream: &Upstream) -> Self {
+        self.set("upstream", upstream.addr())
+    }
+
+    /// Exports every 100 ms with `http/protobuf`.
+    pub fn export_http(self, receiver: &OtlpReceiver) -> Self {
+        self.export("http/protobuf", &receiver.http_endpoint())
+    }
+
+    /// Exports every 100 ms with `grpc`.
+    pub fn export_grpc(self, receiver: &OtlpReceiver) -> Self {
+        self.export("grpc", &receiver.grpc_endpoint())
+    }
+
+    fn export(self, protocol: &str, endpoint: &str) -> Self {
+        self.env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+            .env("OTEL_BSP_SCHEDULE_DELAY", 100)
+    }
+}
+
+/// What `show vitals traces` says, by name.
+#[track_caller]
+pub fn counters(haproxy: &Haproxy) -> BTreeMap<String, u64> {
+    let answer = haproxy.cli("show vitals traces");
+    let pairs = answer.lines().filter_map(|line| line.split_once(char::is_whitespace));
+    pairs.filter_map(|(name, value)| Some((name.to_owned(), value.trim().parse().ok()?))).collect()
+}
+
+/// Waits until so many requests have ended and every span of theirs has arrived; panics when anything was dropped.
+#[track_caller]
+pub fn wait_exported(haproxy: &Haproxy, receiver: &OtlpReceiver, requests: u64) -> BTreeMap<String, u64> {
+    let done = |c: &BTreeMap<String, u64>| {
+        let idle = c["requests.ended"] >= requests && c["spans.exported"] == c["spans.created"];
+        idle && receiver.server_spans().len() as u64 >= requests
+    };
+    let settled = poll::try_until(SOON, || Some(counters(haproxy)).filter(done));
+    let counters = settled.unwrap_or_else(|| panic!("not {requests} exported: {:#?}", counters(haproxy)));
+    let lost = counters.iter().filter(|(name, value)| name.contains("dropped") && **value > 0);
+    assert_eq!(lost.count(), 0, "{counters:#?}");
+    assert_eq!((counters["faults"], counters["tasks.panicked"]), (0, 0), "{counters:#?}");
+    counters
+}
+
+/// The `n`th trace id.
+pub fn trace_id(n: u64) -> String {
+    format!("{:032x}", 0x1000 + n)
+}
+
+/// The span id of the caller in the `n`th trace.
+pub const CALLER: &str = "00f067aa0ba902b7";
+
+/// A sampled `traceparent` of the `n`th trace.
+pub fn traceparent(n: u64) -> String {
+    format!("00-{}-{CALLER}-01", trace_id(n))
+}
+
+/// Waits for the SERVER span of a trace, and for it to stay alone.
+#[track_caller]
+pub fn server_span(receiver: &OtlpReceiver, trace_id: &str) -> SpanView {
+    let is_ours = |span: &&SpanView| span.trace_id == trace_id && span.kind == SpanKind::Server;
+    let spans = receiver.wait_for(SOON, |spans| spans.iter().any(|span| is_ours(&span)));
+    let found: Vec<&SpanView> = spans.iter().filter(is_ours).collect();
+    assert_eq!(found.len(), 1, "SERVER spans of one request: {found:#?}");
+    found[0].clone()
+}
+
+const OTEL_CFG: &str = include_str!("../../lua/otel.cfg");
+
+const LOAD: &str = "  tune.lua.bool-sample-conversion normal
+  lua-prepend-path ${module}/?.so cpath
+  lua-load-per-thread ${lua}/otel.lua
+";
+
+const DEFAULTS: &str = "
+defaults
+  mode http
+  timeout connect 100ms
+  timeout client 5s
+  timeout server 300ms
+  timeout tunnel 5s
+  retries 2
+";
+
+const FRONT: &str = "  bind 127.0.0.1:${port:http}
+  timeout client 5s
+  default_backend back
+";
+
+const RULES: &str = "  http-request lua.otel_start
+  http-after-response lua.otel_end
+";
+
+const BACK: &str = "
+backend back
+  server one ${upstream}
+";
