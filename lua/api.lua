@@ -74,10 +74,14 @@ local function register_tracing()
             hdr, queue, connect, answer = f.req_timer_hdr, f.req_timer_queue, f.bc_timer_connect, f.res_timer_hdr
             retries, be_version = f.txn_conn_retries, f.bc_http_major
         end
+        -- A server's answer that is no error has not ended yet: the state would say nothing.
+        local code, server = status(f), srv(f)
+        local ended = (not server or code >= 400) and state(f) or "--"
+        -- Values are joined by spaces: a text of spaces stands for several that are absent.
         -- stylua: ignore
         finish(
-            ctx, state(f), status(f), be(f), srv(f), srv_ip(f), srv_port(f), ip(f), port(f), fe(f), "", tls(f),
-            "", "", hdr(f), queue(f), connect(f), answer(f), retries(f), "", "", be_version(f), "", "", "", ""
+            ctx, ended, code, be(f), server, srv_ip(f), srv_port(f), ip(f), port(f), fe(f), "", tls(f),
+            " ", hdr(f), queue(f), connect(f), answer(f), retries(f), " ", be_version(f), "   "
         )
     end)
 

@@ -13,6 +13,8 @@
 //! another part. There is no NUL in it: HAProxy's log formats end a text there. At most [`MAX_LEN`] bytes: fields
 //! that do not fit are left out.
 
+use memchr::memchr;
+
 /// Bytes of a `traceparent`. W3C Trace Context level 2, 3.2.
 pub const TRACEPARENT_LEN: usize = 55;
 
@@ -166,27 +168,28 @@ impl Writer {
         }
     }
 
-    /// Adds [`Field::RequestLine`] from its parts; `version` without `HTTP/`. Cut to its bound. A `#` is written as HAProxy's
-    /// log writes it, `#23`: both doors' lines are read alike.
+    /// Adds [`Field::RequestLine`] from its parts; `version` without `HTTP/`. Cut to its bound. A `#` is escaped as
+    /// HAProxy's log does.
     pub fn request_line(&mut self, method: &[u8], target: &[u8], version: &[u8]) {
-        let mut line = [0; Field::RequestLine.max_len()];
-        let mut len = 0;
-        let mut put = |part: &[u8]| {
-            let part = part.get(..line.len() - len).unwrap_or(part);
-            if let Some(room) = line.get_mut(len..len + part.len()) {
-                room.copy_from_slice(part);
-                len += part.len();
-            }
-        };
-        for part in [method, b" ", target, b" HTTP/", version] {
-            for piece in part.split_inclusive(|&b| b == b'#') {
-                put(piece);
-                if piece.ends_with(b"#") {
-                    put(b"23");
-                }
-            }
+        let (escaped_method, escaped_target);
+        let (mut method, mut target) = (method, target);
+        if memchr(b'#', method).is_some() || memchr(b'#', target).is_some() {
+            (escaped_method, escaped_target) = (escape(method), escape(target));
+            (method, target) = (&escaped_method, &escaped_target);
         }
-        self.field(Field::RequestLine, line.get(..len).unwrap_or_default());
+        let parts = [method, b" ", target, b" HTTP/", version];
+        let len = parts.iter().map(|part| part.len()).sum::<usize>().min(Field::RequestLine.max_len());
+        if self.len + 3 + len >= MAX_LEN {
+            return;
+        }
+        self.put(&[Field::RequestLine as u8]);
+        self.put(&write_len(len));
+        let mut left = len;
+        for part in parts {
+            let part = part.get(..left).unwrap_or(part);
+            self.put(part);
+            left -= part.len();
+        }
     }
 
     /// Ends the fields.
@@ -372,6 +375,11 @@ impl<'a> Fields<'a> {
         self.0 = after;
         Some(Some((tag, value)))
     }
+}
+
+#[cold]
+fn escape(text: &[u8]) -> Vec<u8> {
+    text.split(|&b| b == b'#').collect::<Vec<_>>().join(&b"#23"[..])
 }
 
 /// Up to 2^14 - 1, without a NUL.

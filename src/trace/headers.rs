@@ -3,6 +3,8 @@
 //! Not `req.hdrs_bin`: HAProxy gives a Lua converter text, which it cuts at the first NUL, and there is one in the length of
 //! every empty value. HAProxy lets no line end and no NUL pass in a value, from HTTP/1.1 as from HTTP/2.
 
+use memchr::memchr;
+
 use super::record::scan::split_once;
 
 /// Goes through the headers of one block. Total: broken bytes end the walk.
@@ -16,15 +18,36 @@ impl<'a> Headers<'a> {
     }
 }
 
+impl<'a> Headers<'a> {
+    /// The next header whose name begins with one of the lower-case `initials`: the others cost a search for their end.
+    pub fn next_of(&mut self, initials: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
+        loop {
+            let line = self.line()?;
+            let first = line.first()?.to_ascii_lowercase();
+            if initials.contains(&first) {
+                return halves(line);
+            }
+        }
+    }
+
+    fn line(&mut self) -> Option<&'a [u8]> {
+        let (line, rest) = self.0.split_at_checked(memchr(b'\n', self.0)?)?;
+        self.0 = rest.get(1..)?;
+        Some(line.strip_suffix(b"\r").unwrap_or(line))
+    }
+}
+
 impl<'a> Iterator for Headers<'a> {
     type Item = (&'a [u8], &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (line, rest) = split_once(self.0, b'\n')?;
-        self.0 = rest;
-        let (name, value) = split_once(line.strip_suffix(b"\r").unwrap_or(line), b':')?;
-        Some((name, value.strip_prefix(b" ").unwrap_or(value)))
+        halves(self.line()?)
     }
+}
+
+fn halves(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (name, value) = split_once(line, b':')?;
+    Some((name, value.strip_prefix(b" ").unwrap_or(value)))
 }
 
 /// Writes a block, as HAProxy does: for tests and benchmarks.

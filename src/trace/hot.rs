@@ -217,8 +217,9 @@ struct Seen<'a> {
 impl<'a> Seen<'a> {
     fn read(block: &'a [u8]) -> Self {
         let mut seen = Self::default();
-        // The length tells most names apart without a comparison.
-        for (name, value) in Headers::new(block) {
+        let mut headers = Headers::new(block);
+        // The first letter and the length tell most names apart without a comparison.
+        while let Some((name, value)) = headers.next_of(b"htu") {
             match name.len() {
                 4 if name.eq_ignore_ascii_case(b"host") => seen.host = value,
                 10 if name.eq_ignore_ascii_case(b"user-agent") => seen.user_agent = value,
