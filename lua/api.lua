@@ -162,7 +162,7 @@ local function say_what_waits()
     end
 end
 
--- One loop per process. An error ends a round, never the loop. Without health checks there is nothing to be quick about.
+-- One loop per process. An error ends a round, never the loop. Without health checks nothing needs to be quick.
 local function tend()
     local checks = #native.health_backends() > 0
     local objects, due, pause = {}, 0, checks and TICK_MS or SWEEP_MS

@@ -1,6 +1,6 @@
 //! HAProxy through Lua: the only folder that names `mlua`. Thin: it turns Lua's values into ours and back.
 //!
-//! Nothing that happens in here reaches HAProxy as an error or a panic once it runs: see [`boundary`].
+//! Nothing that happens in here reaches HAProxy as an error or a panic once it runs: see `boundary`.
 
 mod attribute;
 mod boundary;

@@ -102,7 +102,7 @@ pub struct ExportStats {
     pub retries: Counter,
     /// When the collector last accepted a batch: Unix time, milliseconds; 0 means never.
     pub last_success: Counter,
-    /// Why the last failed attempt failed; empty after a success.
+    /// Why the last attempt failed, or what of it was rejected; empty after a whole success.
     last_error: Mutex<String>,
 }
 

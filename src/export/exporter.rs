@@ -108,7 +108,10 @@ impl Exporter {
         let stats = self.queue.stats;
         self.queue.settle(Outcome::Accepted { rejected: accepted.rejected });
         stats.last_success.set(unix_millis());
-        stats.set_last_error("");
+        stats.set_last_error(&match accepted.rejected {
+            0 => String::new(),
+            rejected => format!("the collector rejected {rejected} spans: {}", accepted.message),
+        });
         self.report.accepted(accepted.rejected.min(batch.spans), &accepted.message, Instant::now());
     }
 

@@ -13,7 +13,13 @@
 //! another part. There is no NUL in it: HAProxy's log formats end a text there. At most [`MAX_LEN`] bytes: fields
 //! that do not fit are left out.
 
-use memchr::memchr;
+mod attribute;
+mod writer;
+
+pub use attribute::{AttributeValue, Attributes, with_attribute};
+pub use writer::Writer;
+
+use attribute::{MAX_ATTRIBUTE_NAME, MAX_ATTRIBUTE_VALUE};
 
 /// Bytes of a `traceparent`. W3C Trace Context level 2, 3.2.
 pub const TRACEPARENT_LEN: usize = 55;
@@ -110,106 +116,6 @@ impl Field {
     }
 }
 
-/// Writes an encoding into a fixed buffer that is used again and again. Hot path: allocates nothing, cannot fail.
-#[derive(Debug)]
-pub struct Writer {
-    bytes: [u8; MAX_LEN],
-    len: usize,
-}
-
-impl Default for Writer {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Writer {
-    /// An empty one.
-    pub const fn new() -> Self {
-        Self { bytes: [0; MAX_LEN], len: 0 }
-    }
-
-    /// A request that is not sampled and whose `tracestate` stays: the `traceparent` alone.
-    pub fn bare(&mut self, traceparent: &[u8; TRACEPARENT_LEN]) {
-        self.len = 0;
-        self.put(traceparent);
-    }
-
-    /// Starts anew with everything up to the fields. A longer `tracestate` than [`MAX_TRACESTATE`], or one with a
-    /// tab, is left out.
-    pub fn begin(
-        &mut self,
-        traceparent: &[u8; TRACEPARENT_LEN],
-        verdict: Verdict,
-        server_span: &[u8; 16],
-        parent: Option<&[u8; 16]>,
-        tracestate: &[u8],
-    ) {
-        self.bare(traceparent);
-        self.put(&[verdict.byte()]);
-        self.put(server_span);
-        self.put(parent.unwrap_or(b"0000000000000000"));
-        if tracestate.len() <= MAX_TRACESTATE && !tracestate.contains(&b'\t') {
-            self.put(tracestate);
-        }
-        self.put(b"\t");
-    }
-
-    /// Adds one field, cut to its bound, and at a NUL, which no header that HAProxy lets pass has.
-    pub fn field(&mut self, field: Field, value: &[u8]) {
-        let value = value.get(..field.max_len()).unwrap_or(value);
-        let value = value.split(|&b| b == 0).next().unwrap_or_default();
-        let needed = 3 + value.len();
-        // One byte stays for the end mark.
-        if self.len + needed < MAX_LEN {
-            self.put(&[field as u8]);
-            self.put(&write_len(value.len()));
-            self.put(value);
-        }
-    }
-
-    /// Adds [`Field::RequestLine`] from its parts; `version` without `HTTP/`. Cut to its bound. A `#` is escaped as
-    /// HAProxy's log does.
-    pub fn request_line(&mut self, method: &[u8], target: &[u8], version: &[u8]) {
-        let (escaped_method, escaped_target);
-        let (mut method, mut target) = (method, target);
-        if memchr(b'#', method).is_some() || memchr(b'#', target).is_some() {
-            (escaped_method, escaped_target) = (escape(method), escape(target));
-            (method, target) = (&escaped_method, &escaped_target);
-        }
-        let parts = [method, b" ", target, b" HTTP/", version];
-        let len = parts.iter().map(|part| part.len()).sum::<usize>().min(Field::RequestLine.max_len());
-        if self.len + 3 + len >= MAX_LEN {
-            return;
-        }
-        self.put(&[Field::RequestLine as u8]);
-        self.put(&write_len(len));
-        let mut left = len;
-        for part in parts {
-            let part = part.get(..left).unwrap_or(part);
-            self.put(part);
-            left -= part.len();
-        }
-    }
-
-    /// Ends the fields.
-    pub fn end(&mut self) {
-        self.put(&[END]);
-    }
-
-    /// The encoding so far.
-    pub fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
-    }
-
-    fn put(&mut self, part: &[u8]) {
-        if let Some(room) = self.bytes.get_mut(self.len..self.len + part.len()) {
-            room.copy_from_slice(part);
-            self.len += part.len();
-        }
-    }
-}
-
 /// An encoding read back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Carry<'a> {
@@ -285,78 +191,6 @@ impl<'a> Carry<'a> {
     }
 }
 
-/// Goes through the attributes that rules put on a span: name, then value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attributes<'a>(Fields<'a>);
-
-impl<'a> Iterator for Attributes<'a> {
-    type Item = (&'a [u8], AttributeValue<'a>);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let (tag, field) = self.0.next_field().flatten()?;
-            if tag == Field::Attribute as u8 {
-                let (&kind, rest) = field.split_first()?;
-                let (&name_len, rest) = rest.split_first()?;
-                let (name, value) = rest.split_at_checked(usize::from(name_len))?;
-                return Some((name, AttributeValue::read(kind, value)?));
-            }
-        }
-    }
-}
-
-/// The value of an attribute that a rule put on the span.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum AttributeValue<'a> {
-    /// Text; not always UTF-8. At most 512 bytes: a longer one is cut.
-    Text(&'a [u8]),
-    /// A whole number.
-    Integer(i64),
-    /// True or false.
-    Bool(bool),
-}
-
-impl<'a> AttributeValue<'a> {
-    fn read(kind: u8, bytes: &'a [u8]) -> Option<Self> {
-        match (kind, bytes) {
-            (b's', text) => Some(Self::Text(text)),
-            (b'i', number) => Some(Self::Integer(std::str::from_utf8(number).ok()?.parse().ok()?)),
-            (b'b', [flag]) => Some(Self::Bool(*flag == b'1')),
-            _ => None,
-        }
-    }
-}
-
-/// `carried` with one more attribute. `None`: the request is not sampled, the name is empty, longer than 255 bytes or not ASCII,
-/// there is a NUL in it, or no room left in [`MAX_LEN`] bytes.
-pub fn with_attribute(carried: &[u8], name: &[u8], value: AttributeValue<'_>) -> Option<Vec<u8>> {
-    let (carry, rest) = Carry::parse(carried)?;
-    let name_len = u8::try_from(name.len()).ok().filter(|len| *len > 0 && name.is_ascii())?;
-    let mut field = vec![name_len];
-    field.extend_from_slice(name);
-    let kind = match value {
-        AttributeValue::Text(text) => {
-            field.extend_from_slice(text.get(..MAX_ATTRIBUTE_VALUE).unwrap_or(text));
-            b's'
-        }
-        AttributeValue::Integer(number) => {
-            field.extend_from_slice(number.to_string().as_bytes());
-            b'i'
-        }
-        AttributeValue::Bool(flag) => {
-            field.push(if flag { b'1' } else { b'0' });
-            b'b'
-        }
-    };
-    let len = 1 + field.len();
-    let fits = carried.len() + 3 + len <= MAX_LEN;
-    if !carry.verdict.sampled || !rest.is_empty() || !fits || field.contains(&0) {
-        return None;
-    }
-    let (_, open) = carried.split_last()?;
-    Some([open, &[Field::Attribute as u8], &write_len(len), &[kind], &field, &[END]].concat())
-}
-
 /// The fields of one encoding, and what follows them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Fields<'a>(&'a [u8]);
@@ -377,11 +211,6 @@ impl<'a> Fields<'a> {
     }
 }
 
-#[cold]
-fn escape(text: &[u8]) -> Vec<u8> {
-    text.split(|&b| b == b'#').collect::<Vec<_>>().join(&b"#23"[..])
-}
-
 /// Up to 2^14 - 1, without a NUL.
 fn write_len(len: usize) -> [u8; 2] {
     [len >> 7, len].map(|part| u8::try_from(part & 0x7f).unwrap_or_default() | 0x80)
@@ -393,12 +222,6 @@ fn read_len([high, low]: [u8; 2]) -> usize {
 
 /// Ends the fields.
 const END: u8 = b'.';
-
-/// Bytes of the longest attribute name that a rule may give.
-const MAX_ATTRIBUTE_NAME: usize = 255;
-
-/// Bytes kept of an attribute's text.
-const MAX_ATTRIBUTE_VALUE: usize = 512;
 
 #[cfg(test)]
 mod tests {
