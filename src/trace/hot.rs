@@ -84,7 +84,6 @@ impl Hot {
         let client_span = self.new_span_id();
         let flags = if sampled { flags | FLAG_SAMPLED } else { flags };
         let traceparent = w3c::write_traceparent(&trace_id, &client_span, flags);
-
         let tracestate = self.tracestate_action(&seen, block);
         if sampled {
             self.stats.started.bump();

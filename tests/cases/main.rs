@@ -11,4 +11,5 @@
 mod harness;
 mod health;
 mod life;
+mod readme;
 mod traces;

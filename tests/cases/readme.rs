@@ -1,0 +1,61 @@
+//! What the documentation says to paste works when it is pasted.
+
+use std::fs;
+use std::path::PathBuf;
+
+use haproxy_vitals_tests::haproxy::Builder;
+use haproxy_vitals_tests::{Haproxy, OtlpReceiver, SOON, Upstream, client};
+
+#[test]
+fn the_configuration_of_the_readme_works_when_pasted() {
+    let (receiver, upstream) = (OtlpReceiver::start(), Upstream::start());
+    let pasted = blocks("README.md").remove(0);
+    assert!(pasted.lines().count() <= 24, "short enough to be read at a glance");
+    let haproxy = at_home(&pasted, &upstream)
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.http_endpoint())
+        .env("OTEL_BSP_SCHEDULE_DELAY", 100)
+        .start();
+    assert_eq!(client::get(haproxy.addr("http"), "/bytes/3", &[]).status, 200);
+    receiver.wait_spans(2, SOON);
+    receiver.assert_clean();
+    haproxy.finish();
+}
+
+#[test]
+fn the_frontends_of_the_documentation_are_accepted() {
+    let upstream = Upstream::start();
+    let whole = blocks("README.md").remove(0);
+    let (global, _) = whole.split_once("frontend www").unwrap();
+    let profile = format!("{global}\n{}\n", include_str!("../../lua/otel.cfg"));
+    let times = "defaults\n    mode http\n    timeout connect 5s\n    timeout client 30s\n    timeout server 30s\n";
+    let backend = "backend app\n    server app1 127.0.0.1:8000\n";
+    let parts: Vec<_> = blocks("README.md").into_iter().skip(1).chain(blocks("docs/tracing.md")).collect();
+    assert_eq!(parts.len(), 3);
+    for part in parts {
+        let part = if part.contains("timeout client") || part.starts_with("listen") {
+            part
+        } else {
+            part.replace("bind :8080", "bind :8080\n    timeout client 30s\n    default_backend app")
+        };
+        let outcome = at_home(&format!("{profile}{times}{part}\n{backend}"), &upstream).check();
+        assert!(outcome.ok, "{part}\n{}", outcome.output);
+    }
+}
+
+/// The blocks of HAProxy's language in a document.
+fn blocks(document: &str) -> Vec<String> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(document);
+    let text = fs::read_to_string(path).unwrap();
+    let parts = text.split("```haproxy\n").skip(1);
+    parts.map(|part| part.split("```").next().unwrap().to_owned()).collect()
+}
+
+/// The text with this machine's places and ports, and nothing else changed.
+fn at_home(text: &str, upstream: &Upstream) -> Builder {
+    let text = text
+        .replace("    lua-load-per-thread", "    lua-prepend-path ${module}/?.so cpath\n    lua-load-per-thread")
+        .replace("/usr/local/share/haproxy-vitals/otel.lua", "${lua}/otel.lua")
+        .replace("bind :8080", "bind 127.0.0.1:${port:http}")
+        .replace("127.0.0.1:8000", "${upstream}");
+    Haproxy::config(&text).module().upstream(upstream)
+}
