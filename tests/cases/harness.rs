@@ -3,6 +3,7 @@
 mod faults;
 mod grpc;
 mod haproxy;
+mod official;
 mod otlp;
 
 use haproxy_vitals_tests::Upstream;
