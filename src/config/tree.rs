@@ -54,7 +54,7 @@ impl Default for RuntimeConfig {
 /// `[traces]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TracesConfig {
-    /// `OTEL_SDK_DISABLED=true` turns it off: requests pass untouched.
+    /// `OTEL_SDK_DISABLED=true` turns it off: nothing is recorded, and callers' contexts go on as they came.
     pub enabled: bool,
     /// `OTEL_TRACES_SAMPLER`.
     pub sampler: SamplerKind,

@@ -57,6 +57,7 @@ impl Tracer {
             max_spans: config.export.max_export_batch_size as u64,
             delay: config.export.schedule_delay,
             malformed: RateLimit::per(Duration::from_mins(1)),
+            ends_seen: false,
         };
         (Self { sampler: Some(Sampler::new(&config.traces)), rings: Some(rings) }, pipeline)
     }
@@ -87,6 +88,8 @@ pub struct Pipeline {
     max_spans: u64,
     delay: Duration,
     malformed: RateLimit,
+    /// Whether requests were seen to end, or the log was told that they do not.
+    ends_seen: bool,
 }
 
 impl Pipeline {
@@ -111,6 +114,9 @@ impl Pipeline {
     }
 
     async fn round(&mut self) {
+        if !self.ends_seen {
+            self.look_for_ends();
+        }
         while self.queue.has_room(self.max_spans) && self.drain(self.records_wanted()) > 0 {
             // Other tasks live on these threads too.
             tokio::task::yield_now().await;
@@ -170,6 +176,23 @@ impl Pipeline {
         }
     }
 
+    /// A frontend whose log line lacks the end, or has no target, starts requests and ends none: easily done, and silent.
+    fn look_for_ends(&mut self) {
+        let threads = stats::threads();
+        let ended = threads.iter().any(|thread| thread.ended.value() > 0);
+        let started: u64 = threads.iter().map(|thread| thread.started.value()).sum();
+        if !ended && started >= STARTED_WITHOUT_END {
+            log::say(
+                Level::Warning,
+                format!(
+                    "{started} requests were started and none has ended: a log-format needs ${{VITALS_LOG}} in front of it, \
+                     and the frontend a log target; with actions, http-after-response lua.otel_end"
+                ),
+            );
+        }
+        self.ends_seen = ended || started >= STARTED_WITHOUT_END;
+    }
+
     fn malformed(&mut self, why: &str) {
         EXPORT.drop_spans(DropReason::Malformed, 1);
         if let Some(held_back) = self.malformed.pass(std::time::Instant::now()) {
@@ -180,6 +203,9 @@ impl Pipeline {
 
 /// Rings are looked at this often at least; a busy one asks for it earlier.
 const TICK: Duration = Duration::from_millis(200);
+
+/// So many requests under way at once would be rare; with none that ever ended, a mistake is likelier.
+const STARTED_WITHOUT_END: u64 = 1000;
 
 /// Records read from one ring before the next ring has its turn.
 const RECORDS_PER_TURN: usize = 256;

@@ -1,6 +1,6 @@
 //! Users' own log lines beside the profile's.
 
-use haproxy_vitals_tests::client;
+use haproxy_vitals_tests::client::{self, Load, Until};
 use haproxy_vitals_tests::vitals::{self, CALLER, Door};
 use haproxy_vitals_tests::{OtlpReceiver, SOON, Upstream};
 
@@ -48,5 +48,18 @@ fn unsampled_request_leaves_the_log_line_unharmed() {
     client::get(haproxy.addr("http"), "/", &headers);
     haproxy.wait_log(&format!(": trace={trace} span=- flags=00 status=200 request=GET / HTTP/1.1 end\n"), SOON);
     assert_eq!(vitals::counters(&haproxy)["requests.unsampled"], 1);
+    haproxy.finish();
+}
+
+#[test]
+fn requests_that_never_end_are_said_once() {
+    let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
+    let forgetful = "  log-format \"%ST\"\n";
+    let haproxy = vitals::profile(forgetful, "").upstream(&upstream).export_http(&receiver).start();
+    let report = client::load(haproxy.addr("http"), Load::new(4, Until::Count(1200), "/"));
+    assert_eq!(report.failed, 0);
+    haproxy.wait_log("requests were started and none has ended: a log-format needs ${VITALS_LOG}", SOON);
+    assert_eq!(vitals::counters(&haproxy)["requests.ended"], 0);
+    assert_eq!(haproxy.log().matches("none has ended").count(), 1);
     haproxy.finish();
 }
