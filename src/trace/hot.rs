@@ -92,8 +92,9 @@ impl Hot {
             let parent = seen.parent.as_ref().map(|parent| &parent.parent_id);
             self.carry.begin(&traceparent, verdict, &server_span, parent, &self.tracestate);
             self.carry.field(Field::Started, &w3c::hex16(unix_nanos()));
-            self.carry.field(Field::Host, seen.host);
-            self.carry.field(Field::UserAgent, seen.user_agent);
+            let (host, user_agent) = for_the_spans(block);
+            self.carry.field(Field::Host, host);
+            self.carry.field(Field::UserAgent, user_agent);
             let [method, target, version] = line;
             if !method.is_empty() {
                 self.carry.request_line(method, target, version);
@@ -141,7 +142,7 @@ impl Hot {
 
     /// Without tracing a caller's context stays what it was. HAProxy is owed a header in any case: a request without
     /// a context gets a valid one that is not sampled.
-    fn pass_on(&mut self, seen: &Seen<'_>, block: &[u8]) {
+    fn pass_on(&mut self, seen: &Seen, block: &[u8]) {
         self.stats.unsampled.bump();
         if let Some(parent) = &seen.parent {
             self.carry.bare(&w3c::write_traceparent(&parent.trace_id, &parent.parent_id, parent.flags));
@@ -164,7 +165,7 @@ impl Hot {
     }
 
     /// Reads the `tracestate` lines into `self.tracestate`. Without a valid caller nothing of them counts.
-    fn tracestate_action(&mut self, seen: &Seen<'_>, block: &[u8]) -> TracestateAction {
+    fn tracestate_action(&mut self, seen: &Seen, block: &[u8]) -> TracestateAction {
         self.tracestate.clear();
         if seen.tracestate_lines == 0 {
             return TracestateAction::Keep;
@@ -203,25 +204,35 @@ fn unix_nanos() -> u64 {
     u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// What a request's headers say that matters here.
+/// `Host` and `User-Agent`: looked for only when there will be spans.
+fn for_the_spans(block: &[u8]) -> (&[u8], &[u8]) {
+    let (mut host, mut user_agent) = (&b""[..], &b""[..]);
+    let mut headers = Headers::new(block);
+    while let Some((name, value)) = headers.next_of(b"hu") {
+        match name.len() {
+            4 if name.eq_ignore_ascii_case(b"host") => host = value,
+            10 if name.eq_ignore_ascii_case(b"user-agent") => user_agent = value,
+            _ => {}
+        }
+    }
+    (host, user_agent)
+}
+
+/// What a request's headers say about its trace.
 #[derive(Debug, Default)]
-struct Seen<'a> {
+struct Seen {
     parent: Option<Traceparent>,
     traceparent_lines: usize,
     tracestate_lines: usize,
-    host: &'a [u8],
-    user_agent: &'a [u8],
 }
 
-impl<'a> Seen<'a> {
-    fn read(block: &'a [u8]) -> Self {
+impl Seen {
+    fn read(block: &[u8]) -> Self {
         let mut seen = Self::default();
         let mut headers = Headers::new(block);
         // The first letter and the length tell most names apart without a comparison.
-        while let Some((name, value)) = headers.next_of(b"htu") {
+        while let Some((name, value)) = headers.next_of(b"t") {
             match name.len() {
-                4 if name.eq_ignore_ascii_case(b"host") => seen.host = value,
-                10 if name.eq_ignore_ascii_case(b"user-agent") => seen.user_agent = value,
                 10 if name.eq_ignore_ascii_case(b"tracestate") => seen.tracestate_lines += 1,
                 11 if name.eq_ignore_ascii_case(b"traceparent") => {
                     seen.traceparent_lines += 1;
