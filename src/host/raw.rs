@@ -106,7 +106,7 @@ unsafe fn argument<'a>(state: *mut lua_State, index: c_int) -> &'a [u8] {
     unsafe { std::slice::from_raw_parts(start.cast::<u8>(), len) }
 }
 
-/// Runs `body` with this thread's tracer; `None` after a fault, which is counted.
+/// Runs `body` with this thread's tracer. `None`: it panicked, which is counted, or the tracer is in use by a caller.
 fn with_hot<T>(body: impl FnOnce(&mut Hot) -> T) -> Option<T> {
     let run = || {
         HOT.with(|slot| {

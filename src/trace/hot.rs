@@ -76,11 +76,11 @@ impl Hot {
             self.pass_on(&seen, block);
             return self.carry.as_bytes();
         };
-        let (trace_id, low, flags) = match &seen.parent {
-            Some(parent) => (parent.trace_id, parent.trace_id_low(), parent.flags & FLAG_RANDOM),
+        let (trace_id, flags) = match &seen.parent {
+            Some(parent) => (parent.trace_id, parent.flags & FLAG_RANDOM),
             None => self.new_trace_id(),
         };
-        let sampled = policy.decide(seen.parent.as_ref(), low);
+        let sampled = policy.decide(seen.parent.as_ref(), || w3c::trace_id_low(&trace_id));
         let client_span = self.new_span_id();
         let flags = if sampled { flags | FLAG_SAMPLED } else { flags };
         let traceparent = w3c::write_traceparent(&trace_id, &client_span, flags);
@@ -148,7 +148,7 @@ impl Hot {
             self.carry.bare(&w3c::write_traceparent(&parent.trace_id, &parent.parent_id, parent.flags));
             return;
         }
-        let (trace_id, _, flags) = self.new_trace_id();
+        let (trace_id, flags) = self.new_trace_id();
         let traceparent = w3c::write_traceparent(&trace_id, &self.new_span_id(), flags);
         let tracestate = self.tracestate_action(seen, block);
         self.leave_out(&traceparent, tracestate);
@@ -184,13 +184,12 @@ impl Hot {
         }
     }
 
-    fn new_trace_id(&mut self) -> ([u8; 32], u64, u8) {
-        let low = self.random.next_u64();
+    fn new_trace_id(&mut self) -> ([u8; 32], u8) {
         let mut id = [0; 32];
         let (high_part, low_part) = id.split_at_mut(16);
         high_part.copy_from_slice(&w3c::hex16(self.random.next_u64()));
-        low_part.copy_from_slice(&w3c::hex16(low));
-        (id, low, FLAG_RANDOM)
+        low_part.copy_from_slice(&w3c::hex16(self.random.next_u64()));
+        (id, FLAG_RANDOM)
     }
 
     /// All zero is the one invalid id.

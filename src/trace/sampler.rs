@@ -34,14 +34,15 @@ impl Sampler {
         Self { root, parent_based }
     }
 
-    /// Whether a request is recorded that continues `parent`, or starts the trace whose id ends in `trace_id_low`.
-    pub fn decide(self, parent: Option<&Traceparent>, trace_id_low: u64) -> bool {
+    /// Whether a request is recorded that continues `parent`, or starts a trace. `trace_id_low` is asked for only where
+    /// the id decides.
+    pub fn decide(self, parent: Option<&Traceparent>, trace_id_low: impl FnOnce() -> u64) -> bool {
         match parent {
             Some(parent) if self.parent_based => parent.flags & FLAG_SAMPLED != 0,
             _ => match self.root {
                 Root::AlwaysOn => true,
                 Root::AlwaysOff => false,
-                Root::Below(bound) => (trace_id_low >> 1) < bound,
+                Root::Below(bound) => (trace_id_low() >> 1) < bound,
             },
         }
     }
@@ -79,18 +80,18 @@ mod tests {
             (SamplerKind::ParentBasedAlwaysOff, true, false, false),
         ] {
             let sampler = sampler(kind, 1.0);
-            assert_eq!(sampler.decide(Some(&parent(1)), 0), sampled, "{kind:?}");
-            assert_eq!(sampler.decide(Some(&parent(2)), 0), unsampled, "{kind:?}");
-            assert_eq!(sampler.decide(None, 0), root, "{kind:?}");
+            assert_eq!(sampler.decide(Some(&parent(1)), || 0), sampled, "{kind:?}");
+            assert_eq!(sampler.decide(Some(&parent(2)), || 0), unsampled, "{kind:?}");
+            assert_eq!(sampler.decide(None, || 0), root, "{kind:?}");
         }
     }
 
     #[test]
     fn ratio_keeps_its_share_of_trace_ids() {
         let tenth = sampler(SamplerKind::ParentBasedTraceIdRatio, 0.1);
-        let kept = (0..1000_u64).filter(|n| tenth.decide(None, n * (u64::MAX / 1000))).count();
+        let kept = (0..1000_u64).filter(|n| tenth.decide(None, || n * (u64::MAX / 1000))).count();
         assert!((99..=101).contains(&kept), "{kept}");
-        assert!(sampler(SamplerKind::TraceIdRatio, 1.0).decide(None, u64::MAX));
-        assert!(!sampler(SamplerKind::TraceIdRatio, 0.0).decide(Some(&parent(1)), 0));
+        assert!(sampler(SamplerKind::TraceIdRatio, 1.0).decide(None, || u64::MAX));
+        assert!(!sampler(SamplerKind::TraceIdRatio, 0.0).decide(Some(&parent(1)), || 0));
     }
 }
