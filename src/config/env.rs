@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::error::{ConfigError, Hint};
-use super::keys::{CONFIG, KEYS};
+use super::keys::{self, CONFIG};
 use super::origin::Origin;
 use super::setting::Setting;
 use super::value::{Value, one_line};
@@ -33,7 +33,7 @@ impl Environment {
 
     /// What the `HAPROXY_VITALS_*` variables set.
     pub(super) fn settings(&self) -> Result<Vec<Setting>, ConfigError> {
-        let keys: Vec<_> = KEYS.iter().filter(|key| !key.takes_names()).map(|key| key.name).collect();
+        let keys: Vec<_> = keys::all().filter(|key| !key.takes_names()).map(|key| key.name).collect();
         let known: Vec<_> = keys.iter().chain([&CONFIG]).map(|key| variable(key)).collect();
         self.refuse_unknown(&known)?;
         Ok(keys.into_iter().filter_map(|key| self.own(key)).collect())
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn every_scalar_key_has_a_variable() {
-        for key in KEYS.iter().filter(|key| !key.takes_names()) {
+        for key in keys::all().filter(|key| !key.takes_names()) {
             let name = variable(key.name);
             let settings = environment(&name, "x").settings().unwrap();
             assert_eq!(settings.len(), 1, "{name}");

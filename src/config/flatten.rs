@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::error::{ConfigError, Hint};
-use super::keys::{self, BACKEND_KEYS, BACKENDS, HEADERS, KEYS};
+use super::keys::{self, BACKEND_KEYS, BACKENDS, HEADERS};
 use super::origin::Origin;
 use super::setting::Setting;
 use super::value::{Content, Entries, Node, Value, one_line};
@@ -50,7 +50,7 @@ impl Flat {
         if let Some(key) = keys::names_at(&path) {
             return self.entry(key.name, path, node);
         }
-        if let Some(key) = keys::find(KEYS, &path) {
+        if let Some(key) = keys::find(keys::all(), &path) {
             self.settings.push(Setting { key: key.name, path, origin: node.origin.clone(), value: node.into_value() });
             return Ok(());
         }

@@ -6,7 +6,7 @@ use super::env::Environment;
 use super::error::ConfigError;
 use super::file;
 use super::flatten::{BackendTable, Flat};
-use super::keys::{self, BACKEND_KEYS, BACKENDS, CONFIG, KEYS, Key};
+use super::keys::{self, BACKEND_KEYS, BACKENDS, CONFIG, Key};
 use super::options;
 use super::origin::Origins;
 use super::otel;
@@ -63,7 +63,7 @@ pub fn load(sources: Sources) -> Result<Loaded, ConfigError> {
 
 impl Loaded {
     fn take(&mut self, flat: &Flat) -> Result<(), ConfigError> {
-        for key in KEYS {
+        for key in keys::all() {
             for setting in flat.settings.iter().filter(|setting| setting.key == key.name) {
                 self.apply(key, setting)?;
             }

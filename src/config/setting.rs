@@ -53,6 +53,39 @@ impl Setting {
         }
     }
 
+    /// A list of texts; where the source is text, they are separated by commas. Space around each is gone, and so are empty
+    /// ones.
+    pub(super) fn texts(&self) -> Result<Vec<String>, ConfigError> {
+        let split =
+            |text: &str| text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect();
+        match &self.value {
+            Value::Text(text) if self.origin.is_text() => Ok(split(text)),
+            Value::List(items) => items
+                .iter()
+                .map(|item| match item {
+                    Value::Text(text) => Ok(text.clone()),
+                    _ => Err(self.wrong_type("a list of texts")),
+                })
+                .collect(),
+            // An empty list and an empty table look the same in Lua.
+            Value::Table(entries) if entries.is_empty() => Ok(Vec::new()),
+            _ => Err(self.wrong_type("a list of texts")),
+        }
+    }
+
+    /// A list of words of a type's, without repetition.
+    pub(super) fn words<T: Word>(&self) -> Result<Vec<T>, ConfigError> {
+        let mut words = Vec::new();
+        for text in self.texts()? {
+            let one = Self { value: Value::Text(text), ..self.clone() };
+            let word = one.word()?;
+            if !words.contains(&word) {
+                words.push(word);
+            }
+        }
+        Ok(words)
+    }
+
     /// RFC 9113, section 8.3.1, `:authority`.
     pub(super) fn authority(&self) -> Result<Option<String>, ConfigError> {
         let text = self.text()?;

@@ -1,6 +1,6 @@
 //! `show vitals config`: each setting with its source.
 
-use super::keys::{BACKEND_KEYS, BACKENDS, CONFIG, KEYS, Key, Show};
+use super::keys::{self, BACKEND_KEYS, BACKENDS, CONFIG, Key, Show};
 use super::load::Loaded;
 use super::value::one_line;
 
@@ -16,7 +16,7 @@ impl Loaded {
 
     fn lines(&self) -> Vec<Line> {
         let file = self.file.iter().map(|file| self.line(CONFIG, format!("\"{}\"", one_line(file))));
-        let keys = KEYS.iter().flat_map(|key| self.lines_of("", key, &self.config));
+        let keys = keys::all().flat_map(|key| self.lines_of("", key, &self.config));
         let backends = self.config.health.backends.iter().flat_map(|backend| {
             let table = format!("{BACKENDS}.{}.", one_line(&backend.name));
             BACKEND_KEYS.iter().flat_map(move |key| self.lines_of(&table, key, backend))

@@ -74,12 +74,14 @@ impl Node {
         Self { content, origin: origin.clone() }
     }
 
-    /// The value alone; lists and tables come without their parts, because no key takes them whole.
+    /// The value alone.
     pub(super) fn into_value(self) -> Value {
         match self.content {
             Content::Leaf(value) => value,
-            Content::List(_) => Value::List(Vec::new()),
-            Content::Table(_) => Value::Table(Vec::new()),
+            Content::List(items) => Value::List(items.into_iter().map(Self::into_value).collect()),
+            Content::Table(entries) => {
+                Value::Table(entries.into_iter().map(|(name, node)| (name, node.into_value())).collect())
+            }
         }
     }
 }
