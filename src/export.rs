@@ -7,11 +7,13 @@ mod error;
 mod exporter;
 mod grpc;
 mod http;
+pub mod json;
 mod queue;
 mod report;
 mod retry;
 pub mod ring;
 mod sender;
+mod signal;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +23,7 @@ pub use exporter::Exporter;
 pub use queue::{QueueHandle, queue};
 pub use retry::Retry;
 pub use sender::{Accepted, Sender};
+pub use signal::Signal;
 
 /// Spans on their way, already encoded. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
