@@ -19,7 +19,7 @@ fn main() {
         if out.len() > 1 << 19 {
             out.clear();
         }
-        let record = Record::parse(black_box(&payload), black_box(END)).expect("a valid record");
+        let record = Record::parse(black_box(&payload), black_box(END), 0).expect("a valid record");
         black_box(spans::encode(&record, &mut out));
     }
     let nanos = start.elapsed().as_nanos();
@@ -32,7 +32,7 @@ fn main() {
 }
 
 fn payload() -> Vec<u8> {
-    let verdict = Verdict { sampled: true, tracestate: TracestateAction::Keep };
+    let verdict = Verdict { recorded: true, sampled: true, tracestate: TracestateAction::Keep };
     let mut writer = Writer::new();
     writer.begin(TRACEPARENT, verdict, b"1111111111111111", Some(b"2222222222222222"), b"");
     writer.field(Field::Host, b"shop.example.com");

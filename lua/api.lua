@@ -10,14 +10,42 @@ local TICK_MS = 50
 local YIELD_EVERY = 100
 
 -- src/trace/carry.rs, Verdict.
-local SAMPLED, REPLACE, REPLACE_UNSAMPLED, DELETE, DELETE_UNSAMPLED = ("STtDd"):byte(1, 5)
+local SAMPLED = ("S"):byte()
+local REPLACES, DELETES = {}, {}
+for verdict in ("TUt"):gmatch(".") do REPLACES[verdict:byte()] = true end
+for verdict in ("DEd"):gmatch(".") do DELETES[verdict:byte()] = true end
 
 local function mend_tracestate(txn, ctx)
     local verdict = ctx:byte(56)
-    if verdict == REPLACE or verdict == REPLACE_UNSAMPLED then
+    if REPLACES[verdict] then
         txn.http:req_set_header("tracestate", ctx:match("^[^\t]*", 89))
-    elseif verdict == DELETE or verdict == DELETE_UNSAMPLED then
+    elseif DELETES[verdict] then
         txn.http:req_del_header("tracestate")
+    end
+end
+
+-- A function that gives what follows the fixed values: reuse and two queues, which are left out; what the settings ask for, in
+-- hexadecimal; and the request line, which was carried from the start.
+local function gatherer(wanted)
+    if #wanted == 0 then
+        return function() return "   " end
+    end
+    local hex = native.hex
+    return function(txn, f)
+        local values = { "  " }
+        for n, one in ipairs(wanted) do
+            local value
+            if one.kind == "header" then
+                value = f:res_fhdr(one.name, -1)
+            elseif one.kind == "variable" then
+                value = txn:get_var(one.name)
+            else
+                value = f[one.name](f)
+            end
+            values[n + 1] = hex(value)
+        end
+        values[#values + 1] = ""
+        return table.unpack(values)
     end
 end
 
@@ -29,6 +57,8 @@ local function register_tracing()
     -- Looking a method up by its name costs as much as some of them do: each is looked up once.
     local begin, sub, byte = native.begin, string.sub, string.byte
     local get_var, set_var, set_header, headers_of, method, url, version
+    local plan = native.plan()
+    local head = plan.head
     core.register_action("otel_start", { "http-req" }, function(txn)
         local f, http = txn.f, txn.http
         if not get_var then
@@ -38,7 +68,12 @@ local function register_tracing()
         if get_var(txn, "txn.otel.ctx") then
             return
         end
-        local ctx = begin(headers_of(f), method(f), url(f), version(f))
+        local ctx
+        if head then
+            ctx = begin(headers_of(f), method(f), url(f), version(f), f:fe_name(), f:src(), f:ssl_fc() and "1" or "0")
+        else
+            ctx = begin(headers_of(f), method(f), url(f), version(f))
+        end
         set_var(txn, "txn.otel.ctx", ctx)
         set_header(http, "traceparent", sub(ctx, 1, 55))
         local verdict = byte(ctx, 56)
@@ -58,7 +93,7 @@ local function register_tracing()
     -- The fields stand in the order of lua/otel.cfg, but for those that would cost more than they say: the frontend's
     -- port, handshake and idle timers, queue positions, connection reuse. The start is the stamp of otel_start less the
     -- time that the request's headers took. The request's end is stamped here: the body is still to come.
-    local finish = native.finish
+    local finish, gather = native.finish, gatherer(plan.gathered)
     local state, status, be, srv, srv_ip, srv_port, ip, port, fe, tls
     local hdr, queue, connect, answer, retries, be_version
     core.register_action("otel_end", { "http-res", "http-after-res" }, function(txn)
@@ -81,7 +116,7 @@ local function register_tracing()
         -- stylua: ignore
         finish(
             ctx, ended, code, be(f), server, srv_ip(f), srv_port(f), ip(f), port(f), fe(f), "", tls(f),
-            " ", hdr(f), queue(f), connect(f), answer(f), retries(f), " ", be_version(f), "   "
+            " ", hdr(f), queue(f), connect(f), answer(f), retries(f), " ", be_version(f), gather(txn, f)
         )
     end)
 

@@ -1,5 +1,7 @@
 //! `lua.otel_attr`: a HAProxy variable on the span.
 
+use std::fmt::Write;
+
 use mlua::prelude::*;
 
 use super::boundary;
@@ -15,7 +17,22 @@ pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
         }
         longer.map(|bytes| lua.create_string(bytes)).transpose()
     };
-    native.set("attribute", lua.create_function(attribute)?)
+    native.set("attribute", lua.create_function(attribute)?)?;
+    native.set("hex", lua.create_function(|_, value: LuaValue| Ok(hex(&value)))?)
+}
+
+/// A value as HAProxy's converter `hex` writes its text; `-` if there is none.
+fn hex(value: &LuaValue) -> String {
+    let text = match value {
+        LuaValue::Nil => return "-".to_owned(),
+        LuaValue::Boolean(flag) => if *flag { b"1" } else { b"0" }.to_vec(),
+        LuaValue::String(text) => text.as_bytes().to_vec(),
+        other => other.to_string().unwrap_or_default().into_bytes(),
+    };
+    text.iter().fold(String::with_capacity(2 * text.len()), |mut digits, byte| {
+        let _ = write!(digits, "{byte:02X}");
+        digits
+    })
 }
 
 fn with_value(carried: &LuaString, name: &LuaString, value: &LuaValue) -> Option<Vec<u8>> {

@@ -13,6 +13,7 @@ use mlua::prelude::*;
 
 use super::{boundary, process};
 use crate::trace::hot::Hot;
+use crate::trace::incoming::{Head, Incoming};
 
 /// Puts `begin` and `finish` into `native`.
 pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
@@ -22,19 +23,30 @@ pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
     native.set("finish", finish)
 }
 
-/// `begin(header block [, method, target, version]) -> what HAProxy carries`. See [`Hot::begin`].
+/// Sets environment variables for HAProxy's parser to read. For `configure` alone, which runs while HAProxy reads its
+/// configuration.
+pub(super) fn publish(variables: &[(&'static str, String)]) {
+    for (name, value) in variables {
+        // SAFETY: HAProxy reads its configuration on one thread, and starts others when it has read all of it.
+        unsafe { std::env::set_var(name, value) };
+    }
+}
+
+/// `begin(what the profile hands over) -> what HAProxy carries`, or
+/// `begin(header block, method, target, version [, frontend, source, tls])`. See [`Hot::begin`].
 unsafe extern "C-unwind" fn begin(state: *mut lua_State) -> c_int {
-    // SAFETY: the strings stay on Lua's stack, so alive and in place, until this function returns.
-    let block = unsafe { argument(state, 1) };
     // SAFETY: reads the number of arguments.
-    let line = if unsafe { lua_gettop(state) } < 4 {
-        [&b""[..]; 3]
+    let count = unsafe { lua_gettop(state) };
+    // SAFETY: the strings stay on Lua's stack, so alive and in place, until this function returns.
+    let given = |index| unsafe { argument(state, index) };
+    let request = if count < 4 {
+        Incoming::of_profile(given(1))
     } else {
-        // SAFETY: as for the block.
-        [2, 3, 4].map(|index| unsafe { argument(state, index) })
+        let head = (count >= 7).then(|| Head { frontend: given(5), source: given(6), tls: given(7) == b"1" });
+        Incoming { headers: given(1), method: given(2), target: given(3), version: given(4), head }
     };
     let pushed = with_hot(|hot| {
-        let carried = hot.begin(block, line);
+        let carried = hot.begin(&request);
         // SAFETY: Lua copies the bytes; one slot is free, as Lua guarantees 20 of them. A failing allocation inside
         // ends HAProxy, as it does everywhere in Lua without a protected call.
         unsafe { lua_pushlstring(state, carried.as_ptr().cast::<c_char>(), carried.len()) };

@@ -3,11 +3,13 @@
 use mlua::prelude::*;
 use once_cell::sync::OnceCell;
 
-use super::options;
+use super::{options, raw};
 use crate::config::{self, Environment, Loaded, Sources};
+use crate::trace::plan::{Gather, Plan};
 
-/// Puts `configure` into `native`: the error or nothing, and the warnings.
+/// Puts `configure` into `native`: the error or nothing, and the warnings; and `plan`.
 pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
+    native.set("plan", lua.create_function(|lua, ()| plan(lua))?)?;
     native.set("configure", lua.create_function(|_, given: LuaTable| Ok(configure(&given)))?)
 }
 
@@ -32,8 +34,32 @@ fn configure(given: &LuaTable) -> (Option<String>, Vec<String>) {
 
 fn load(given: &LuaTable) -> Result<Loaded, String> {
     let (options, arguments) = options::read(given).map_err(|error| error.to_string())?;
-    config::load(Sources { options, arguments, environment: Environment::of_process() })
-        .map_err(|error| error.to_string())
+    let loaded = config::load(Sources { options, arguments, environment: Environment::of_process() })
+        .map_err(|error| error.to_string())?;
+    raw::publish(&Plan::new(&loaded.config).environment());
+    Ok(loaded)
+}
+
+/// What the doors that are no converters must gather: `head`, and a list of `{ kind, name }`.
+fn plan(lua: &Lua) -> LuaResult<LuaTable> {
+    let plan = loaded().map(|loaded| Plan::new(&loaded.config)).unwrap_or_default();
+    let gathered = lua.create_table()?;
+    for gather in plan.gathered {
+        let (kind, name) = match gather {
+            Gather::ResponseHeader(name) => ("header", name),
+            Gather::Variable(name) => ("variable", name),
+            // Lua's names of fetches have no dots.
+            Gather::Fetch(name) => ("fetch", name.replace('.', "_")),
+        };
+        let entry = lua.create_table()?;
+        entry.set("kind", kind)?;
+        entry.set("name", name)?;
+        gathered.push(entry)?;
+    }
+    let table = lua.create_table()?;
+    table.set("head", plan.head)?;
+    table.set("gathered", gathered)?;
+    Ok(table)
 }
 
 static LOADED: OnceCell<Loaded> = OnceCell::new();

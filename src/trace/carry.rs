@@ -36,7 +36,9 @@ pub const MAX_TRACESTATE: usize = 512;
 /// What is to happen with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verdict {
-    /// Its spans are recorded.
+    /// Its end is recorded. A sampled request always is; one that is not may be, for what its end will say.
+    pub recorded: bool,
+    /// Its spans are exported, and the flag that says so goes upstream. OpenTelemetry specification, trace SDK, "Sampling".
     pub sampled: bool,
     /// What becomes of the `tracestate` that it came with.
     pub tracestate: TracestateAction,
@@ -54,34 +56,40 @@ pub enum TracestateAction {
 }
 
 impl Verdict {
-    /// Whether `payload`, as the end of a request hands it over, was sampled: a look at one byte. Hot path.
-    pub fn is_sampled(carried: &[u8]) -> bool {
-        matches!(carried.get(TRACEPARENT_LEN), Some(b'S' | b'D' | b'T'))
+    /// Whether `payload`, as the end of a request hands it over, is to be recorded: a look at one byte. Hot path.
+    pub fn is_recorded(carried: &[u8]) -> bool {
+        matches!(carried.get(TRACEPARENT_LEN), Some(b'S' | b'D' | b'T' | b'R' | b'E' | b'U'))
     }
 
     /// The byte at 55. The native rules compare it: keep `lua/otel.cfg` in step.
     const fn byte(self) -> u8 {
-        match (self.sampled, self.tracestate) {
-            (true, TracestateAction::Keep) => b'S',
-            (true, TracestateAction::Delete) => b'D',
-            (true, TracestateAction::Replace) => b'T',
-            (false, TracestateAction::Keep) => b'-',
-            (false, TracestateAction::Delete) => b'd',
-            (false, TracestateAction::Replace) => b't',
+        match (self.sampled, self.recorded, self.tracestate) {
+            (true, _, TracestateAction::Keep) => b'S',
+            (true, _, TracestateAction::Delete) => b'D',
+            (true, _, TracestateAction::Replace) => b'T',
+            (false, true, TracestateAction::Keep) => b'R',
+            (false, true, TracestateAction::Delete) => b'E',
+            (false, true, TracestateAction::Replace) => b'U',
+            (false, false, TracestateAction::Keep) => b'-',
+            (false, false, TracestateAction::Delete) => b'd',
+            (false, false, TracestateAction::Replace) => b't',
         }
     }
 
     const fn from_byte(byte: u8) -> Option<Self> {
-        let (sampled, tracestate) = match byte {
-            b'S' => (true, TracestateAction::Keep),
-            b'D' => (true, TracestateAction::Delete),
-            b'T' => (true, TracestateAction::Replace),
-            b'-' => (false, TracestateAction::Keep),
-            b'd' => (false, TracestateAction::Delete),
-            b't' => (false, TracestateAction::Replace),
+        let (sampled, recorded, tracestate) = match byte {
+            b'S' => (true, true, TracestateAction::Keep),
+            b'D' => (true, true, TracestateAction::Delete),
+            b'T' => (true, true, TracestateAction::Replace),
+            b'R' => (false, true, TracestateAction::Keep),
+            b'E' => (false, true, TracestateAction::Delete),
+            b'U' => (false, true, TracestateAction::Replace),
+            b'-' => (false, false, TracestateAction::Keep),
+            b'd' => (false, false, TracestateAction::Delete),
+            b't' => (false, false, TracestateAction::Replace),
             _ => return None,
         };
-        Some(Self { sampled, tracestate })
+        Some(Self { recorded, sampled, tracestate })
     }
 }
 
@@ -235,7 +243,7 @@ mod tests {
         let mut writer = Writer::new();
         writer.begin(
             TRACEPARENT,
-            Verdict { sampled: true, tracestate: TracestateAction::Keep },
+            Verdict { recorded: true, sampled: true, tracestate: TracestateAction::Keep },
             b"1111111111111111",
             None,
             b"",
@@ -256,7 +264,7 @@ mod tests {
             after in proptest::collection::vec(any::<u8>(), 0..40),
         ) {
             let parent: Option<[u8; 16]> = parent.map(|p| p.as_bytes().try_into().unwrap());
-            let verdict = Verdict { sampled: true, tracestate: TracestateAction::Keep };
+            let verdict = Verdict { recorded: true, sampled: true, tracestate: TracestateAction::Keep };
             let mut writer = Writer::new();
             writer.begin(TRACEPARENT, verdict, b"1111111111111111", parent.as_ref(), tracestate.as_bytes());
             writer.field(Field::Host, &host);
@@ -283,7 +291,7 @@ mod tests {
     #[test]
     fn attributes_are_added_up_to_the_bound() {
         let mut writer = Writer::new();
-        let verdict = Verdict { sampled: true, tracestate: TracestateAction::Keep };
+        let verdict = Verdict { recorded: true, sampled: true, tracestate: TracestateAction::Keep };
         writer.begin(TRACEPARENT, verdict, b"1111111111111111", None, b"");
         writer.end();
         let mut carried = writer.as_bytes().to_vec();

@@ -8,7 +8,8 @@ use rand::{Rng, SeedableRng};
 
 use super::carry::{Field, SERVER_SPAN, TRACEPARENT_LEN, TracestateAction, Verdict, Writer};
 use super::headers::Headers;
-use super::sampler::Sampler;
+use super::incoming::Incoming;
+use super::sampler::{Decision, Sampler};
 use super::w3c::{self, FLAG_RANDOM, FLAG_SAMPLED, Traceparent, Tracestate};
 use crate::export::ring;
 use crate::stats::ThreadStats;
@@ -66,11 +67,11 @@ impl Hot {
         &self.stats
     }
 
-    /// Starts a request: from its header block (`req.hdrs`) to what HAProxy carries (see [`super::carry`]).
-    /// `line` is method, target and version; empty where the end of the request brings them.
+    /// Starts a request: from what a door sees of it to what HAProxy carries (see [`super::carry`]).
     ///
     /// Hot path: takes no lock, makes no system call; allocates only for a `tracestate` beyond 512 bytes.
-    pub fn begin(&mut self, block: &[u8], line: [&[u8]; 3]) -> &[u8] {
+    pub fn begin(&mut self, request: &Incoming<'_>) -> &[u8] {
+        let block = request.headers;
         let seen = Seen::read(block);
         let Some(policy) = self.sampler else {
             self.pass_on(&seen, block);
@@ -80,24 +81,24 @@ impl Hot {
             Some(parent) => (parent.trace_id, parent.flags & FLAG_RANDOM),
             None => self.new_trace_id(),
         };
-        let sampled = policy.decide(seen.parent.as_ref(), || w3c::trace_id_low(&trace_id));
+        let Decision { recorded, sampled } =
+            policy.decide(request, seen.parent.as_ref(), || w3c::trace_id_low(&trace_id));
         let client_span = self.new_span_id();
         let flags = if sampled { flags | FLAG_SAMPLED } else { flags };
         let traceparent = w3c::write_traceparent(&trace_id, &client_span, flags);
         let tracestate = self.tracestate_action(&seen, block);
-        if sampled {
+        if recorded {
             self.stats.started.bump();
             let server_span = self.new_span_id();
-            let verdict = Verdict { sampled, tracestate };
+            let verdict = Verdict { recorded, sampled, tracestate };
             let parent = seen.parent.as_ref().map(|parent| &parent.parent_id);
             self.carry.begin(&traceparent, verdict, &server_span, parent, &self.tracestate);
             self.carry.field(Field::Started, &w3c::hex16(unix_nanos()));
             let (host, user_agent) = for_the_spans(block);
             self.carry.field(Field::Host, host);
             self.carry.field(Field::UserAgent, user_agent);
-            let [method, target, version] = line;
-            if !method.is_empty() {
-                self.carry.request_line(method, target, version);
+            if !request.method.is_empty() {
+                self.carry.request_line(request.method, request.target, request.version);
             }
             self.carry.end();
         } else {
@@ -107,13 +108,13 @@ impl Hot {
         self.carry.as_bytes()
     }
 
-    /// Ends a request: stamps the time and hands the record over. A request that was not sampled is none of ours.
+    /// Ends a request: stamps the time and hands the record over. A request that is not recorded is none of ours.
     ///
     /// Hot path: takes no lock, allocates nothing, never waits.
     pub fn end(&mut self, payload: &[u8]) {
         // An end that HAProxy calls an error has its termination state in front. See `record`.
         let carried = if payload.starts_with(b"00-") { payload } else { payload.get(3..).unwrap_or_default() };
-        if !Verdict::is_sampled(carried) {
+        if !Verdict::is_recorded(carried) {
             return;
         }
         self.stats.ended.bump();
@@ -158,7 +159,7 @@ impl Hot {
         if tracestate == TracestateAction::Keep {
             self.carry.bare(traceparent);
         } else {
-            let verdict = Verdict { sampled: false, tracestate };
+            let verdict = Verdict { recorded: false, sampled: false, tracestate };
             self.carry.begin(traceparent, verdict, b"0000000000000000", None, &self.tracestate);
             self.carry.end();
         }
@@ -267,14 +268,14 @@ mod tests {
     fn a_request_without_a_caller_starts_a_random_trace() {
         let mut hot = hot(SamplerKind::ParentBasedAlwaysOn);
         let block = write_block(&[(b"host", b"example.org"), (b"user-agent", b"curl")]);
-        let bytes = hot.begin(&block, [b""; 3]).to_vec();
+        let bytes = hot.begin(&Incoming::of_headers(&block)).to_vec();
         let (carry, rest) = Carry::parse(&bytes).unwrap();
         assert!(rest.is_empty());
         let sent = Traceparent::parse(carry.traceparent).unwrap();
         assert_eq!(sent.flags, FLAG_SAMPLED | FLAG_RANDOM);
         assert_eq!((carry.parent, carry.host, carry.user_agent), (None, &b"example.org"[..], &b"curl"[..]));
         assert_ne!(&sent.parent_id, carry.server_span);
-        assert_ne!(bytes, hot.begin(&block, [b""; 3]));
+        assert_ne!(bytes, hot.begin(&Incoming::of_headers(&block)));
         assert_eq!(hot.stats().started.value(), 2);
     }
 
@@ -283,7 +284,7 @@ mod tests {
         let mut hot = hot(SamplerKind::ParentBasedAlwaysOn);
         for (flags, sampled) in [("00", false), ("01", true), ("02", false), ("03", true), ("ff", true)] {
             let caller = [&CALLER[..53], flags.as_bytes()].concat();
-            let bytes = hot.begin(&write_block(&[(b"traceparent", &caller)]), [b""; 3]).to_vec();
+            let bytes = hot.begin(&Incoming::of_headers(&write_block(&[(b"traceparent", &caller)]))).to_vec();
             let sent = Traceparent::parse(&bytes[..TRACEPARENT_LEN]).unwrap();
             assert_eq!(&sent.trace_id, b"12345678901234567890123456789012");
             assert_eq!(sent.flags, u8::from_str_radix(flags, 16).unwrap() & 3);
@@ -298,12 +299,12 @@ mod tests {
     fn without_tracing_a_caller_goes_on_as_it_came_and_a_new_context_is_not_sampled() {
         let mut hot = Hot::detached();
         let block = write_block(&[(b"traceparent", CALLER), (b"tracestate", b"a=1"), (b"tracestate", b"b=2")]);
-        assert_eq!(hot.begin(&block, [b""; 3]), CALLER);
-        let bytes = hot.begin(&write_block(&[(b"host", b"example.org")]), [b""; 3]);
+        assert_eq!(hot.begin(&Incoming::of_headers(&block)), CALLER);
+        let bytes = hot.begin(&Incoming::of_headers(&write_block(&[(b"host", b"example.org")])));
         assert_eq!((bytes.len(), Traceparent::parse(bytes).unwrap().flags), (TRACEPARENT_LEN, FLAG_RANDOM));
-        let bytes = hot.begin(&write_block(&[(b"tracestate", b"a=1")]), [b""; 3]);
+        let bytes = hot.begin(&Incoming::of_headers(&write_block(&[(b"tracestate", b"a=1")])));
         let (carry, _) = Carry::parse(bytes).unwrap();
-        assert_eq!(carry.verdict, Verdict { sampled: false, tracestate: TracestateAction::Delete });
+        assert_eq!(carry.verdict, Verdict { recorded: false, sampled: false, tracestate: TracestateAction::Delete });
         assert_eq!((hot.stats().started.value(), hot.stats().unsampled.value()), (0, 3));
     }
 
@@ -311,7 +312,7 @@ mod tests {
     fn two_traceparent_lines_start_a_new_trace_and_void_tracestate() {
         let mut hot = hot(SamplerKind::ParentBasedAlwaysOn);
         let block = write_block(&[(b"traceparent", CALLER), (b"traceparent", CALLER), (b"tracestate", b"a=1")]);
-        let (carry, _) = Carry::parse(hot.begin(&block, [b""; 3])).unwrap();
+        let (carry, _) = Carry::parse(hot.begin(&Incoming::of_headers(&block))).unwrap();
         assert_ne!(&carry.traceparent[3..35], &CALLER[3..35]);
         assert_eq!(carry.verdict.tracestate, TracestateAction::Delete);
         assert_eq!(carry.tracestate, b"");
@@ -329,13 +330,20 @@ mod tests {
             ] {
                 let mut headers = vec![(&b"traceparent"[..], CALLER)];
                 headers.extend(lines.iter().map(|line| (&b"tracestate"[..], *line)));
-                let bytes = hot.begin(&write_block(&headers), [b""; 3]).to_vec();
+                let bytes = hot.begin(&Incoming::of_headers(&write_block(&headers))).to_vec();
                 if kind == SamplerKind::AlwaysOff && action == TracestateAction::Keep {
                     assert_eq!(bytes.len(), TRACEPARENT_LEN);
                     continue;
                 }
                 let (carry, _) = Carry::parse(&bytes).unwrap();
-                assert_eq!(carry.verdict, Verdict { sampled: kind == SamplerKind::AlwaysOn, tracestate: action });
+                assert_eq!(
+                    carry.verdict,
+                    Verdict {
+                        recorded: kind == SamplerKind::AlwaysOn,
+                        sampled: kind == SamplerKind::AlwaysOn,
+                        tracestate: action
+                    }
+                );
                 assert_eq!(carry.tracestate, text);
             }
         }
@@ -346,7 +354,7 @@ mod tests {
         let (writer, mut reader) = ring::ring(1024, Arc::new(Notify::new()));
         let sampler = Sampler::new(&TracesConfig::default());
         let mut hot = Hot::new(Some(sampler), Arc::default(), Some(writer));
-        let record = [hot.begin(&[0, 0], [b""; 3]), b" -- 200"].concat();
+        let record = [hot.begin(&Incoming::of_headers(&[0, 0])), b" -- 200"].concat();
         hot.end(&record);
         hot.end(&[b"CD ", &record[..]].concat());
         hot.end(b"PR 00-12345678901234567890123456789012-1234567890123456-00");

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::envelope::Envelope;
 use super::hot::Hot;
+use super::plan::Plan;
 use super::record::Record;
 use super::sampler::Sampler;
 use super::spans;
@@ -47,6 +48,7 @@ impl Tracer {
         let mut resource = vec![("service.name".to_owned(), config.service.name.clone())];
         resource.extend(config.service.attributes.iter().cloned());
         let pipeline = Pipeline {
+            plan: Plan::new(config),
             rings: rings.clone(),
             readers: Vec::new(),
             envelope: Envelope::new(&resource),
@@ -76,6 +78,7 @@ impl Tracer {
 /// The loop. One task; it owns every ring's reading end and the open batch.
 #[derive(Debug)]
 pub struct Pipeline {
+    plan: Plan,
     rings: Rings,
     readers: Vec<Reader>,
     envelope: Envelope,
@@ -151,7 +154,7 @@ impl Pipeline {
     }
 
     fn take(&mut self, end_unix_nanos: u64, payload: &[u8]) {
-        let record = match Record::parse(payload, end_unix_nanos) {
+        let record = match Record::parse(payload, end_unix_nanos, self.plan.gathered.len()) {
             Ok(record) => record,
             Err(error) => return self.malformed(&error.to_string()),
         };

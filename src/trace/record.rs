@@ -7,8 +7,8 @@
 //!   is missing when HAProxy made no response (silent-drop, reject).
 //!
 //! `CTX` is [`Carry`]'s encoding, which says its own length. `FIELDS` are the [`FIELDS`] values that [`Response`]
-//! lists, each but the last followed by one space; HAProxy writes them, and none but the last, the request line, can
-//! have a space in it.
+//! lists, with those that the settings ask for before the last; each but the last is followed by one space. HAProxy writes
+//! them, and none but the last, the request line, can have a space in it.
 
 mod request_line;
 mod response;
@@ -17,7 +17,7 @@ pub(crate) mod sample;
 pub(crate) mod scan;
 
 pub use request_line::{RequestLine, Target, push_unescaped};
-pub use response::{FIELDS, Response, Retries, Server, Timers};
+pub use response::{FIELDS, Gathered, Response, Retries, Server, Timers};
 
 use super::carry::{Attributes, Carry};
 use super::outcome::{Ending, State};
@@ -29,6 +29,8 @@ pub struct Record<'a> {
     pub trace_id: [u8; 16],
     /// W3C trace flags, as sent to the server.
     pub trace_flags: u8,
+    /// Whether its spans are exported in any case; otherwise what the end says decides.
+    pub sampled: bool,
     /// The SERVER span's id.
     pub server_span: [u8; 8],
     /// The CLIENT span's id: the parent that the server sees.
@@ -62,27 +64,30 @@ pub enum RecordError {
     /// A fault of this module.
     #[error("the carried context cannot be read")]
     Context,
-    /// Its spans are not wanted.
-    #[error("the request is not sampled")]
-    Unsampled,
+    /// Its end is not wanted.
+    #[error("the request is not recorded")]
+    Unrecorded,
     /// The configuration's format is not this module's.
-    #[error("{found} of {FIELDS} values after the context")]
+    #[error("{found} of {wanted} values after the context")]
     Fields {
         /// Values there were.
         found: usize,
+        /// Values there should be.
+        wanted: usize,
     },
 }
 
 impl<'a> Record<'a> {
-    /// Reads what HAProxy handed over when the stream ended, and when that was (Unix time, nanoseconds).
-    pub fn parse(payload: &'a [u8], end_unix_nanos: u64) -> Result<Self, RecordError> {
+    /// Reads what HAProxy handed over when the stream ended, and when that was (Unix time, nanoseconds). `gathered`: how many
+    /// values the settings ask for beyond the fixed ones.
+    pub fn parse(payload: &'a [u8], end_unix_nanos: u64, gathered: usize) -> Result<Self, RecordError> {
         let (end, context) = match payload {
             [cause, phase, b' ', rest @ ..] => (Some(State([*cause, *phase])), rest),
             rest => (None, rest),
         };
         let (carry, rest) = Carry::parse(context).ok_or(RecordError::Context)?;
-        if !carry.verdict.sampled {
-            return Err(RecordError::Unsampled);
+        if !carry.verdict.recorded {
+            return Err(RecordError::Unrecorded);
         }
         let fields = match (end, rest) {
             (Some(_), [] | [b' ']) => None,
@@ -93,7 +98,10 @@ impl<'a> Record<'a> {
             },
             _ => return Err(RecordError::Context),
         };
-        let read = |fields| Response::parse(fields).ok_or_else(|| RecordError::Fields { found: count(fields) });
+        let wanted = FIELDS + gathered;
+        let read = |fields| {
+            Response::parse(fields, gathered).ok_or_else(|| RecordError::Fields { found: count(fields), wanted })
+        };
         let response = fields.map(read).transpose()?;
         Self::assemble(&carry, end, response, end_unix_nanos).ok_or(RecordError::Context)
     }
@@ -108,6 +116,7 @@ impl<'a> Record<'a> {
         Some(Self {
             trace_id: hex(carry.traceparent.get(3..35)?)?,
             trace_flags: flags,
+            sampled: carry.verdict.sampled,
             server_span: hex(carry.server_span)?,
             client_span: hex(carry.traceparent.get(36..52)?)?,
             parent: match carry.parent {
@@ -193,7 +202,7 @@ mod tests {
             let mut payload = start;
             payload.truncate(cut);
             payload.extend_from_slice(&bytes);
-            let _ = Record::parse(&payload, END);
+            let _ = Record::parse(&payload, END, 0);
         }
 
         #[test]
@@ -201,14 +210,14 @@ mod tests {
             let mut payload = context();
             payload.push(b' ');
             payload.extend_from_slice(fields.join(" ").as_bytes());
-            let _ = Record::parse(&payload, END);
+            let _ = Record::parse(&payload, END, 0);
         }
     }
 
     #[test]
     fn every_field_is_read() {
         let payload = Sample::default().payload();
-        let record = Record::parse(&payload, END).unwrap();
+        let record = Record::parse(&payload, END, 0).unwrap();
         assert_eq!(record.trace_id, 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef_u128.to_be_bytes());
         assert_eq!(record.client_span, 0x0123_4567_89ab_cdef_u64.to_be_bytes());
         assert_eq!(record.server_span, [0x11; 8]);
@@ -234,7 +243,7 @@ mod tests {
     #[test]
     fn the_final_state_is_stronger_than_the_one_at_the_response() {
         let payload = Sample::ended("CD").payload();
-        let record = Record::parse(&payload, END).unwrap();
+        let record = Record::parse(&payload, END, 0).unwrap();
         assert_eq!(record.state, State(*b"CD"));
         assert!(record.response.is_some());
     }
@@ -243,7 +252,7 @@ mod tests {
     fn a_request_without_a_response_is_a_record() {
         for end in ["", " "] {
             let payload = [b"PR ", &context()[..], end.as_bytes()].concat();
-            let record = Record::parse(&payload, END).unwrap();
+            let record = Record::parse(&payload, END, 0).unwrap();
             assert_eq!(record.state, State(*b"PR"));
             assert!(record.response.is_none());
         }
@@ -263,7 +272,7 @@ mod tests {
             ("bc_reused", ""),
         ];
         let payload = Sample::with(&absent).payload();
-        let response = Record::parse(&payload, END).unwrap().response.unwrap();
+        let response = Record::parse(&payload, END, 0).unwrap().response.unwrap();
         assert_eq!((response.status, response.server), (None, Server::None));
         assert_eq!((response.server_ip, response.server_port), (&b""[..], None));
         assert_eq!((response.tls_version, response.timers.connect), (&b""[..], None));
@@ -273,16 +282,16 @@ mod tests {
 
     #[test]
     fn what_is_not_ours_is_refused_with_its_reason() {
-        let error = |payload: &[u8]| Record::parse(payload, END).unwrap_err();
+        let error = |payload: &[u8]| Record::parse(payload, END, 0).unwrap_err();
         assert_eq!(error(b""), RecordError::Context);
         assert_eq!(error(b"CD "), RecordError::Context);
         assert_eq!(error(&context()), RecordError::Context);
-        assert_eq!(error(&[&context()[..], b" "].concat()), RecordError::Fields { found: 1 });
-        assert_eq!(error(&[&context()[..], b" -- 200 api"].concat()), RecordError::Fields { found: 3 });
+        assert_eq!(error(&[&context()[..], b" "].concat()), RecordError::Fields { found: 1, wanted: FIELDS });
+        assert_eq!(error(&[&context()[..], b" -- 200 api"].concat()), RecordError::Fields { found: 3, wanted: FIELDS });
         assert_eq!(error(&[b"CD ", &context()[..], b" -- 200"].concat()), RecordError::Context);
         let mut unsampled = Sample::default().payload();
         unsampled[55] = b'-';
-        assert_eq!(error(&unsampled), RecordError::Unsampled);
+        assert_eq!(error(&unsampled), RecordError::Unrecorded);
         let mut upper = Sample::default().payload();
         upper[4] = b'A';
         assert_eq!(error(&upper), RecordError::Context);

@@ -1,7 +1,17 @@
 //! Which requests are recorded. OpenTelemetry specification, trace SDK, sampling.
 
+use super::incoming::Incoming;
 use super::w3c::{FLAG_SAMPLED, Traceparent};
 use crate::config::{SamplerKind, TracesConfig};
+
+/// What becomes of a request. OpenTelemetry specification, trace SDK, `SamplingResult`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decision {
+    /// Its end is recorded: `RECORD_ONLY` where it is not sampled.
+    pub recorded: bool,
+    /// `RECORD_AND_SAMPLE`: the flag that the server sees.
+    pub sampled: bool,
+}
 
 /// A sampler, ready to decide. Hot path: a comparison or two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,9 +44,19 @@ impl Sampler {
         Self { root, parent_based }
     }
 
-    /// Whether a request is recorded that continues `parent`, or starts a trace. `trace_id_low` is asked for only where
-    /// the id decides.
-    pub fn decide(self, parent: Option<&Traceparent>, trace_id_low: impl FnOnce() -> u64) -> bool {
+    /// What becomes of a `request` that continues `parent`, or starts a trace. `trace_id_low` is asked for only where the id
+    /// decides.
+    pub fn decide(
+        self,
+        _request: &Incoming<'_>,
+        parent: Option<&Traceparent>,
+        trace_id_low: impl FnOnce() -> u64,
+    ) -> Decision {
+        let sampled = self.samples(parent, trace_id_low);
+        Decision { recorded: sampled, sampled }
+    }
+
+    fn samples(self, parent: Option<&Traceparent>, trace_id_low: impl FnOnce() -> u64) -> bool {
         match parent {
             Some(parent) if self.parent_based => parent.flags & FLAG_SAMPLED != 0,
             _ => match self.root {
@@ -80,18 +100,18 @@ mod tests {
             (SamplerKind::ParentBasedAlwaysOff, true, false, false),
         ] {
             let sampler = sampler(kind, 1.0);
-            assert_eq!(sampler.decide(Some(&parent(1)), || 0), sampled, "{kind:?}");
-            assert_eq!(sampler.decide(Some(&parent(2)), || 0), unsampled, "{kind:?}");
-            assert_eq!(sampler.decide(None, || 0), root, "{kind:?}");
+            assert_eq!(sampler.samples(Some(&parent(1)), || 0), sampled, "{kind:?}");
+            assert_eq!(sampler.samples(Some(&parent(2)), || 0), unsampled, "{kind:?}");
+            assert_eq!(sampler.samples(None, || 0), root, "{kind:?}");
         }
     }
 
     #[test]
     fn ratio_keeps_its_share_of_trace_ids() {
         let tenth = sampler(SamplerKind::ParentBasedTraceIdRatio, 0.1);
-        let kept = (0..1000_u64).filter(|n| tenth.decide(None, || n * (u64::MAX / 1000))).count();
+        let kept = (0..1000_u64).filter(|n| tenth.samples(None, || n * (u64::MAX / 1000))).count();
         assert!((99..=101).contains(&kept), "{kept}");
-        assert!(sampler(SamplerKind::TraceIdRatio, 1.0).decide(None, || u64::MAX));
-        assert!(!sampler(SamplerKind::TraceIdRatio, 0.0).decide(Some(&parent(1)), || 0));
+        assert!(sampler(SamplerKind::TraceIdRatio, 1.0).samples(None, || u64::MAX));
+        assert!(!sampler(SamplerKind::TraceIdRatio, 0.0).samples(Some(&parent(1)), || 0));
     }
 }

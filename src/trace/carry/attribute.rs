@@ -44,7 +44,7 @@ impl<'a> AttributeValue<'a> {
     }
 }
 
-/// `carried` with one more attribute. `None`: the request is not sampled, the name is empty, longer than 255 bytes or not ASCII,
+/// `carried` with one more attribute. `None`: the request is not recorded, the name is empty, longer than 255 bytes or not ASCII,
 /// there is a NUL in it, or no room left in [`MAX_LEN`] bytes.
 pub fn with_attribute(carried: &[u8], name: &[u8], value: AttributeValue<'_>) -> Option<Vec<u8>> {
     let (carry, rest) = Carry::parse(carried)?;
@@ -67,7 +67,7 @@ pub fn with_attribute(carried: &[u8], name: &[u8], value: AttributeValue<'_>) ->
     };
     let len = 1 + field.len();
     let fits = carried.len() + 3 + len <= MAX_LEN;
-    if !carry.verdict.sampled || !rest.is_empty() || !fits || field.contains(&0) {
+    if !carry.verdict.recorded || !rest.is_empty() || !fits || field.contains(&0) {
         return None;
     }
     let (_, open) = carried.split_last()?;

@@ -4,7 +4,7 @@ use super::RequestLine;
 use super::scan;
 use crate::trace::outcome::State;
 
-/// Values after the context.
+/// Values after the context that every request has.
 pub const FIELDS: usize = 25;
 
 /// What HAProxy noted when it made a response, in the order of the payload. A number that cannot be read counts as
@@ -45,7 +45,9 @@ pub struct Response<'a> {
     pub server_http_major: Option<u64>,
     /// `bc_reused`.
     pub connection_reused: Option<bool>,
-    /// `%r`; before it come `%bq` and `%sq`, which no span uses.
+    /// What the settings ask for; before it come `%bq` and `%sq`, which no span uses.
+    pub gathered: Gathered<'a>,
+    /// `%r`.
     pub request: RequestLine<'a>,
 }
 
@@ -87,8 +89,8 @@ pub struct Timers {
 }
 
 impl<'a> Response<'a> {
-    /// Reads the values. `None`: there are fewer than [`FIELDS`].
-    pub(super) fn parse(fields: &'a [u8]) -> Option<Self> {
+    /// Reads the values. `None`: there are fewer than [`FIELDS`] and `gathered`.
+    pub(super) fn parse(fields: &'a [u8], gathered: usize) -> Option<Self> {
         let mut fields = Fields(fields);
         Some(Self {
             state: fields.next()?.first_chunk().map_or(State::NORMAL, |state| State(*state)),
@@ -115,12 +117,38 @@ impl<'a> Response<'a> {
             client_http_major: unsigned(fields.next()?),
             server_http_major: unsigned(fields.next()?),
             connection_reused: boolean(fields.next()?),
-            request: {
+            gathered: {
                 let (_backend_queue, _server_queue) = (fields.next()?, fields.next()?);
-                RequestLine::parse(fields.0)
+                let all = fields.0;
+                for _ in 0..gathered {
+                    fields.next()?;
+                }
+                let len = all.len() - fields.0.len();
+                Gathered(all.get(..len).unwrap_or_default())
             },
+            request: RequestLine::parse(fields.0),
         })
     }
+}
+
+/// Values that the settings ask for, in the order of [`Plan::gathered`](crate::trace::plan::Plan::gathered).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gathered<'a>(&'a [u8]);
+
+impl Gathered<'_> {
+    /// Each value in turn; `None` where HAProxy had none.
+    pub fn values(&self) -> impl Iterator<Item = Option<Vec<u8>>> {
+        let fields = self.0.strip_suffix(b" ").unwrap_or_default();
+        fields.split(|&b| b == b' ').map(|digits| if digits.is_empty() { None } else { unhex(digits) })
+    }
+}
+
+/// What HAProxy's converter `hex` writes, read back: `None` for anything else, such as the `-` of an absent value.
+fn unhex(digits: &[u8]) -> Option<Vec<u8>> {
+    let (pairs, rest) = digits.as_chunks::<2>();
+    let nibble = |digit: u8| char::from(digit).to_digit(16).and_then(|nibble| u8::try_from(nibble).ok());
+    let byte = |&[high, low]: &[u8; 2]| Some(nibble(high)? << 4 | nibble(low)?);
+    if rest.is_empty() { pairs.iter().map(byte).collect() } else { None }
 }
 
 impl Retries {
@@ -192,6 +220,17 @@ fn boolean(field: &[u8]) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn gathered_values_stand_before_the_request_line() {
+        let fields = b"-- 200 b s - - - - f - - 0 0 0 0 0 0 0 0 1 1 0 0 0 4120 - 2D GET /a b HTTP/1.1";
+        let response = Response::parse(fields, 3).unwrap();
+        let values: Vec<_> = response.gathered.values().collect();
+        assert_eq!(values, [Some(b"A ".to_vec()), None, Some(b"-".to_vec())]);
+        assert_eq!(response.request.method, b"GET");
+        assert!(Response::parse(b"-- 200", 0).is_none());
+        assert_eq!(Response::parse(fields, 0).unwrap().gathered.values().flatten().count(), 0);
+    }
 
     #[test]
     fn numbers_may_carry_a_plus_and_nothing_else() {

@@ -56,7 +56,7 @@ impl Sample {
     }
 
     pub(crate) fn context(&self) -> Vec<u8> {
-        let verdict = Verdict { sampled: true, tracestate: TracestateAction::Keep };
+        let verdict = Verdict { recorded: true, sampled: true, tracestate: TracestateAction::Keep };
         let mut writer = Writer::new();
         writer.begin(TRACEPARENT, verdict, &[b'1'; 16], self.parent.as_ref(), b"a=1");
         if !self.host.is_empty() {

@@ -14,7 +14,7 @@ const START: u64 = 1_700_000_000_000_000_000;
 const END: u64 = START + 40_900_000;
 
 fn spans_of(payload: &[u8]) -> Vec<Span> {
-    let record = Record::parse(payload, END).unwrap();
+    let record = Record::parse(payload, END, 0).unwrap();
     let mut out = Vec::new();
     let count = super::encode(&record, &mut out);
     let spans = ScopeSpans::decode(out.as_slice()).unwrap().spans;
