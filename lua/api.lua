@@ -230,7 +230,7 @@ function api.register(options)
     register_commands()
     core.register_init(function()
         local info = core.get_info()
-        local problem = native.start(info.Version, info.Node)
+        local problem = native.start(info.Version, info.node)
         if problem then
             error("haproxy-vitals: " .. problem, 0)
         end

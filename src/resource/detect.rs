@@ -8,7 +8,7 @@ use crate::config::{Detector, Environment};
 pub struct Haproxy {
     /// `Version`, such as `3.2.1-1`.
     pub version: Option<String>,
-    /// `Node`, which the configuration may set.
+    /// `node`, which the configuration may set.
     pub node: Option<String>,
 }
 

@@ -37,11 +37,11 @@ impl RotatingFile {
         let failed = |path: &Path, source| SinkError::File { path: path.display().to_string(), source };
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let folder = File::open(parent).map_err(|source| failed(parent, source))?;
-        let file = OpenOptions::new().append(true).create(true).mode(MODE).open(path);
+        let file = open(path).map_err(|source| failed(path, source))?;
         Ok(Self {
             folder,
             name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-            file: file.map_err(|source| failed(path, source))?,
+            file,
             max_bytes: config.max_bytes,
             max_files: config.max_files,
             torn: false,
@@ -98,7 +98,7 @@ impl RotatingFile {
     }
 
     fn create(&self) -> io::Result<File> {
-        let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
         let mode = Mode::from_bits_truncate(MODE);
         Ok(File::from(openat(&self.folder, self.name.as_str(), flags, mode)?))
     }
@@ -141,6 +141,13 @@ impl RotatingFile {
     fn numbered(&self, number: usize) -> String {
         if number == 0 { self.name.clone() } else { format!("{}.{number}", self.name) }
     }
+}
+
+/// Without waiting, as a pipe's other end would let HAProxy do; a pipe or a device cannot be rotated.
+fn open(path: &Path) -> io::Result<File> {
+    let nonblocking = OFlag::O_NONBLOCK.bits();
+    let file = OpenOptions::new().append(true).create(true).mode(MODE).custom_flags(nonblocking).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no regular file")) }
 }
 
 /// Readable by the group, for whoever ships the files.
