@@ -134,7 +134,9 @@ mod tests {
 
     #[test]
     fn the_process_has_no_other_variables_for_us() {
-        let ours = |name: &String| name.starts_with("OTEL_") || name.starts_with(PREFIX) || SURROUNDINGS.contains(&name.as_str());
+        let ours = |name: &String| {
+            name.starts_with("OTEL_") || name.starts_with(PREFIX) || SURROUNDINGS.contains(&name.as_str())
+        };
         assert!(Environment::of_process().0.keys().all(ours));
     }
 }

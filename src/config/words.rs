@@ -27,7 +27,8 @@ impl Word for SamplerKind {
 
 /// OpenTelemetry specification, environment variables, `OTEL_TRACES_EXPORTER`.
 impl Word for ExporterKind {
-    const WORDS: &'static [(&'static str, Self)] = &[("otlp", Self::Otlp), ("console", Self::Console), ("file", Self::File), ("none", Self::None)];
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("otlp", Self::Otlp), ("console", Self::Console), ("file", Self::File), ("none", Self::None)];
 }
 
 /// What a resource detector finds; see [`Detector`].

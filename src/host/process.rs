@@ -3,7 +3,7 @@
 //! | moment | what happens |
 //! |---|---|
 //! | a Lua file's body (also under `haproxy -c`) | settings are read and checked; the first Lua state's count |
-//! | `core.register_init` of the first Lua state | runtime, export and checks start, names are resolved: before chroot and setuid |
+//! | `core.register_init` of the first Lua state | runtime, export and checks start, names are resolved, files are opened: before chroot and setuid |
 //! | `core.register_init` of the others | they become owners too |
 //! | `SIGTERM`, `SIGINT` | what is queued is sent within `runtime.term_timeout`; then the signal has its default effect |
 //! | the last Lua state closes (soft stop, reload) | the same within `runtime.stop_timeout` |
@@ -31,9 +31,8 @@ use crate::trace::pipeline::Tracer;
 
 /// Puts `start` into `native`: HAProxy's version and node to the error, or nothing.
 pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
-    let start = |lua: &Lua, (version, node): (Option<String>, Option<String>)| {
-        Ok(start(lua, &Haproxy { version, node }).err())
-    };
+    let start =
+        |lua: &Lua, (version, node): (Option<String>, Option<String>)| Ok(start(lua, &Haproxy { version, node }).err());
     native.set("start", lua.create_function(start)?)
 }
 

@@ -66,12 +66,12 @@ mod tests {
 
     #[test]
     fn the_mounts_of_a_container_name_it() {
-        for root in [
-            "/var/lib/docker/containers/ID/hostname",
-            "/containers/storage/overlay-containers/ID/userdata/hostname",
-        ] {
+        for root in
+            ["/var/lib/docker/containers/ID/hostname", "/containers/storage/overlay-containers/ID/userdata/hostname"]
+        {
             let root = root.replace("ID", ID);
-            let text = format!("1 2 0:1 / / rw - overlay o rw\n710 700 8:1 {root} /etc/hostname rw - ext4 /dev/sda1 rw\n");
+            let text =
+                format!("1 2 0:1 / / rw - overlay o rw\n710 700 8:1 {root} /etc/hostname rw - ext4 /dev/sda1 rw\n");
             assert_eq!(from_mountinfo(&text).as_deref(), Some(ID), "{root}");
         }
         // Another container's folder, mounted for a monitor to read.

@@ -134,7 +134,8 @@ fn arguments_are_text_that_the_key_reads() {
 
 #[test]
 fn exporters_and_detectors_are_lists_in_any_source() {
-    let config = loaded(arguments(&["export.exporter=otlp, console,otlp", "service.detectors=os,host"])).unwrap().config;
+    let config =
+        loaded(arguments(&["export.exporter=otlp, console,otlp", "service.detectors=os,host"])).unwrap().config;
     assert_eq!(config.export.exporters, [ExporterKind::Otlp, ExporterKind::Console]);
     assert_eq!(config.service.detectors, [Detector::Os, Detector::Host]);
     let config = from_file("export.exporter = 'console'\nservice.detectors = []\n").unwrap().config;

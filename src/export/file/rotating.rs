@@ -98,7 +98,12 @@ impl RotatingFile {
     }
 
     fn create(&self) -> io::Result<File> {
-        let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+        let flags = OFlag::O_WRONLY
+            | OFlag::O_APPEND
+            | OFlag::O_CREAT
+            | OFlag::O_CLOEXEC
+            | OFlag::O_NOFOLLOW
+            | OFlag::O_NONBLOCK;
         let mode = Mode::from_bits_truncate(MODE);
         Ok(File::from(openat(&self.folder, self.name.as_str(), flags, mode)?))
     }

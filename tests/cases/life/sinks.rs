@@ -94,17 +94,18 @@ fn a_full_file_that_cannot_be_rotated_takes_no_more_and_says_so() {
     let (upstream, folder) = (Upstream::start(), tempfile::tempdir().unwrap());
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let path = folder.path().join(NAME);
-    let load = format!("{PER_THREAD} export.exporter=file export.file.max_bytes=8192 export.file.path={}", path.display());
+    let load =
+        format!("{PER_THREAD} export.exporter=file export.file.max_bytes=8192 export.file.path={}", path.display());
     let global = ["nbthread 2", "chroot ${dir}", "user nobody", "group nogroup", &load];
-    let haproxy =
-        proxy(&config(Door::Profile, &global), &upstream).env("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 2).start();
+    let haproxy = proxy(&config(Door::Profile, &global), &upstream).env("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 2).start();
     let mut requests = 0;
     poll::until(SOON, "the file to be full", || {
         requests += 1;
         assert_eq!(client::get(haproxy.addr("http"), "/", &[]).status, 200);
         poll::until(SOON, "the spans to be settled", || {
             let settled = |name: &str| haproxy.cli("show vitals traces").contains(&format!("file.{name}"));
-            settled("written") && count(&haproxy, "file.written") + count(&haproxy, "file.dropped.failed") == 2 * requests
+            settled("written")
+                && count(&haproxy, "file.written") + count(&haproxy, "file.dropped.failed") == 2 * requests
         });
         count(&haproxy, "file.dropped.failed") > 0
     });
@@ -118,10 +119,8 @@ fn a_full_file_that_cannot_be_rotated_takes_no_more_and_says_so() {
 fn reloads_lose_no_span_and_tear_no_line_while_workers_rotate_one_file() {
     let upstream = Upstream::start();
     let rotate = "export.exporter=file export.file.max_bytes=20000 export.file.max_files=100";
-    let haproxy = filing(&upstream, &[], rotate)
-        .env("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 8)
-        .mode(Mode::MasterWorker)
-        .start();
+    let haproxy =
+        filing(&upstream, &[], rotate).env("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 8).mode(Mode::MasterWorker).start();
     let load = Load::new(4, Until::Stopped, "/delay/5").spawn(haproxy.addr("http"));
     for _ in 0..4 {
         let goal = load.begun() + 30;
