@@ -79,7 +79,9 @@ fn line(out: &mut String, span: &Span) {
     for (name, id) in [("trace", &span.trace_id), ("span", &span.span_id), ("parent", &span.parent_span_id)] {
         if !id.is_empty() {
             let _ = write!(out, " {name}=");
-            id.iter().for_each(|byte| _ = write!(out, "{byte:02x}"));
+            for byte in id {
+                let _ = write!(out, "{byte:02x}");
+            }
         }
     }
     if span.status.as_ref().is_some_and(|status| status.code == StatusCode::Error as i32) {

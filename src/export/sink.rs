@@ -293,11 +293,11 @@ mod tests {
     }
 
     fn gated(bound: usize) -> (Sink, Receiver<u64>, Sender<bool>) {
-        let (began, begun) = channel();
+        let (began, starts) = channel();
         let (answer, answers) = channel();
         let stats = Box::leak(Box::new(SinkStats::new()));
         let sink = Sink::start("test", bound, stats, Box::new(Gate { began, answers })).unwrap();
-        (sink, begun, answer)
+        (sink, starts, answer)
     }
 
     fn request(bytes: usize) -> Bytes {
@@ -312,14 +312,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_sink_that_stands_still_takes_up_to_its_bound_and_counts_the_rest() {
-        let (sink, begun, answer) = gated(10);
+        let (sink, starts, answer) = gated(10);
         sink.offer(Signal::Traces, &request(1), 4);
-        begun.recv().unwrap();
+        starts.recv().unwrap();
         sink.offer(Signal::Traces, &request(1), 6);
         sink.offer(Signal::Traces, &request(1), 1);
         assert_eq!(counts(&sink), (11, 0, [1, 0, 0], 10));
         answer.send(true).unwrap();
-        begun.recv().unwrap();
+        starts.recv().unwrap();
         answer.send(false).unwrap();
         sink.finish(Instant::now() + Duration::from_secs(10)).await;
         assert_eq!(counts(&sink), (11, 4, [1, 6, 0], 0));
@@ -327,19 +327,19 @@ mod tests {
 
     #[tokio::test]
     async fn a_sink_is_bounded_in_bytes_too() {
-        let (sink, begun, _answer) = gated(10);
+        let (sink, starts, _answer) = gated(10);
         sink.offer(Signal::Logs, &request(MAX_BYTES), 1);
-        begun.recv().unwrap();
+        starts.recv().unwrap();
         sink.offer(Signal::Logs, &request(1), 1);
         assert_eq!(counts(&sink), (2, 0, [1, 0, 0], 1));
     }
 
     #[tokio::test]
     async fn what_is_not_written_at_the_end_is_counted_once() {
-        let (sink, begun, answer) = gated(10);
+        let (sink, starts, answer) = gated(10);
         sink.offer(Signal::Traces, &request(1), 4);
         sink.offer(Signal::Traces, &request(1), 5);
-        begun.recv().unwrap();
+        starts.recv().unwrap();
         sink.finish(Instant::now() + Duration::from_millis(10)).await;
         assert_eq!(counts(&sink), (9, 0, [0, 0, 9], 0));
         answer.send(true).unwrap();

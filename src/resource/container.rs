@@ -18,7 +18,7 @@ pub(super) fn from_cgroup(text: &str) -> Option<String> {
     })
 }
 
-/// proc_pid_mountinfo(5): the source of `/etc/hostname` and its like stands in the container's folder on the host.
+/// `proc_pid_mountinfo(5)`: the source of `/etc/hostname` and its like stands in the container's folder on the host.
 pub(super) fn from_mountinfo(text: &str) -> Option<String> {
     text.lines().find_map(|line| {
         let mut fields = line.split(' ').skip(3);

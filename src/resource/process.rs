@@ -27,7 +27,7 @@ pub(super) fn command_args() -> Found {
     if args.is_empty() { Vec::new() } else { vec![("process.command_args", Value::Texts(args))] }
 }
 
-/// proc_pid_cmdline(5): each ends in a NUL. At most [`MAX_ARGS`], those that are too long left out.
+/// `proc_pid_cmdline(5)`: each ends in a NUL. At most [`MAX_ARGS`], those that are too long left out.
 fn args(cmdline: &[u8]) -> Vec<String> {
     let cmdline = cmdline.strip_suffix(&[0]).unwrap_or(cmdline);
     let texts = cmdline.split(|byte| *byte == 0).map(String::from_utf8_lossy);

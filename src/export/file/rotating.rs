@@ -148,10 +148,13 @@ impl RotatingFile {
     }
 }
 
-/// Without waiting, as a pipe's other end would let HAProxy do; a pipe or a device cannot be rotated.
+/// A regular file alone can be rotated. Opened without waiting, for a pipe would hold HAProxy up until somebody reads.
 fn open(path: &Path) -> io::Result<File> {
-    let nonblocking = OFlag::O_NONBLOCK.bits();
-    let file = OpenOptions::new().append(true).create(true).mode(MODE).custom_flags(nonblocking).open(path)?;
+    if path.is_symlink() {
+        return Err(io::Error::other("it is a symbolic link, which cannot be rotated"));
+    }
+    let flags = (OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW).bits();
+    let file = OpenOptions::new().append(true).create(true).mode(MODE).custom_flags(flags).open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no regular file")) }
 }
 
@@ -249,6 +252,17 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_rotated_is_refused() {
+        let folder = Folder::new();
+        let link = folder.0.join("link");
+        std::os::unix::fs::symlink("elsewhere", &link).unwrap();
+        let error = |path: &Path| RotatingFile::open(path, &FileConfig::default()).unwrap_err().to_string();
+        assert!(error(&link).contains("it is a symbolic link"));
+        assert!(error(Path::new("/dev/null")).contains("it is no regular file"));
+        assert!(error(Path::new("/nowhere/spans")).contains("cannot open /nowhere: "));
+    }
+
+    #[test]
     fn while_another_rotates_a_line_stays_in_the_file() {
         let folder = Folder::new();
         let mut file = folder.open(4, 2);
@@ -272,7 +286,9 @@ mod tests {
                 }
             })
         });
-        writers.into_iter().for_each(|writer| writer.join().unwrap());
+        for writer in writers {
+            writer.join().unwrap();
+        }
         let text: String = folder.files().into_iter().map(|(_, text)| text).collect();
         let mut lines: Vec<_> = text.lines().collect();
         lines.sort_unstable();
