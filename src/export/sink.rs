@@ -277,6 +277,7 @@ mod tests {
     use std::sync::mpsc::{Receiver, Sender, channel};
 
     use super::*;
+    use crate::export::Outlets;
 
     /// Writes when it is told to; the answer says whether that succeeds.
     struct Gate {
@@ -293,11 +294,11 @@ mod tests {
     }
 
     fn gated(bound: usize) -> (Sink, Receiver<u64>, Sender<bool>) {
-        let (began, starts) = channel();
+        let (began, progress) = channel();
         let (answer, answers) = channel();
         let stats = Box::leak(Box::new(SinkStats::new()));
         let sink = Sink::start("test", bound, stats, Box::new(Gate { began, answers })).unwrap();
-        (sink, starts, answer)
+        (sink, progress, answer)
     }
 
     fn request(bytes: usize) -> Bytes {
@@ -312,14 +313,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_sink_that_stands_still_takes_up_to_its_bound_and_counts_the_rest() {
-        let (sink, starts, answer) = gated(10);
+        let (sink, progress, answer) = gated(10);
         sink.offer(Signal::Traces, &request(1), 4);
-        starts.recv().unwrap();
+        progress.recv().unwrap();
         sink.offer(Signal::Traces, &request(1), 6);
         sink.offer(Signal::Traces, &request(1), 1);
         assert_eq!(counts(&sink), (11, 0, [1, 0, 0], 10));
         answer.send(true).unwrap();
-        starts.recv().unwrap();
+        progress.recv().unwrap();
         answer.send(false).unwrap();
         sink.finish(Instant::now() + Duration::from_secs(10)).await;
         assert_eq!(counts(&sink), (11, 4, [1, 6, 0], 0));
@@ -327,24 +328,41 @@ mod tests {
 
     #[tokio::test]
     async fn a_sink_is_bounded_in_bytes_too() {
-        let (sink, starts, _answer) = gated(10);
+        let (sink, progress, _answer) = gated(10);
         sink.offer(Signal::Logs, &request(MAX_BYTES), 1);
-        starts.recv().unwrap();
+        progress.recv().unwrap();
         sink.offer(Signal::Logs, &request(1), 1);
         assert_eq!(counts(&sink), (2, 0, [1, 0, 0], 1));
     }
 
     #[tokio::test]
     async fn what_is_not_written_at_the_end_is_counted_once() {
-        let (sink, starts, answer) = gated(10);
+        let (sink, progress, answer) = gated(10);
         sink.offer(Signal::Traces, &request(1), 4);
         sink.offer(Signal::Traces, &request(1), 5);
-        starts.recv().unwrap();
+        progress.recv().unwrap();
         sink.finish(Instant::now() + Duration::from_millis(10)).await;
         assert_eq!(counts(&sink), (9, 0, [0, 0, 9], 0));
         answer.send(true).unwrap();
         sink.offer(Signal::Traces, &request(1), 1);
         sink.finish(Instant::now()).await;
         assert_eq!(counts(&sink), (10, 0, [0, 0, 10], 0));
+    }
+
+    #[tokio::test]
+    async fn a_sink_that_stands_still_stops_no_other() {
+        let ((stuck, begun_of_stuck, _answer), (free, progress, answers)) = (gated(4), gated(100));
+        let stats = Box::leak(Box::new(stats::ExportStats::new()));
+        let outlets = Outlets::new(Signal::Traces, stats, None, vec![stuck.clone(), free.clone()]);
+        for _ in 0..10 {
+            assert!(outlets.has_room(1000));
+            outlets.ship(request(1), 2);
+            progress.recv().unwrap();
+            answers.send(true).unwrap();
+        }
+        begun_of_stuck.recv().unwrap();
+        outlets.finish(Instant::now() + Duration::from_millis(50)).await;
+        assert_eq!(counts(&free), (20, 20, [0, 0, 0], 0));
+        assert_eq!(counts(&stuck), (20, 0, [16, 0, 4], 0));
     }
 }
