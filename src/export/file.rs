@@ -47,6 +47,16 @@ pub fn path_for(path: &str, signal: Signal) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+    use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+    use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+    use opentelemetry_proto::tonic::logs::v1::ResourceLogs;
+    use opentelemetry_proto::tonic::metrics::v1::ResourceMetrics;
+    use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
+    use prost::Message;
+
     use super::*;
 
     #[test]
@@ -54,6 +64,33 @@ mod tests {
         let paths = Signal::ALL.map(|signal| path_for("/var/log/otlp.jsonl", signal).display().to_string());
         assert_eq!(paths, ["/var/log/otlp.jsonl", "/var/log/otlp.metrics.jsonl", "/var/log/otlp.logs.jsonl"]);
         assert_eq!(path_for("spans", Signal::Logs), Path::new("spans.logs"));
+    }
+
+    #[test]
+    fn every_signal_is_written_as_the_json_of_its_own_type() {
+        let folder = std::env::temp_dir().join(format!("vitals-signals-{}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        let path = folder.join("otlp.jsonl").display().to_string();
+        let mut files =
+            JsonFiles::open(&FileConfig { path: path.clone(), ..FileConfig::default() }, &Signal::ALL).unwrap();
+        let requests = [
+            ExportTraceServiceRequest { resource_spans: vec![ResourceSpans::default()] }.encode_to_vec(),
+            ExportMetricsServiceRequest { resource_metrics: vec![ResourceMetrics::default()] }.encode_to_vec(),
+            ExportLogsServiceRequest { resource_logs: vec![ResourceLogs::default()] }.encode_to_vec(),
+        ];
+        for (signal, request) in Signal::ALL.into_iter().zip(&requests) {
+            files.write(signal, request).unwrap();
+            files.write(signal, request).unwrap();
+        }
+        let texts = Signal::ALL.map(|signal| fs::read_to_string(path_for(&path, signal)).unwrap());
+        fs::remove_dir_all(&folder).unwrap();
+        for (text, begin) in texts.iter().zip(["{\"resourceSpans\":[", "{\"resourceMetrics\":[", "{\"resourceLogs\":["])
+        {
+            let lines: Vec<_> = text.lines().collect();
+            assert_eq!(lines.len(), 2);
+            assert!(lines.iter().all(|line| line.starts_with(begin)), "{text}");
+        }
+        assert!(matches!(files.write(Signal::Logs, b"\xff"), Err(WriteError::Json(_))));
     }
 
     #[test]
