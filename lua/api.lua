@@ -329,7 +329,8 @@ function api.register(options)
     register_tracing()
     register_commands()
     core.register_init(function()
-        local problem = native.start()
+        local info = core.get_info()
+        local problem = native.start(info.Version, info.node)
         if problem then
             error("haproxy-vitals: " .. problem, 0)
         end

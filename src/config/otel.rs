@@ -6,7 +6,9 @@ use super::keys::HEADERS;
 use super::origin::Origin;
 use super::pairs;
 use super::setting::Setting;
+use super::tree::ExporterKind;
 use super::value::{Value, quoted};
+use super::words::Word;
 
 /// What the `OTEL_*` variables set; for each key the strongest first.
 pub(super) fn settings(environment: &Environment, warnings: &mut Vec<String>) -> Vec<Setting> {
@@ -32,9 +34,27 @@ impl Reader<'_> {
         for (name, key) in VARIABLES {
             let Some(text) = self.environment.value(name) else { continue };
             let plain_grpc = *key == ENDPOINT && insecure && !text.contains("://");
-            let text = if plain_grpc { format!("http://{text}") } else { text.to_owned() };
+            let text = match *key {
+                _ if plain_grpc => format!("http://{text}"),
+                EXPORTER => self.exporters(name, text),
+                _ => text.to_owned(),
+            };
             self.set(key, Value::Text(text), name);
         }
+    }
+
+    /// "Enum" in the OpenTelemetry specification: of a list, what is not known is reported and ignored. A list of nothing
+    /// else is left for the key to report.
+    fn exporters(&mut self, variable: &str, text: &str) -> String {
+        let known = |part: &str| ExporterKind::WORDS.iter().any(|(word, _)| part.eq_ignore_ascii_case(word));
+        let parts = || text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        if !parts().any(known) {
+            return text.to_owned();
+        }
+        for unknown in parts().filter(|part| !known(part)) {
+            self.warnings.push(format!("{variable}: unknown exporter {}; ignored", quoted(unknown)));
+        }
+        parts().filter(|part| known(part)).collect::<Vec<_>>().join(",")
     }
 
     /// `OTEL_SDK_DISABLED` says the opposite of `traces.enabled`.
@@ -106,7 +126,7 @@ const VARIABLES: &[(&str, &str)] = &[
     ("OTEL_SERVICE_NAME", "service.name"),
     ("OTEL_TRACES_SAMPLER", "traces.sampler"),
     ("OTEL_TRACES_SAMPLER_ARG", "traces.ratio"),
-    ("OTEL_TRACES_EXPORTER", "export.exporter"),
+    ("OTEL_TRACES_EXPORTER", EXPORTER),
     ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "export.protocol"),
     ("OTEL_EXPORTER_OTLP_PROTOCOL", "export.protocol"),
     (endpoint::COMPLETE, ENDPOINT),
@@ -121,6 +141,7 @@ const VARIABLES: &[(&str, &str)] = &[
 
 const SDK_DISABLED: &str = "OTEL_SDK_DISABLED";
 const RESOURCE_ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
+const EXPORTER: &str = "export.exporter";
 const ENDPOINT: &str = "export.endpoint";
 
 /// The stronger first. Says that a gRPC endpoint without a scheme is plain.

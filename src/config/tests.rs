@@ -5,6 +5,7 @@ mod opentelemetry;
 mod order;
 mod refused;
 mod shown;
+mod variables;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};

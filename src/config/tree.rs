@@ -6,10 +6,10 @@ mod runtime;
 mod service;
 mod traces;
 
-pub use export::{Endpoint, ExportConfig, ExporterKind, Protocol};
+pub use export::{Endpoint, ExportConfig, ExporterKind, FileConfig, Protocol};
 pub use health::{BackendConfig, HealthConfig};
 pub use runtime::RuntimeConfig;
-pub use service::ServiceConfig;
+pub use service::{Detector, ServiceConfig};
 pub use traces::{SamplerKind, TracesConfig};
 
 /// All settings.

@@ -3,32 +3,37 @@
 //! | moment | what happens |
 //! |---|---|
 //! | a Lua file's body (also under `haproxy -c`) | settings are read and checked; the first Lua state's count |
-//! | `core.register_init` of the first Lua state | runtime, export and checks start, names are resolved: before chroot and setuid |
+//! | `core.register_init` of the first Lua state | runtime, export and checks start, names are resolved, files are opened: before chroot and setuid |
 //! | `core.register_init` of the others | they become owners too |
 //! | `SIGTERM`, `SIGINT` | what is queued is sent within `runtime.term_timeout`; then the signal has its default effect |
 //! | the last Lua state closes (soft stop, reload) | the same within `runtime.stop_timeout` |
 
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use mlua::prelude::*;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use nix::poll::{self, PollFd, PollFlags, PollTimeout};
+use tokio::signal::unix::{Signal as UnixSignal, SignalKind, signal};
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::JoinHandle;
 
 use super::settings;
-use crate::config::{ExporterKind, Loaded, RuntimeConfig};
-use crate::export::{QueueHandle, Sender, SetupError};
+use crate::config::{Environment, ExportConfig, ExporterKind, Loaded, RuntimeConfig};
+use crate::export::{Outlets, Sender, SetupError, Signal, Sink, SinkError};
 use crate::health::Checker;
-use crate::runtime::{Runtime, StartError};
-use crate::stats::{self, DropReason};
+use crate::resource::{self, Haproxy, Resource};
+use crate::runtime::{Runtime, StartError, Tasks};
+use crate::stats::{self, DropReason, SinkDrop};
 use crate::trace::hot::Hot;
 use crate::trace::pipeline::Tracer;
 
-/// Puts `start` into `native`: the error, or nothing.
+/// Puts `start` into `native`: HAProxy's version and node to the error, or nothing.
 pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
-    native.set("start", lua.create_function(|lua, ()| Ok(start(lua).err()))?)
+    let start =
+        |lua: &Lua, (version, node): (Option<String>, Option<String>)| Ok(start(lua, &Haproxy { version, node }).err());
+    native.set("start", lua.create_function(start)?)
 }
 
 /// The checker, while the process runs.
@@ -53,19 +58,19 @@ struct Process {
 }
 
 impl Process {
-    fn start(loaded: &Loaded) -> Result<Self, ProcessError> {
+    fn start(loaded: &Loaded, haproxy: &Haproxy) -> Result<Self, ProcessError> {
         let config = &loaded.config;
         let runtime = Runtime::start(&config.runtime)?;
         let tasks = runtime.tasks().clone();
         let _inside = tasks.enter();
 
-        let (tracer, export) = if config.traces.enabled && config.export.exporter == ExporterKind::Otlp {
-            let (queue, exporter) = crate::export::queue(&config.export, Sender::new(&config.export)?);
-            let queue = Arc::new(queue);
-            let (tracer, pipeline) = Tracer::new(config, Arc::clone(&queue));
+        let (tracer, export) = if config.traces.enabled && !config.export.has(ExporterKind::None) {
+            let found = resource::detect(&config.service.detectors, &Environment::of_process(), haproxy);
+            let resource = Resource::new(&config.service, found);
+            let outlets = Arc::new(outlets(&config.export, &tasks)?);
+            let (tracer, pipeline) = Tracer::new(config, &resource, Arc::clone(&outlets));
             let drain = tasks.spawn("drain", pipeline.run(tasks.stop()));
-            tasks.spawn("export", exporter.run(tasks.stop()));
-            (tracer, Some(Arc::new(Export { queue, drain: AsyncMutex::new(drain) })))
+            (tracer, Some(Arc::new(Export { outlets, drain: AsyncMutex::new(drain) })))
         } else {
             (Tracer::without_export(config), None)
         };
@@ -108,9 +113,22 @@ impl Drop for Process {
     }
 }
 
+/// The ways out for spans: a collector's queue with the task that empties it, and local sinks.
+fn outlets(config: &ExportConfig, tasks: &Tasks) -> Result<Outlets, ProcessError> {
+    let sinks = Sink::open_all(config, &[Signal::Traces])?;
+    let queue = if config.has(ExporterKind::Otlp) {
+        let (queue, exporter) = crate::export::queue(config, Sender::new(config)?);
+        tasks.spawn("export", exporter.run(tasks.stop()));
+        Some(Arc::new(queue))
+    } else {
+        None
+    };
+    Ok(Outlets::new(Signal::Traces, &stats::EXPORT, queue, sinks))
+}
+
 /// The way out of the process, and its last steps.
 struct Export {
-    queue: Arc<QueueHandle>,
+    outlets: Arc<Outlets>,
     /// Ends when every ring is read to its end; it must have been told to stop.
     drain: AsyncMutex<JoinHandle<()>>,
 }
@@ -122,9 +140,7 @@ impl Export {
         if !drain.is_finished() {
             let _ = tokio::time::timeout_at(deadline.into(), &mut *drain).await;
         }
-        self.queue.close();
-        self.queue.flush(deadline).await;
-        self.queue.abandon();
+        self.outlets.finish(deadline).await;
         last_words();
     }
 }
@@ -136,19 +152,21 @@ enum ProcessError {
     Runtime(#[from] StartError),
     #[error(transparent)]
     Export(#[from] SetupError),
+    #[error(transparent)]
+    Sink(#[from] SinkError),
     #[error("cannot listen for signals: {0}")]
     Signal(std::io::Error),
 }
 
 /// Starts the process's parts, or joins them: the calling Lua state owns them from now on.
-fn start(lua: &Lua) -> Result<(), String> {
+fn start(lua: &Lua, haproxy: &Haproxy) -> Result<(), String> {
     let loaded = settings::loaded().ok_or("register was not called")?;
     let process = {
         let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(process) = running.upgrade() {
             process
         } else {
-            let process = Arc::new(Process::start(loaded).map_err(|error| error.to_string())?);
+            let process = Arc::new(Process::start(loaded, haproxy).map_err(|error| error.to_string())?);
             *running = Arc::downgrade(&process);
             process
         }
@@ -166,18 +184,29 @@ struct LuaOwner(#[expect(dead_code, reason = "held, not used")] Arc<Process>);
 
 impl LuaUserData for LuaOwner {}
 
-async fn first_of(mut terminate: Signal, mut interrupt: Signal) -> i32 {
+async fn first_of(mut terminate: UnixSignal, mut interrupt: UnixSignal) -> i32 {
     tokio::select! {
         _ = terminate.recv() => SignalKind::terminate().as_raw_value(),
         _ = interrupt.recv() => SignalKind::interrupt().as_raw_value(),
     }
 }
 
-/// Says on standard error what did not arrive: no log can be reached any more.
+/// Says on standard error what did not arrive: no log can be reached any more. Not where that would wait for a reader.
 fn last_words() {
+    let stderr = std::io::stderr();
+    let mut poll = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+    if !poll::poll(&mut poll, PollTimeout::ZERO).is_ok_and(|ready| ready > 0) {
+        return;
+    }
     let lost = stats::EXPORT.dropped(DropReason::Shutdown);
     if lost > 0 {
-        let _ = writeln!(std::io::stderr(), "haproxy-vitals: {lost} spans did not reach the collector before the end");
+        let _ = writeln!(&stderr, "haproxy-vitals: {lost} spans did not reach the collector before the end");
+    }
+    for (name, sink) in [("console", &stats::CONSOLE), ("file", &stats::FILE)] {
+        let lost = sink.dropped(SinkDrop::Shutdown);
+        if lost > 0 {
+            let _ = writeln!(&stderr, "haproxy-vitals: exporter {name}: {lost} not written before the end");
+        }
     }
 }
 

@@ -13,9 +13,10 @@ use super::record::Record;
 use super::sampler::Sampler;
 use super::spans;
 use crate::config::Config;
+use crate::export::Outlets;
 use crate::export::ring::{self, Reader};
-use crate::export::{Batch, QueueHandle};
 use crate::log::{self, Level, RateLimit};
+use crate::resource::Resource;
 use crate::runtime::Stop;
 use crate::stats::{self, DropReason, EXPORT};
 
@@ -43,16 +44,14 @@ impl Tracer {
     }
 
     /// A tracer by the settings, and the loop that serves it: the caller runs it.
-    pub fn new(config: &Config, queue: Arc<QueueHandle>) -> (Self, Pipeline) {
+    pub fn new(config: &Config, resource: &Resource, outlets: Arc<Outlets>) -> (Self, Pipeline) {
         let rings = Rings { bytes: config.traces.ring_bytes, wake: Arc::default(), new: Arc::default() };
-        let mut resource = vec![("service.name".to_owned(), config.service.name.clone())];
-        resource.extend(config.service.attributes.iter().cloned());
         let pipeline = Pipeline {
             plan: Plan::new(config),
             rings: rings.clone(),
             readers: Vec::new(),
-            envelope: Envelope::new(&resource),
-            queue,
+            envelope: Envelope::new(resource),
+            outlets,
             batch: Vec::new(),
             spans: 0,
             opened: None,
@@ -82,7 +81,7 @@ pub struct Pipeline {
     rings: Rings,
     readers: Vec<Reader>,
     envelope: Envelope,
-    queue: Arc<QueueHandle>,
+    outlets: Arc<Outlets>,
     /// Encoded spans of the open batch.
     batch: Vec<u8>,
     spans: u64,
@@ -120,7 +119,7 @@ impl Pipeline {
         if !self.ends_seen {
             self.look_for_ends();
         }
-        while self.queue.has_room(self.max_spans) && self.drain(self.records_wanted()) > 0 {
+        while self.outlets.has_room(self.max_spans) && self.drain(self.records_wanted()) > 0 {
             // Other tasks live on these threads too.
             tokio::task::yield_now().await;
         }
@@ -131,7 +130,7 @@ impl Pipeline {
 
     /// As many records as export has room for, beside the open batch.
     fn records_wanted(&self) -> usize {
-        let room = self.queue.room().saturating_sub(self.spans);
+        let room = self.outlets.room().saturating_sub(self.spans);
         usize::try_from(room / MAX_SPANS_PER_RECORD).unwrap_or(usize::MAX).max(1)
     }
 
@@ -172,11 +171,8 @@ impl Pipeline {
         if self.spans == 0 {
             return;
         }
-        let batch = Batch { bytes: self.envelope.wrap(&self.batch), spans: std::mem::take(&mut self.spans) };
+        self.outlets.ship(self.envelope.wrap(&self.batch), std::mem::take(&mut self.spans));
         self.batch.clear();
-        if let Err(batch) = self.queue.push(batch) {
-            EXPORT.drop_spans(DropReason::QueueFull, batch.spans);
-        }
     }
 
     /// A frontend whose log line lacks the end, or has no target, starts requests and ends none: easily done, and silent.

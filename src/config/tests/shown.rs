@@ -36,6 +36,7 @@ fn secrets_are_in_no_text() {
 const EXPECTED: &str = r#"
 config = "FILE" # lua-load argument
 service.name = "edge" # environment OTEL_SERVICE_NAME
+service.detectors = "service,host,os,process,container,k8s,haproxy" # default
 runtime.workers = 3 # option in Lua
 runtime.stop_timeout = "2s" # default
 runtime.term_timeout = "500ms" # default
@@ -52,6 +53,9 @@ export.schedule_delay = "5s" # default
 export.export_timeout = "30s" # default
 export.max_queue_size = 32768 # default
 export.max_export_batch_size = 512 # default
+export.file.path = "" # default
+export.file.max_bytes = 104857600 # default
+export.file.max_files = 5 # default
 health.backend.api.name = "api" # FILE:2
 health.backend.api.service = "" # default
 health.backend.api.authority = (the server's address) # default
