@@ -16,7 +16,7 @@ fn spans(protocol: Protocol) -> Vec<String> {
     let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
     let config = vitals::profile("  http-request deny if { path /denied }\n", "").upstream(&upstream);
     let haproxy = match protocol {
-        Protocol::Http => config.export_http(&receiver).start(),
+        Protocol::Http | Protocol::Json => config.export_http(&receiver).start(),
         Protocol::Grpc => config.export_grpc(&receiver).start(),
     };
     for (n, path) in (0..).zip(["/a?b=c", "/denied", "/status/500"]) {
