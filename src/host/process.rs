@@ -60,7 +60,8 @@ impl Process {
         let _inside = tasks.enter();
 
         let (tracer, export) = if config.traces.enabled && config.export.exporter == ExporterKind::Otlp {
-            let (queue, exporter) = crate::export::queue(&config.export, Sender::new(&config.export)?);
+            let (queue, exporter) =
+                crate::export::queue(&config.export, Sender::new(&config.export, crate::export::Signal::Traces)?);
             let queue = Arc::new(queue);
             let (tracer, pipeline) = Tracer::new(config, Arc::clone(&queue));
             let drain = tasks.spawn("drain", pipeline.run(tasks.stop()));

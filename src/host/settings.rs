@@ -4,7 +4,8 @@ use mlua::prelude::*;
 use once_cell::sync::OnceCell;
 
 use super::options;
-use crate::config::{self, Environment, Loaded, Sources};
+use crate::config::{self, Environment, ExporterKind, Loaded, Sources};
+use crate::export::{Sender, SetupError, Signal};
 
 /// Puts `configure` into `native`: the error or nothing, and the warnings.
 pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
@@ -32,8 +33,19 @@ fn configure(given: &LuaTable) -> (Option<String>, Vec<String>) {
 
 fn load(given: &LuaTable) -> Result<Loaded, String> {
     let (options, arguments) = options::read(given).map_err(|error| error.to_string())?;
-    config::load(Sources { options, arguments, environment: Environment::of_process() })
-        .map_err(|error| error.to_string())
+    let loaded = config::load(Sources { options, arguments, environment: Environment::of_process() })
+        .map_err(|error| error.to_string())?;
+    check_export(&loaded).map_err(|error| error.to_string())?;
+    Ok(loaded)
+}
+
+/// Files of certificates and the like, so that `haproxy -c` refuses what a start would. Touches no network.
+fn check_export(loaded: &Loaded) -> Result<(), SetupError> {
+    let config = &loaded.config;
+    if config.traces.enabled && config.export.exporter == ExporterKind::Otlp {
+        Sender::check(&config.export, Signal::Traces)?;
+    }
+    Ok(())
 }
 
 static LOADED: OnceCell<Loaded> = OnceCell::new();

@@ -70,12 +70,15 @@ fn traces() -> String {
         line(&format!("spans.dropped.{}", reason.word()), EXPORT.dropped(reason));
     }
     line("spans.queued", EXPORT.queued.value());
+    line("spans.queued_bytes", EXPORT.queued_bytes.value());
     line("export.retries", EXPORT.retries.value());
+    line("export.circuit_opened", EXPORT.circuit_opened.value());
     line("export.last_success_unix_ms", EXPORT.last_success.value());
     line("attributes.left_out", stats::ATTRIBUTES_LEFT_OUT.value());
     line("faults", stats::FAULTS.value());
     line("tasks.panicked", stats::TASK_PANICS.value());
     line("log.lines_lost", log::lost());
+    let _ = writeln!(out, "{:<32} {}", "export.circuit", EXPORT.circuit().word());
     let _ = writeln!(out, "{:<32} {}", "export.last_error", EXPORT.last_error());
     out
 }

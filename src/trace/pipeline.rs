@@ -169,10 +169,10 @@ impl Pipeline {
         if self.spans == 0 {
             return;
         }
-        let batch = Batch { bytes: self.envelope.wrap(&self.batch), spans: std::mem::take(&mut self.spans) };
+        let batch = Batch { bytes: self.envelope.wrap(&self.batch), items: std::mem::take(&mut self.spans) };
         self.batch.clear();
         if let Err(batch) = self.queue.push(batch) {
-            EXPORT.drop_spans(DropReason::QueueFull, batch.spans);
+            EXPORT.drop_spans(DropReason::QueueFull, batch.items);
         }
     }
 
