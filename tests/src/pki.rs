@@ -22,7 +22,7 @@ pub struct Pki {
 /// How a server speaks TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tls {
-    /// A good certificate for `localhost` and `127.0.0.1`.
+    /// A good certificate for `localhost`, `127.0.0.1` and `collector.test`.
     Server,
     /// The same, and clients must show a certificate of this authority's.
     Mutual,
@@ -36,22 +36,24 @@ impl Pki {
     /// Makes the authority and every certificate.
     pub fn new() -> Self {
         let pki = Self { dir: TempDir::new().unwrap() };
+        // Authorities of one name are told apart by their signatures only.
+        let name = format!("authority {}", pki.dir().display());
         let authority = KeyPair::generate().unwrap();
-        let mut params = named("test authority", &[]);
+        let mut params = named(&name, &[]);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         pki.write("ca.pem", &params.self_signed(&authority).unwrap().pem());
         let issuer = Issuer::new(params, authority);
 
-        let local = &["localhost", "127.0.0.1"];
-        pki.issue("server", server(named("server", local)), &issuer);
-        pki.issue("other", server(named("other", &["elsewhere.test"])), &issuer);
+        let local = &["localhost", "127.0.0.1", "collector.test"];
+        pki.issue("server", &server(named("server", local)), &issuer);
+        pki.issue("other", &server(named("other", &["elsewhere.test"])), &issuer);
         let mut expired = server(named("expired", local));
         (expired.not_before, expired.not_after) = (date_time_ymd(2001, 1, 1), date_time_ymd(2002, 1, 1));
-        pki.issue("expired", expired, &issuer);
+        pki.issue("expired", &expired, &issuer);
         let mut client = named("client", &[]);
         client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        pki.issue("client", client, &issuer);
+        pki.issue("client", &client, &issuer);
         pki
     }
 
@@ -97,7 +99,7 @@ impl Pki {
         roots
     }
 
-    fn issue(&self, name: &str, params: CertificateParams, issuer: &Issuer<'_, KeyPair>) {
+    fn issue(&self, name: &str, params: &CertificateParams, issuer: &Issuer<'_, KeyPair>) {
         let key = KeyPair::generate().unwrap();
         self.write(&format!("{name}.pem"), &params.signed_by(&key, issuer).unwrap().pem());
         self.write(&format!("{name}.key"), &key.serialize_pem());
