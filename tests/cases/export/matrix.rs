@@ -21,6 +21,18 @@ fn http_with_json_arrives_in_every_form() {
     every_form("http/json", Protocol::Json, "content-encoding");
 }
 
+#[test]
+fn without_a_certificate_of_its_own_the_systems_authorities_are_trusted() {
+    let (pki, upstream) = (Pki::new(), Upstream::start());
+    let receiver = OtlpReceiver::start_tls(&pki, Tls::Server);
+    let haproxy = confined(&upstream)
+        .env("SSL_CERT_FILE", pki.path("ca.pem").display())
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.http_endpoint())
+        .start();
+    delivers(&haproxy, &receiver, "the system's authorities");
+    haproxy.finish();
+}
+
 #[track_caller]
 fn every_form(name: &str, protocol: Protocol, encoding: &str) {
     let (pki, upstream) = (Pki::new(), Upstream::start());
