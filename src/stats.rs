@@ -87,7 +87,7 @@ impl DropReason {
     }
 }
 
-/// What export has done, in spans unless it says otherwise.
+/// What export of one signal has done, in spans (data points, log records) unless it says otherwise.
 #[derive(Debug)]
 pub struct ExportStats {
     /// Spans made from finished requests.
@@ -98,10 +98,16 @@ pub struct ExportStats {
     dropped: [Counter; DropReason::ALL.len()],
     /// Spans that wait now: in the queue and in the request under way.
     pub queued: Counter,
+    /// Their encoded bytes.
+    pub queued_bytes: Counter,
     /// Attempts that failed and were, or will be, repeated.
     pub retries: Counter,
     /// When the collector last accepted a batch: Unix time, milliseconds; 0 means never.
     pub last_success: Counter,
+    /// Whether attempts are made at all: a [`Circuit`].
+    circuit: Counter,
+    /// How often the circuit has opened.
+    pub circuit_opened: Counter,
     /// Why the last attempt failed, or what of it was rejected; empty after a whole success.
     last_error: Mutex<String>,
 }
@@ -114,8 +120,11 @@ impl ExportStats {
             exported: Counter::new(),
             dropped: [const { Counter::new() }; DropReason::ALL.len()],
             queued: Counter::new(),
+            queued_bytes: Counter::new(),
             retries: Counter::new(),
             last_success: Counter::new(),
+            circuit: Counter::new(),
+            circuit_opened: Counter::new(),
             last_error: Mutex::new(String::new()),
         }
     }
@@ -130,6 +139,20 @@ impl ExportStats {
     /// Spans dropped for `reason` so far.
     pub fn dropped(&self, reason: DropReason) -> u64 {
         self.dropped.get(reason as usize).map_or(0, Counter::value)
+    }
+
+    /// Whether attempts are made.
+    pub fn circuit(&self) -> Circuit {
+        match self.circuit.value() {
+            0 => Circuit::Closed,
+            1 => Circuit::Open,
+            _ => Circuit::HalfOpen,
+        }
+    }
+
+    /// Notes whether attempts are made.
+    pub fn set_circuit(&self, circuit: Circuit) {
+        self.circuit.set(circuit as u64);
     }
 
     /// Notes why an attempt failed; an empty text notes a success.
@@ -166,6 +189,29 @@ impl SinkDrop {
             Self::QueueFull => "queue_full",
             Self::Failed => "failed",
             Self::Shutdown => "shutdown",
+        }
+    }
+}
+
+/// Whether a collector that has failed is still asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u64)]
+pub enum Circuit {
+    /// Yes.
+    Closed,
+    /// No: too many attempts in a row failed.
+    Open,
+    /// One attempt is under way to see.
+    HalfOpen,
+}
+
+impl Circuit {
+    /// The word that stands for it in metrics and commands.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
         }
     }
 }
@@ -227,8 +273,14 @@ pub static CONSOLE: SinkStats = SinkStats::new();
 /// The exporter `file`'s counters.
 pub static FILE: SinkStats = SinkStats::new();
 
-/// Export's counters.
+/// Export's counters for spans.
 pub static EXPORT: ExportStats = ExportStats::new();
+
+/// Export's counters for metrics: data points where [`EXPORT`] has spans.
+pub static METRICS_EXPORT: ExportStats = ExportStats::new();
+
+/// Export's counters for logs: log records where [`EXPORT`] has spans.
+pub static LOGS_EXPORT: ExportStats = ExportStats::new();
 
 /// Panics caught in background tasks.
 pub static TASK_PANICS: Counter = Counter::new();

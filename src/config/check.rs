@@ -3,16 +3,15 @@
 use std::path::Path;
 
 use super::duration::show;
-use super::error::{ConfigError, Hint};
+use super::error::ConfigError;
 use super::flatten::BackendTable;
 use super::load::Loaded;
 use super::origin::Origin;
-use super::tree::{BackendConfig, ExporterKind, Protocol, SamplerKind};
+use super::tree::{BackendConfig, ExporterKind, SamplerKind};
 use super::value::{one_line, quoted};
 
 /// The tree without its backends.
 pub(super) fn whole(loaded: &mut Loaded) -> Result<(), ConfigError> {
-    tls(loaded)?;
     batch(loaded)?;
     file(loaded)?;
     ratio_in_use(loaded);
@@ -31,21 +30,6 @@ pub(super) fn backends(backends: &[BackendConfig], tables: &[BackendTable]) -> R
         timeouts(backend, table)?;
     }
     Ok(())
-}
-
-/// Only where spans would be sent: a proxy that sends none starts with any endpoint.
-fn tls(loaded: &Loaded) -> Result<(), ConfigError> {
-    let export = &loaded.config.export;
-    if !export.endpoint.tls || !export.has(ExporterKind::Otlp) || !loaded.config.traces.enabled {
-        return Ok(());
-    }
-    let origin = loaded.origins.of("export.endpoint");
-    let hint = if origin.is_lenient() && export.protocol == Protocol::Grpc {
-        Hint::advice("for an endpoint without a scheme set OTEL_EXPORTER_OTLP_INSECURE=true")
-    } else {
-        Hint::default()
-    };
-    Err(ConfigError::TlsUnsupported { origin, found: quoted(&export.endpoint.to_string()), hint })
 }
 
 /// The exporter `file` needs a file in a folder that exists. The file itself is opened when HAProxy starts.
@@ -98,11 +82,13 @@ fn ratio_in_use(loaded: &mut Loaded) {
 }
 
 fn attempt_within_export(loaded: &mut Loaded) {
-    let (attempt, all) = (loaded.config.export.timeout, loaded.config.export.export_timeout);
+    let (attempt, all) = (loaded.config.export.resolved.traces.timeout, loaded.config.export.export_timeout);
     if attempt > all {
-        let (origin, all_origin) = (loaded.origins.of("export.timeout"), loaded.origins.of("export.export_timeout"));
+        let own = loaded.config.export.own.traces.timeout == Some(attempt);
+        let key = if own { "export.traces.timeout" } else { "export.timeout" };
+        let (origin, all_origin) = (loaded.origins.of(key), loaded.origins.of("export.export_timeout"));
         loaded.warnings.push(format!(
-            "`export.timeout` ({origin}): {} is never reached, because `export.export_timeout` ({all_origin}) is {}",
+            "`{key}` ({origin}): {} is never reached, because `export.export_timeout` ({all_origin}) is {}",
             show(attempt),
             show(all)
         ));

@@ -1,4 +1,4 @@
-//! Where spans go: URLs, and what each source and protocol makes of them.
+//! Where signals go: URLs, and what each protocol makes of them.
 //!
 //! OpenTelemetry protocol exporter, "Endpoint URLs for OTLP/HTTP" and "Configuration options".
 
@@ -9,33 +9,76 @@ use http::uri::{Authority, PathAndQuery};
 use super::error::ConfigError;
 use super::origin::Origin;
 use super::setting::{HIDDEN, Setting};
-use super::tree::{Endpoint, Protocol};
+use super::signal::Signal;
+use super::tree::{Base, Endpoint, Protocol};
 
-/// The endpoint that `setting` names when spans travel by `protocol`. HTTP: [`COMPLETE`] is taken as it is,
-/// any other URL is a base that the path of traces is appended to.
-pub(super) fn read(setting: &Setting, protocol: Protocol) -> Result<Endpoint, ConfigError> {
+/// The endpoint that `setting` names, before the protocol is known. Without a scheme it is what gRPC calls a target.
+pub(super) fn read(setting: &Setting) -> Result<Base, ConfigError> {
     let text = setting.text()?;
-    let secure = protocol == Protocol::Grpc && setting.origin.is_lenient() && !text.contains("://");
-    let url = if secure { parse(&format!("https://{text}")) } else { parse(text) };
-    let endpoint = url.map_err(|expected| bad(setting, expected))?;
-    let path = match protocol {
-        Protocol::Grpc if setting.origin.is_lenient() || endpoint.path.trim_matches('/').is_empty() => String::new(),
-        Protocol::Grpc => {
-            return Err(ConfigError::PathWithGrpc { origin: setting.origin.clone(), found: setting.found() });
-        }
-        Protocol::HttpProtobuf if setting.origin == Origin::OpenTelemetry(COMPLETE) => complete(endpoint.path),
-        Protocol::HttpProtobuf => format!("{}{TRACES_PATH}", endpoint.path.trim_end_matches('/')),
-    };
-    Ok(Endpoint { path, ..endpoint })
+    let without_scheme = !text.contains("://");
+    let url = if without_scheme { parse(&format!("https://{text}")) } else { parse(text) };
+    // What a target needs is said when it is known to be none.
+    let url = url.map_err(|expected| bad(setting, if without_scheme { URL } else { expected }))?;
+    if without_scheme && !has_port(text) {
+        return Err(bad(setting, URL));
+    }
+    Ok(Base { url, without_scheme })
 }
 
-/// The endpoint when nobody names one.
-pub(super) fn default_for(protocol: Protocol) -> Endpoint {
-    let (port, path) = match protocol {
-        Protocol::Grpc => (4317, ""),
-        Protocol::HttpProtobuf => (4318, TRACES_PATH),
-    };
-    Endpoint { tls: false, host: "localhost".to_owned(), port, path: path.to_owned() }
+/// What `base` means to a protocol.
+pub(super) struct Meaning<'a> {
+    pub(super) key: &'a str,
+    pub(super) origin: &'a Origin,
+    pub(super) protocol: Protocol,
+    pub(super) signal: Signal,
+    /// A target without a scheme is plain.
+    pub(super) insecure: bool,
+    /// Nothing is appended to it.
+    pub(super) as_it_is: bool,
+}
+
+impl Meaning<'_> {
+    pub(super) fn of(&self, base: &Base) -> Result<Endpoint, ConfigError> {
+        let url = base.url.clone();
+        match self.protocol {
+            Protocol::Grpc => {
+                if !self.origin.is_lenient() && !url.path.trim_matches('/').is_empty() {
+                    return Err(self.error(|key, origin, found| ConfigError::PathWithGrpc { key, origin, found }, base));
+                }
+                Ok(Endpoint { path: String::new(), tls: url.tls && !(base.without_scheme && self.insecure), ..url })
+            }
+            Protocol::HttpProtobuf | Protocol::HttpJson => {
+                if base.without_scheme {
+                    let bad = |key, origin, found| ConfigError::BadEndpoint { key, origin, expected: URL, found };
+                    return Err(self.error(bad, base));
+                }
+                Ok(Endpoint { path: self.path(&url.path), ..url })
+            }
+        }
+    }
+
+    fn path(&self, path: &str) -> String {
+        match (self.as_it_is, path) {
+            (true, "") => "/".to_owned(),
+            (true, path) => path.to_owned(),
+            (false, path) => format!("{}{}", path.trim_end_matches('/'), self.signal.http_path()),
+        }
+    }
+
+    fn error(&self, kind: impl FnOnce(String, Origin, String) -> ConfigError, base: &Base) -> ConfigError {
+        kind(self.key.to_owned(), self.origin.clone(), super::value::quoted(&base.to_string()))
+    }
+}
+
+impl Endpoint {
+    /// The endpoint when nobody names one.
+    pub(super) fn default_for(protocol: Protocol, signal: Signal) -> Self {
+        let (port, path) = match protocol {
+            Protocol::Grpc => (4317, ""),
+            Protocol::HttpProtobuf | Protocol::HttpJson => (4318, signal.http_path()),
+        };
+        Self { tls: false, host: "localhost".to_owned(), port, path: path.to_owned() }
+    }
 }
 
 /// `scheme://host[:port][/path]`; on failure, what was expected.
@@ -58,7 +101,7 @@ fn parse(text: &str) -> Result<Endpoint, &'static str> {
 }
 
 /// RFC 3986, section 3.2; an IPv6 address loses its brackets.
-fn host_and_port(text: &str, default_port: u16) -> Result<(String, u16), &'static str> {
+pub(super) fn host_and_port(text: &str, default_port: u16) -> Result<(String, u16), &'static str> {
     let authority: Authority = text.parse().map_err(|_| URL)?;
     let host = authority.host();
     let port = match text.strip_prefix(host).ok_or(URL)? {
@@ -72,8 +115,10 @@ fn host_and_port(text: &str, default_port: u16) -> Result<(String, u16), &'stati
     if host.is_empty() { Err(URL) } else { Ok((host.to_owned(), port)) }
 }
 
-fn complete(path: String) -> String {
-    if path.is_empty() { "/".to_owned() } else { path }
+/// Whether a target ends in a port: a bare word is more likely a mistake.
+fn has_port(target: &str) -> bool {
+    let authority = target.split('/').next().unwrap_or_default();
+    authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok())
 }
 
 /// User names and queries carry passwords and keys, so a URL that has one is not repeated.
@@ -95,10 +140,13 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// The variable whose URL is taken as it is.
-pub(super) const COMPLETE: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
+impl fmt::Display for Base {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.url.to_string();
+        f.write_str(if self.without_scheme { text.trim_start_matches("https://") } else { &text })
+    }
+}
 
-const TRACES_PATH: &str = "/v1/traces";
 const URL: &str = "a URL such as `http://collector:4318`";
 const PORT: &str = "a port from 1 to 65535";
 
@@ -108,15 +156,19 @@ mod tests {
     use crate::config::value::Value;
     use proptest::prelude::*;
 
-    const BASE: Origin = Origin::OpenTelemetry("OTEL_EXPORTER_OTLP_ENDPOINT");
+    const GENERAL: Origin = Origin::OpenTelemetry("OTEL_EXPORTER_OTLP_ENDPOINT");
 
-    fn read_from(text: &str, origin: Origin, protocol: Protocol) -> Result<String, String> {
-        let setting = Setting::of("export.endpoint", Value::Text(text.to_owned()), origin);
-        read(&setting, protocol).map(|endpoint| endpoint.to_string()).map_err(|error| error.to_string())
+    /// The endpoint of traces.
+    fn read_as(text: &str, origin: &Origin, protocol: Protocol, as_it_is: bool) -> Result<String, String> {
+        let setting = Setting::of("export.endpoint", Value::Text(text.to_owned()), origin.clone());
+        let (key, signal) = ("export.endpoint", Signal::Traces);
+        let meaning = Meaning { key, origin, protocol, signal, insecure: false, as_it_is };
+        let base = read(&setting).map_err(|error| error.to_string())?;
+        meaning.of(&base).map(|endpoint| endpoint.to_string()).map_err(|error| error.to_string())
     }
 
     fn http(text: &str) -> Result<String, String> {
-        read_from(text, Origin::Option, Protocol::HttpProtobuf)
+        read_as(text, &Origin::Option, Protocol::HttpProtobuf, false)
     }
 
     #[test]
@@ -124,42 +176,43 @@ mod tests {
         assert_eq!(http("http://c:4318").unwrap(), "http://c:4318/v1/traces");
         assert_eq!(http("http://c:4318/").unwrap(), "http://c:4318/v1/traces");
         assert_eq!(http("HTTP://c/otlp").unwrap(), "http://c:80/otlp/v1/traces");
-        assert_eq!(http("http://c/otlp/").unwrap(), "http://c:80/otlp/v1/traces");
-        assert_eq!(read_from("http://c/a", BASE, Protocol::HttpProtobuf).unwrap(), "http://c:80/a/v1/traces");
+        assert_eq!(http("https://c/otlp/").unwrap(), "https://c:443/otlp/v1/traces");
+        assert_eq!(read_as("http://c/a", &GENERAL, Protocol::HttpJson, false).unwrap(), "http://c:80/a/v1/traces");
     }
 
     #[test]
-    fn the_endpoint_for_traces_is_taken_as_it_is() {
-        let traces = |text| read_from(text, Origin::OpenTelemetry(COMPLETE), Protocol::HttpProtobuf).unwrap();
+    fn the_endpoint_of_one_signal_is_taken_as_it_is() {
+        let traces = |text| read_as(text, &Origin::Option, Protocol::HttpProtobuf, true).unwrap();
         assert_eq!(traces("http://c:4318"), "http://c:4318/");
-        assert_eq!(traces("http://c:4318/in"), "http://c:4318/in");
+        assert_eq!(traces("http://c:4318/in/"), "http://c:4318/in/");
     }
 
     #[test]
     fn an_ipv6_address_has_brackets_in_text_only() {
         let setting = Setting::of("export.endpoint", Value::Text("http://[::1]:4318".to_owned()), Origin::Option);
-        assert_eq!(read(&setting, Protocol::HttpProtobuf).unwrap().host, "::1");
+        assert_eq!(read(&setting).unwrap().url.host, "::1");
         assert_eq!(http("http://[::1]").unwrap(), "http://[::1]:80/v1/traces");
     }
 
     #[test]
     fn grpc_takes_scheme_host_and_port() {
-        let grpc = |text| read_from(text, BASE, Protocol::Grpc).unwrap();
+        let grpc = |text| read_as(text, &GENERAL, Protocol::Grpc, false).unwrap();
         assert_eq!(grpc("http://c:4317"), "http://c:4317");
         assert_eq!(grpc("http://c:4317/v1/traces"), "http://c:4317");
-        assert_eq!(read_from("http://c:4317/", Origin::Option, Protocol::Grpc).unwrap(), "http://c:4317");
+        assert_eq!(read_as("http://c:4317/", &Origin::Option, Protocol::Grpc, false).unwrap(), "http://c:4317");
     }
 
     #[test]
     fn grpc_without_a_scheme_is_tls() {
-        assert_eq!(read_from("c:4317", BASE, Protocol::Grpc).unwrap(), "https://c:4317");
+        assert_eq!(read_as("c:4317", &GENERAL, Protocol::Grpc, false).unwrap(), "https://c:4317");
     }
 
     #[test]
     fn grpc_with_a_path_is_refused() {
-        let message = "`export.endpoint` (option in Lua): expected no path, because `export.protocol` is grpc, \
+        let message = "`export.endpoint` (option in Lua): expected no path, because the protocol is grpc, \
                        found `http://c:4317/v1/traces`";
-        assert_eq!(read_from("http://c:4317/v1/traces", Origin::Option, Protocol::Grpc).unwrap_err(), message);
+        let found = read_as("http://c:4317/v1/traces", &Origin::Option, Protocol::Grpc, false);
+        assert_eq!(found.unwrap_err(), message);
     }
 
     #[test]
@@ -191,9 +244,9 @@ mod tests {
     proptest! {
         #[test]
         fn arbitrary_text_never_panics(text in "(https?://)?.*") {
-            for origin in [Origin::Option, BASE] {
-                let _ = read_from(&text, origin.clone(), Protocol::Grpc);
-                let _ = read_from(&text, origin, Protocol::HttpProtobuf);
+            for (origin, as_it_is) in [(Origin::Option, false), (GENERAL, true)] {
+                let _ = read_as(&text, &origin, Protocol::Grpc, as_it_is);
+                let _ = read_as(&text, &origin, Protocol::HttpProtobuf, as_it_is);
             }
         }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::error::{ConfigError, Hint};
 use super::keys::{self, CONFIG};
 use super::origin::Origin;
+use super::proxy;
 use super::setting::Setting;
 use super::value::{Value, one_line};
 
@@ -13,7 +14,8 @@ use super::value::{Value, one_line};
 pub struct Environment(BTreeMap<String, String>);
 
 impl Environment {
-    /// The `OTEL_*` and `HAPROXY_VITALS_*` variables of this process, and those that say where it runs. Bytes that are not UTF-8 become U+FFFD.
+    /// The `OTEL_*` and `HAPROXY_VITALS_*` variables of this process, those that name a proxy, and those that say where it runs.
+    /// Bytes that are not UTF-8 become U+FFFD.
     pub fn of_process() -> Self {
         let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
         #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
@@ -55,14 +57,17 @@ impl Environment {
 
 impl FromIterator<(String, String)> for Environment {
     fn from_iter<I: IntoIterator<Item = (String, String)>>(variables: I) -> Self {
-        let ours = |name: &str| name.starts_with("OTEL_") || name.starts_with(PREFIX) || SURROUNDINGS.contains(&name);
-        Self(variables.into_iter().filter(|(name, _)| ours(name)).collect())
+        Self(variables.into_iter().filter(|(name, _)| is_ours(name)).collect())
     }
 }
 
 /// `HAPROXY_VITALS_RUNTIME_WORKERS` for `runtime.workers`.
 fn variable(key: &str) -> String {
     format!("{PREFIX}{}", key.replace('.', "_").to_uppercase())
+}
+
+fn is_ours(name: &str) -> bool {
+    name.starts_with("OTEL_") || name.starts_with(PREFIX) || proxy::VARIABLES.contains(&name) || SURROUNDINGS.contains(&name)
 }
 
 /// Kubernetes sets `NAME_SERVICE_HOST`, `NAME_SERVICE_PORT` and `NAME_PORT*` in every container for a Service
@@ -134,9 +139,7 @@ mod tests {
 
     #[test]
     fn the_process_has_no_other_variables_for_us() {
-        let ours = |name: &String| {
-            name.starts_with("OTEL_") || name.starts_with(PREFIX) || SURROUNDINGS.contains(&name.as_str())
-        };
-        assert!(Environment::of_process().0.keys().all(ours));
+        assert!(Environment::of_process().0.keys().all(|name| is_ours(name)));
+        assert!(environment("PATH", "/").0.is_empty());
     }
 }

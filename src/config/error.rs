@@ -43,15 +43,12 @@ pub enum ConfigError {
     /// An argument after the file name in `lua-load` that is not `key=value`.
     #[error("lua-load argument: expected `key=value`, found {found}")]
     BadArgument { found: String },
-    /// Spans would silently go nowhere.
-    #[error(
-        "`export.endpoint` ({origin}): TLS to the collector is not supported by this version: \
-         expected `http://`, found {found}{hint}"
-    )]
-    TlsUnsupported { origin: Origin, found: String, hint: Hint },
     /// gRPC has one path, given by the service.
-    #[error("`export.endpoint` ({origin}): expected no path, because `export.protocol` is grpc, found {found}")]
-    PathWithGrpc { origin: Origin, found: String },
+    #[error("`{key}` ({origin}): expected no path, because the protocol is grpc, found {found}")]
+    PathWithGrpc { key: String, origin: Origin, found: String },
+    /// Metadata that gRPC wants in another form.
+    #[error("`{key}` ({origin}): expected a header's name without `-bin`, which is binary in gRPC")]
+    BinaryHeader { key: String, origin: Origin },
     /// A batch that the queue can never fill.
     #[error(
         "`export.max_export_batch_size` ({origin}): expected at most `export.max_queue_size`, \
@@ -92,11 +89,6 @@ impl Hint {
             Some(near) => Self(format!("; did you mean `{near}`?").into()),
             None => Self(format!("; known: {}", beside.join(", ")).into()),
         }
-    }
-
-    /// Advice in words.
-    pub(super) fn advice(text: &str) -> Self {
-        Self(format!("; {text}").into())
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::error::{ConfigError, Hint};
-use super::keys::{self, BACKEND_KEYS, BACKENDS, HEADERS};
+use super::keys::{self, BACKEND_KEYS, BACKENDS};
 use super::origin::Origin;
 use super::setting::Setting;
 use super::value::{Content, Entries, Node, Value, one_line};
@@ -67,7 +67,7 @@ impl Flat {
             return self.table(&path, entries);
         }
         // RFC 9110, section 5.1: the names of headers have no case.
-        let path = if key == HEADERS { path.to_lowercase() } else { path };
+        let path = if keys::is_headers(key) { path.to_lowercase() } else { path };
         let setting = Setting { key, path, origin: node.origin.clone(), value: node.into_value() };
         if setting.path == key {
             return Err(setting.wrong_type("a table"));

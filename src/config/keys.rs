@@ -30,6 +30,8 @@ pub(super) enum Show<T> {
     One(fn(&T) -> String),
     /// The names with their values.
     Each(fn(&T) -> Vec<(String, String)>),
+    /// One value, where it is set.
+    Maybe(fn(&T) -> Option<String>),
 }
 
 impl<T> Key<T> {
@@ -53,7 +55,12 @@ pub(super) fn names_at(path: &str) -> Option<&'static Key<Config>> {
 
 /// A table whose keys are known one by one.
 pub(super) fn is_section(path: &str) -> bool {
-    SECTIONS.contains(&path) || SUBSECTIONS.contains(&path)
+    SECTIONS.contains(&path) || SUBSECTIONS.contains(&path) || SIGNALS.contains(&path)
+}
+
+/// Header values are secrets, and the names of headers have no case.
+pub(super) fn is_headers(key: &str) -> bool {
+    key == HEADERS || key.strip_suffix(".headers").is_some_and(|section| SIGNALS.contains(&section))
 }
 
 /// What to say about `path`, which is no key: the nearest key anywhere, else all in the same section.
@@ -69,7 +76,9 @@ pub(super) fn hint(path: &str) -> Hint {
 
 /// All keys but those of a backend, in the order of the tree.
 pub(super) fn all() -> impl Iterator<Item = &'static Key<Config>> {
-    [service::KEYS, runtime::KEYS, traces::KEYS, export::KEYS].into_iter().flatten()
+    [service::KEYS, runtime::KEYS, traces::KEYS, export::KEYS, export::TRACES, export::METRICS, export::LOGS]
+        .into_iter()
+        .flatten()
 }
 
 pub(super) use health::BACKEND_KEYS;
@@ -79,11 +88,12 @@ const SECTIONS: [&str; 5] = ["service", "runtime", "traces", "export", "health"]
 
 /// Tables in those tables.
 const SUBSECTIONS: [&str; 1] = ["export.file"];
+/// The tables in `export`.
+const SIGNALS: [&str; 3] = ["export.traces", "export.metrics", "export.logs"];
 
 /// The key that names the TOML file. Not in the file itself.
 pub(super) const CONFIG: &str = "config";
-/// Header values are secrets.
-pub(super) const HEADERS: &str = "export.headers";
+const HEADERS: &str = "export.headers";
 /// The list of tables, one for each backend; their keys are [`BACKEND_KEYS`].
 pub(super) const BACKENDS: &str = "health.backend";
 

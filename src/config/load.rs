@@ -1,7 +1,6 @@
 //! From the sources to the tree.
 
 use super::check;
-use super::endpoint;
 use super::env::Environment;
 use super::error::ConfigError;
 use super::file;
@@ -10,6 +9,7 @@ use super::keys::{self, BACKEND_KEYS, BACKENDS, CONFIG, Key};
 use super::options;
 use super::origin::Origins;
 use super::otel;
+use super::resolve;
 use super::setting::Setting;
 use super::tree::{BackendConfig, Config};
 use super::value::Value;
@@ -57,6 +57,7 @@ pub fn load(sources: Sources) -> Result<Loaded, ConfigError> {
     flat.settings.extend(environment.settings()?);
     flat.settings.extend(otel::settings(&environment, &mut loaded.warnings));
     loaded.take(&flat)?;
+    resolve::export(&mut loaded, &environment)?;
     check::whole(&mut loaded)?;
     Ok(loaded)
 }
@@ -67,9 +68,6 @@ impl Loaded {
             for setting in flat.settings.iter().filter(|setting| setting.key == key.name) {
                 self.apply(key, setting)?;
             }
-        }
-        if !self.origins.is_set("export.endpoint") {
-            self.config.export.endpoint = endpoint::default_for(self.config.export.protocol);
         }
         // Weakest first, so that the strongest list stays.
         for tables in flat.backends.iter().rev() {

@@ -32,6 +32,18 @@ impl Origin {
         matches!(self, Self::OpenTelemetry(_))
     }
 
+    /// The stronger source has the higher number.
+    pub(super) fn strength(&self) -> u8 {
+        match self {
+            Self::Default => 0,
+            Self::OpenTelemetry(_) => 1,
+            Self::Environment(_) => 2,
+            Self::File { .. } => 3,
+            Self::Argument => 4,
+            Self::Option => 5,
+        }
+    }
+
     /// Sources that have text only: numbers and booleans are read from it.
     pub(super) fn is_text(&self) -> bool {
         matches!(self, Self::OpenTelemetry(_) | Self::Environment(_) | Self::Argument)
@@ -66,8 +78,19 @@ impl Origins {
         self.0.contains_key(key)
     }
 
+    /// How strong the source of `key` is; of a table that takes any names, the strongest of its names'.
+    pub(super) fn strength(&self, key: &str) -> u8 {
+        let of = |path: &str| path.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        self.0.iter().filter(|(path, _)| of(path)).map(|(_, origin)| origin.strength()).max().unwrap_or(0)
+    }
+
     pub(super) fn record(&mut self, key: String, origin: Origin) {
         self.0.insert(key, origin);
+    }
+
+    /// Nobody has set `key`.
+    pub(super) fn remove(&mut self, key: &str) {
+        self.0.remove(key);
     }
 
     /// Drops everything below `key`.

@@ -1,8 +1,6 @@
 //! The variables of the OpenTelemetry specification. A bad value is a warning and counts as unset.
 
-use super::endpoint;
 use super::env::Environment;
-use super::keys::HEADERS;
 use super::origin::Origin;
 use super::pairs;
 use super::setting::Setting;
@@ -10,14 +8,13 @@ use super::tree::ExporterKind;
 use super::value::{Value, quoted};
 use super::words::Word;
 
-/// What the `OTEL_*` variables set; for each key the strongest first.
+/// What the `OTEL_*` variables set.
 pub(super) fn settings(environment: &Environment, warnings: &mut Vec<String>) -> Vec<Setting> {
     let mut reader = Reader { environment, warnings, settings: Vec::new() };
     reader.plain();
     reader.disabled();
     reader.resource();
     reader.headers();
-    reader.unsupported();
     reader.settings
 }
 
@@ -30,16 +27,16 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// Variables whose text the key itself reads.
     fn plain(&mut self) {
-        let insecure = INSECURE.into_iter().find_map(|name| self.boolean(name)).unwrap_or(false);
         for (name, key) in VARIABLES {
-            let Some(text) = self.environment.value(name) else { continue };
-            let plain_grpc = *key == ENDPOINT && insecure && !text.contains("://");
-            let text = match *key {
-                _ if plain_grpc => format!("http://{text}"),
-                EXPORTER => self.exporters(name, text),
-                _ => text.to_owned(),
-            };
-            self.set(key, Value::Text(text), name);
+            if let Some(text) = self.environment.value(name) {
+                let text = if *key == EXPORTER { self.exporters(name, text) } else { text.to_owned() };
+                self.set(key, Value::Text(text), name);
+            }
+        }
+        for (name, key) in BOOLEANS {
+            if let Some(value) = self.boolean(name) {
+                self.set(key, Value::Bool(value), name);
+            }
         }
     }
 
@@ -76,21 +73,10 @@ impl Reader<'_> {
         }
     }
 
-    /// The variable for traces replaces the general one whole.
     fn headers(&mut self) {
-        for variable in HEADER_VARIABLES {
-            let Some(pairs) = self.pairs(variable) else { continue };
-            for (name, value) in pairs {
-                self.entry(HEADERS, &name.to_lowercase(), value, variable);
-            }
-            return;
-        }
-    }
-
-    fn unsupported(&mut self) {
-        for name in UNSUPPORTED {
-            if self.environment.value(name).is_some_and(|value| !value.eq_ignore_ascii_case("none")) {
-                self.warnings.push(format!("{name}: not supported by this version; ignored"));
+        for (variable, key) in HEADERS {
+            for (name, value) in self.pairs(variable).unwrap_or_default() {
+                self.entry(key, &name.to_lowercase(), value, variable);
             }
         }
     }
@@ -121,18 +107,40 @@ impl Reader<'_> {
     }
 }
 
-/// Each with its key; for one key the strongest first.
+/// Each with its key.
 const VARIABLES: &[(&str, &str)] = &[
     ("OTEL_SERVICE_NAME", "service.name"),
     ("OTEL_TRACES_SAMPLER", "traces.sampler"),
     ("OTEL_TRACES_SAMPLER_ARG", "traces.ratio"),
     ("OTEL_TRACES_EXPORTER", EXPORTER),
-    ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "export.protocol"),
     ("OTEL_EXPORTER_OTLP_PROTOCOL", "export.protocol"),
-    (endpoint::COMPLETE, ENDPOINT),
-    ("OTEL_EXPORTER_OTLP_ENDPOINT", ENDPOINT),
-    ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "export.timeout"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "export.endpoint"),
     ("OTEL_EXPORTER_OTLP_TIMEOUT", "export.timeout"),
+    ("OTEL_EXPORTER_OTLP_COMPRESSION", "export.compression"),
+    ("OTEL_EXPORTER_OTLP_CERTIFICATE", "export.certificate"),
+    ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "export.client_certificate"),
+    ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "export.client_key"),
+    ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "export.traces.protocol"),
+    ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "export.traces.endpoint"),
+    ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "export.traces.timeout"),
+    ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "export.traces.compression"),
+    ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "export.traces.certificate"),
+    ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE", "export.traces.client_certificate"),
+    ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "export.traces.client_key"),
+    ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "export.metrics.protocol"),
+    ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "export.metrics.endpoint"),
+    ("OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", "export.metrics.timeout"),
+    ("OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", "export.metrics.compression"),
+    ("OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE", "export.metrics.certificate"),
+    ("OTEL_EXPORTER_OTLP_METRICS_CLIENT_CERTIFICATE", "export.metrics.client_certificate"),
+    ("OTEL_EXPORTER_OTLP_METRICS_CLIENT_KEY", "export.metrics.client_key"),
+    ("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "export.logs.protocol"),
+    ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "export.logs.endpoint"),
+    ("OTEL_EXPORTER_OTLP_LOGS_TIMEOUT", "export.logs.timeout"),
+    ("OTEL_EXPORTER_OTLP_LOGS_COMPRESSION", "export.logs.compression"),
+    ("OTEL_EXPORTER_OTLP_LOGS_CERTIFICATE", "export.logs.certificate"),
+    ("OTEL_EXPORTER_OTLP_LOGS_CLIENT_CERTIFICATE", "export.logs.client_certificate"),
+    ("OTEL_EXPORTER_OTLP_LOGS_CLIENT_KEY", "export.logs.client_key"),
     ("OTEL_BSP_SCHEDULE_DELAY", "export.schedule_delay"),
     ("OTEL_BSP_EXPORT_TIMEOUT", "export.export_timeout"),
     ("OTEL_BSP_MAX_QUEUE_SIZE", "export.max_queue_size"),
@@ -142,21 +150,19 @@ const VARIABLES: &[(&str, &str)] = &[
 const SDK_DISABLED: &str = "OTEL_SDK_DISABLED";
 const RESOURCE_ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
 const EXPORTER: &str = "export.exporter";
-const ENDPOINT: &str = "export.endpoint";
 
-/// The stronger first. Says that a gRPC endpoint without a scheme is plain.
-const INSECURE: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_INSECURE", "OTEL_EXPORTER_OTLP_INSECURE"];
-/// The stronger first.
-const HEADER_VARIABLES: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"];
+/// Each with its key.
+const BOOLEANS: &[(&str, &str)] = &[
+    ("OTEL_EXPORTER_OTLP_INSECURE", "export.insecure"),
+    ("OTEL_EXPORTER_OTLP_TRACES_INSECURE", "export.traces.insecure"),
+    ("OTEL_EXPORTER_OTLP_METRICS_INSECURE", "export.metrics.insecure"),
+    ("OTEL_EXPORTER_OTLP_LOGS_INSECURE", "export.logs.insecure"),
+];
 
-/// Variables that would change how spans are sent, and do not here.
-const UNSUPPORTED: [&str; 8] = [
-    "OTEL_EXPORTER_OTLP_CERTIFICATE",
-    "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
-    "OTEL_EXPORTER_OTLP_CLIENT_KEY",
-    "OTEL_EXPORTER_OTLP_COMPRESSION",
-    "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
-    "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE",
-    "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY",
-    "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION",
+/// Lists of `key=value`, each with its table.
+const HEADERS: &[(&str, &str)] = &[
+    ("OTEL_EXPORTER_OTLP_HEADERS", "export.headers"),
+    ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "export.traces.headers"),
+    ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "export.metrics.headers"),
+    ("OTEL_EXPORTER_OTLP_LOGS_HEADERS", "export.logs.headers"),
 ];

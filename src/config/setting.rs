@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::duration;
 use super::error::{ConfigError, Hint};
-use super::keys::HEADERS;
+use super::keys;
 use super::origin::Origin;
 use super::value::Value;
 use super::words::Word;
@@ -180,6 +180,12 @@ impl Setting {
         ConfigError::BadText { key: self.path.clone(), origin: self.origin.clone(), expected, found: self.found() }
     }
 
+    /// The same without what was found: a password may be in it.
+    pub(super) fn bad_secret(&self, expected: &'static str) -> ConfigError {
+        let found = HIDDEN.to_owned();
+        ConfigError::BadText { key: self.path.clone(), origin: self.origin.clone(), expected, found }
+    }
+
     /// For the reader of an error: what was found, unless it is a secret.
     pub(super) fn found(&self) -> String {
         if self.is_secret() { HIDDEN.to_owned() } else { self.value.quoted() }
@@ -206,7 +212,7 @@ impl Setting {
     }
 
     fn is_secret(&self) -> bool {
-        self.key == HEADERS
+        keys::is_headers(self.key)
     }
 }
 

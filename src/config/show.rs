@@ -28,6 +28,7 @@ impl Loaded {
         let path = format!("{table}{}", key.name);
         match key.show {
             Show::One(show) => vec![self.line(&path, show(tree))],
+            Show::Maybe(show) => show(tree).into_iter().map(|value| self.line(&path, value)).collect(),
             Show::Each(show) => {
                 show(tree).into_iter().map(|(name, value)| self.line(&format!("{path}.{name}"), value)).collect()
             }

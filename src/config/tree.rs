@@ -6,7 +6,10 @@ mod runtime;
 mod service;
 mod traces;
 
-pub use export::{Endpoint, ExportConfig, ExporterKind, FileConfig, Protocol};
+pub use export::{
+    Base, ClientIdentity, Compression, Endpoint, ExportConfig, ExporterKind, FileConfig, Headers, OwnExport, Protocol,
+    Proxy, ProxyChoice, SignalExport,
+};
 pub use health::{BackendConfig, HealthConfig};
 pub use runtime::RuntimeConfig;
 pub use service::{Detector, ServiceConfig};

@@ -1,6 +1,6 @@
 //! The words that a key may take.
 
-use super::tree::{Detector, ExporterKind, Protocol, SamplerKind};
+use super::tree::{Compression, Detector, ExporterKind, Protocol, SamplerKind};
 
 /// A type whose values are written as words.
 pub(super) trait Word: Copy + PartialEq + 'static {
@@ -47,7 +47,13 @@ impl Word for Detector {
 
 /// OpenTelemetry protocol exporter, `OTEL_EXPORTER_OTLP_PROTOCOL`.
 impl Word for Protocol {
-    const WORDS: &'static [(&'static str, Self)] = &[("grpc", Self::Grpc), ("http/protobuf", Self::HttpProtobuf)];
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("grpc", Self::Grpc), ("http/protobuf", Self::HttpProtobuf), ("http/json", Self::HttpJson)];
+}
+
+/// OpenTelemetry protocol exporter, `OTEL_EXPORTER_OTLP_COMPRESSION`, and `zstd`.
+impl Word for Compression {
+    const WORDS: &'static [(&'static str, Self)] = &[("none", Self::None), ("gzip", Self::Gzip), ("zstd", Self::Zstd)];
 }
 
 #[cfg(test)]
@@ -73,5 +79,7 @@ mod tests {
         assert_eq!(Detector::CommandArgs.word(), "command_args");
         assert_eq!(Protocol::Grpc.word(), "grpc");
         assert_eq!(Protocol::HttpProtobuf.word(), "http/protobuf");
+        assert_eq!(Protocol::HttpJson.word(), "http/json");
+        assert_eq!([Compression::None, Compression::Gzip, Compression::Zstd].map(Word::word), ["none", "gzip", "zstd"]);
     }
 }

@@ -1,4 +1,4 @@
-//! From the collector's name to a TCP connection.
+//! From the collector's name to a connection: TCP, a proxy's tunnel, TLS.
 //!
 //! Names are looked up before HAProxy's chroot; a later look-up that fails keeps the addresses known.
 
@@ -15,6 +15,12 @@ use ::http::Uri;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+
+use super::error::SendError;
+use super::link::{Fault, Link};
+use super::tls::Tls;
+use super::tunnel;
+use crate::config::Proxy;
 
 /// Why there is no connection.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -36,23 +42,85 @@ pub enum ConnectError {
         /// What the kernel said.
         source: Arc<io::Error>,
     },
+    /// The proxy gives no tunnel.
+    #[error("proxy {proxy}: {reason}")]
+    Proxy {
+        /// Its `host:port`.
+        proxy: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Certificates, or no TLS at all.
+    #[error("TLS with {target}: {reason}")]
+    Tls {
+        /// The collector's `host:port`.
+        target: String,
+        /// What is wrong.
+        reason: String,
+    },
 }
 
 /// Opens connections to the collector: every known address in turn, the one that worked last first. When all fail the
 /// name is looked up again, in case the collector has moved.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Connector {
     directory: Arc<Directory>,
     /// Bound on one attempt to send: half of it is for connecting, shared among the addresses.
     attempt: Duration,
+    route: Arc<Route>,
+    fault: Fault,
+}
+
+/// What a connection passes before it reaches the collector.
+pub(super) struct Route {
+    /// The collector's `host:port`.
+    pub(super) target: String,
+    pub(super) via: Via,
+    pub(super) tls: Option<Tls>,
+}
+
+/// What is dialled.
+pub(super) enum Via {
+    /// The collector.
+    Direct,
+    /// A proxy, and then a tunnel through it.
+    Tunnel(Proxy),
+    /// A proxy that takes requests with whole URLs.
+    Forward,
 }
 
 impl Connector {
-    pub(super) fn new(directory: Directory, attempt: Duration) -> Self {
-        Self { directory: Arc::new(directory), attempt }
+    /// `directory` is the proxy's where there is one.
+    pub(super) fn new(directory: Directory, attempt: Duration, route: Route) -> Self {
+        Self { directory: Arc::new(directory), attempt, route: Arc::new(route), fault: Fault::default() }
     }
 
-    async fn dial(self) -> Result<TcpStream, ConnectError> {
+    /// A connection that broke may have been ended by TLS: then that is the error.
+    pub(super) fn explain(&self, error: SendError) -> SendError {
+        let is_broken = matches!(error, SendError::Broken(_));
+        match is_broken.then(|| self.fault.take()).flatten() {
+            Some(reason) => ConnectError::Tls { target: self.route.target.clone(), reason }.into(),
+            None => error,
+        }
+    }
+
+    async fn connect(self) -> Result<Link, ConnectError> {
+        let route = Arc::clone(&self.route);
+        let mut stream = self.dial().await?;
+        if let Via::Tunnel(proxy) = &route.via {
+            let opened = tunnel::open(&mut stream, proxy, &route.target).await;
+            opened.map_err(|reason| ConnectError::Proxy { proxy: authority(&proxy.host, proxy.port), reason })?;
+        }
+        let Some(tls) = &route.tls else {
+            return Ok(Link::Plain { stream, proxied: matches!(route.via, Via::Forward) });
+        };
+        let shaken = tls.handshake(stream).await;
+        let shaken = shaken.map_err(|reason| ConnectError::Tls { target: route.target.clone(), reason })?;
+        self.fault.watch();
+        Ok(Link::Tls { stream: Box::new(shaken), fault: self.fault })
+    }
+
+    async fn dial(&self) -> Result<TcpStream, ConnectError> {
         let known = self.directory.addresses();
         let failure = match self.try_each(&known).await {
             Ok(stream) => return Ok(stream),
@@ -83,7 +151,7 @@ impl Connector {
 }
 
 impl tower_service::Service<Uri> for Connector {
-    type Response = TokioIo<TcpStream>;
+    type Response = TokioIo<Link>;
     type Error = ConnectError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
@@ -94,7 +162,7 @@ impl tower_service::Service<Uri> for Connector {
     /// The URI is the one that the directory was made for.
     fn call(&mut self, _: Uri) -> Self::Future {
         let connector = self.clone();
-        Box::pin(async move { connector.dial().await.map(TokioIo::new) })
+        Box::pin(async move { connector.connect().await.map(TokioIo::new) })
     }
 }
 
@@ -185,6 +253,11 @@ impl Known {
     }
 }
 
+/// `host:port`, an IPv6 address in brackets.
+pub(super) fn authority(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
 async fn open(address: SocketAddr, within: Duration) -> io::Result<TcpStream> {
     let stream = timeout(within, TcpStream::connect(address)).await.map_err(|_| io::ErrorKind::TimedOut)??;
     stream.set_nodelay(true)?;
@@ -208,7 +281,12 @@ mod tests {
     }
 
     fn connector(host: &str, addresses: Vec<SocketAddr>) -> Connector {
-        Connector::new(Directory::with_addresses(host, 1, addresses), Duration::from_secs(2))
+        connecting(Directory::with_addresses(host, 1, addresses))
+    }
+
+    fn connecting(directory: Directory) -> Connector {
+        let route = Route { target: "c:1".to_owned(), via: Via::Direct, tls: None };
+        Connector::new(directory, Duration::from_secs(2), route)
     }
 
     #[tokio::test]
@@ -231,7 +309,7 @@ mod tests {
     #[tokio::test]
     async fn name_without_an_address_is_an_error_of_the_attempt_only() {
         let directory = Directory::resolve("no-such-host.invalid", 4317);
-        let error = Connector::new(directory, Duration::from_secs(2)).dial().await.unwrap_err();
+        let error = connecting(directory).dial().await.unwrap_err();
         assert!(matches!(&error, ConnectError::Resolve { host, .. } if host == "no-such-host.invalid"), "{error}");
         assert!(error.to_string().starts_with("cannot resolve no-such-host.invalid: "), "{error}");
     }
@@ -240,7 +318,7 @@ mod tests {
     async fn name_that_resolves_later_is_found() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let directory = Directory::with_addresses("127.0.0.1", listener.local_addr().unwrap().port(), Vec::new());
-        assert!(Connector::new(directory, Duration::from_secs(2)).dial().await.is_ok());
+        assert!(connecting(directory).dial().await.is_ok());
     }
 
     #[test]

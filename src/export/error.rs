@@ -9,14 +9,39 @@ use tonic::Code;
 
 use super::connect::ConnectError;
 use super::retry::Retry;
+use super::tls;
 
 /// Why the settings give no sender.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SetupError {
-    /// Sending in the clear instead would give the spans away.
-    #[error("the endpoint asks for TLS (https), which is not supported")]
-    Tls,
+    /// A file of certificates or a key that is missing, unreadable or wrong.
+    #[error("`export.{key}`: {path}: {reason}")]
+    File {
+        /// The last part of the setting's name.
+        key: &'static str,
+        /// The file as configured.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Nobody would be trusted.
+    #[error(
+        "the endpoint asks for TLS, and the system has no certificate authorities: name a file in `export.certificate`"
+    )]
+    NoAuthorities,
+    /// TLS needs a name or an address that a certificate can have.
+    #[error("the host `{host}` cannot stand in a certificate")]
+    ServerName {
+        /// The endpoint's host.
+        host: String,
+    },
+    /// TLS itself.
+    #[error("cannot set up TLS: {reason}")]
+    Tls {
+        /// The library's words.
+        reason: String,
+    },
     /// The host or the path cannot stand in a URI.
     #[error("the endpoint `{endpoint}` is not a valid address")]
     Endpoint {
@@ -79,6 +104,9 @@ pub enum SendError {
     /// The bound on a request's length.
     #[error("the batch is longer than {0} bytes")]
     RequestTooLong(usize),
+    /// A batch that has no JSON form or cannot be compressed: a fault of this module.
+    #[error("the batch cannot be encoded: {0}")]
+    Encode(String),
 }
 
 impl SendError {
@@ -92,7 +120,8 @@ impl SendError {
             | Self::Grpc { .. }
             | Self::NotGrpc
             | Self::ResponseTooLong(_)
-            | Self::RequestTooLong(_) => Retry::Never,
+            | Self::RequestTooLong(_)
+            | Self::Encode(_) => Retry::Never,
         }
     }
 
@@ -101,6 +130,8 @@ impl SendError {
         match self {
             Self::Connect(ConnectError::Resolve { .. }) => "resolve",
             Self::Connect(ConnectError::Dial { .. }) => "connect",
+            Self::Connect(ConnectError::Proxy { .. }) => "proxy",
+            Self::Connect(ConnectError::Tls { .. }) => "tls",
             Self::Broken(_) => "broken",
             Self::Timeout(_) => "timeout",
             Self::Http { .. } => "http_status",
@@ -108,6 +139,7 @@ impl SendError {
             Self::NotGrpc => "not_grpc",
             Self::ResponseTooLong(_) => "response_too_long",
             Self::RequestTooLong(_) => "request_too_long",
+            Self::Encode(_) => "encode",
         }
     }
 
@@ -127,6 +159,9 @@ pub struct Cause(pub(super) Box<dyn Error + Send + Sync>);
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(reason) = chain(self.0.as_ref()).find_map(tls::reason_within) {
+            return f.write_str(&reason);
+        }
         match chain(self.0.as_ref()).last() {
             Some(root) => write!(f, "{root}"),
             None => write!(f, "{}", self.0),

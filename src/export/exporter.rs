@@ -7,9 +7,11 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+use super::circuit::Circuit;
+use super::payload::Payload;
 use super::queue::{Outcome, Queue};
 use super::report::Report;
-use super::retry::{Backoff, Retry};
+use super::retry::Retry;
 use super::{Accepted, Batch, SendError, Sender};
 use crate::config::ExportConfig;
 use crate::log::Level;
@@ -24,11 +26,10 @@ pub struct Exporter {
     queue: Arc<Queue>,
     sender: Sender,
     report: Report,
-    /// Bound on one attempt.
-    timeout: Duration,
+    circuit: Circuit,
     /// Bound on one batch.
     export_timeout: Duration,
-    /// The last failure's wish, also for the batches that follow.
+    /// What the last failure asks for, also of the batches that follow.
     not_before: Instant,
     flushes: watch::Receiver<u64>,
     stopping: bool,
@@ -37,11 +38,11 @@ pub struct Exporter {
 impl Exporter {
     pub(super) fn new(config: &ExportConfig, queue: Arc<Queue>, sender: Sender, say: Say) -> Self {
         Self {
-            report: Report::new(sender.target().to_owned(), queue.stats, say),
+            report: Report::new(sender.target().to_owned(), sender.signal(), queue.stats, say),
+            circuit: Circuit::new(config.export_timeout, queue.stats),
             flushes: queue.flushes(),
             queue,
             sender,
-            timeout: config.timeout,
             export_timeout: config.export_timeout,
             not_before: Instant::now(),
             stopping: false,
@@ -50,7 +51,8 @@ impl Exporter {
 
     /// Sends batches until the queue is closed and empty, or abandoned.
     ///
-    /// A batch that fails is sent again, as the failure allows, until `export_timeout`; then it is dropped. Once `stop`
+    /// A batch that fails is sent again, as the failure allows, until `export_timeout` after its first attempt; then it is
+    /// dropped. The time that it waits before its first attempt, because those before it failed, does not count. Once `stop`
     /// tells, a wait is cut short for one attempt more, and a failure that would be retried drops everything queued.
     pub async fn run(mut self, mut stop: Stop) {
         let queue = Arc::clone(&self.queue);
@@ -65,26 +67,35 @@ impl Exporter {
 
     /// Brings one batch to its end and counts it.
     async fn deliver(&mut self, batch: &Batch, stop: &mut Stop) {
-        let deadline = Instant::now() + self.export_timeout;
-        let mut backoff = Backoff::new();
+        let payload = match self.sender.encode(batch) {
+            Ok(payload) => payload,
+            Err(error) => return self.refused(&error),
+        };
+        self.send(batch, &payload, stop).await;
+    }
+
+    async fn send(&mut self, batch: &Batch, payload: &Payload, stop: &mut Stop) {
+        let mut deadline = None;
         loop {
             self.pause(deadline, stop).await;
-            let left = deadline.saturating_duration_since(Instant::now());
+            let now = Instant::now();
+            let left = deadline.get_or_insert(now + self.export_timeout).saturating_duration_since(now);
             if left.is_zero() {
                 return self.queue.settle(Outcome::Dropped(DropReason::Timeout));
             }
             let last = self.stopping || stop.is_stopping();
             self.flushes.mark_unchanged();
-            let error = match self.sender.send(batch, left.min(self.timeout)).await {
+            self.circuit.attempt();
+            let error = match self.sender.send(payload, left.min(self.sender.timeout())).await {
                 Ok(accepted) => return self.accepted(batch, &accepted),
                 Err(error) => error,
             };
+            if error.retry() == Retry::Never {
+                self.circuit.answered();
+                return self.refused(&error);
+            }
             self.queue.stats.set_last_error(&error.to_string());
-            let interval = match error.retry() {
-                Retry::Never => return self.refused(&error),
-                Retry::Backoff => backoff.interval(),
-                Retry::After(delay) => delay.max(backoff.interval()),
-            };
+            let interval = self.circuit.failed(error.retry());
             self.report.failed(&error, Instant::now());
             if last {
                 self.queue.drop_all();
@@ -96,9 +107,10 @@ impl Exporter {
     }
 
     /// Waits until the next attempt may be made, at most until `deadline`; a stop or a flush ends the wait.
-    async fn pause(&mut self, deadline: Instant, stop: &mut Stop) {
+    async fn pause(&mut self, deadline: Option<Instant>, stop: &mut Stop) {
+        let until = deadline.map_or(self.not_before, |deadline| deadline.min(self.not_before));
         tokio::select! {
-            () = sleep_until(self.not_before.min(deadline)) => {}
+            () = sleep_until(until) => {}
             () = stop.wait() => self.stopping = true,
             _ = self.flushes.changed() => {}
         }
@@ -106,16 +118,20 @@ impl Exporter {
 
     fn accepted(&mut self, batch: &Batch, accepted: &Accepted) {
         let stats = self.queue.stats;
+        self.circuit.answered();
         self.queue.settle(Outcome::Accepted { rejected: accepted.rejected });
         stats.last_success.set(unix_millis());
         stats.set_last_error(&match accepted.rejected {
             0 => String::new(),
-            rejected => format!("the collector rejected {rejected} spans: {}", accepted.message),
+            rejected => {
+                format!("the collector rejected {rejected} {}: {}", self.sender.signal().items(), accepted.message)
+            }
         });
-        self.report.accepted(accepted.rejected.min(batch.spans), &accepted.message, Instant::now());
+        self.report.accepted(accepted.rejected.min(batch.items), &accepted.message, Instant::now());
     }
 
     fn refused(&mut self, error: &SendError) {
+        self.queue.stats.set_last_error(&error.to_string());
         self.queue.settle(Outcome::Dropped(DropReason::Refused));
         self.report.refused(error, Instant::now());
     }

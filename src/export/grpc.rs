@@ -15,13 +15,13 @@ use tonic::Code;
 use super::error::{SendError, quote};
 use super::http;
 use super::retry::retry_info;
-use super::sender::{Accepted, Answer};
+use super::sender::Answer;
+use super::{Accepted, Signal};
 
-pub(super) const PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 pub(super) const CONTENT_TYPE: &str = "application/grpc";
 
-/// Adds the headers of one call and returns what stands before its message of `length` bytes: no compression, length.
-pub(super) fn prepare(head: &mut request::Parts, length: usize, within: Duration) -> Bytes {
+/// Adds the headers of one call and returns what stands before its message of `length` bytes: whether it is compressed, length.
+pub(super) fn prepare(head: &mut request::Parts, length: usize, compressed: bool, within: Duration) -> Bytes {
     head.version = ::http::Version::HTTP_2;
     head.headers.insert(header::TE, HeaderValue::from_static("trailers"));
     // At most eight digits.
@@ -30,14 +30,14 @@ pub(super) fn prepare(head: &mut request::Parts, length: usize, within: Duration
         head.headers.insert("grpc-timeout", value);
     }
     let [a, b, c, d] = u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes();
-    Bytes::copy_from_slice(&[0, a, b, c, d])
+    Bytes::copy_from_slice(&[u8::from(compressed), a, b, c, d])
 }
 
 /// The status stands in the trailers, or in the headers of an answer without a body.
-pub(super) fn read(head: &response::Parts, answer: Answer) -> Result<Accepted, SendError> {
+pub(super) fn read(signal: Signal, head: &response::Parts, answer: Answer) -> Result<Accepted, SendError> {
     let status = answer.trailers().and_then(Status::read).or_else(|| Status::read(&head.headers));
     match status {
-        Some(status) if status.code == Code::Ok => Ok(Accepted::decode(message(&answer.to_bytes()))),
+        Some(status) if status.code == Code::Ok => Ok(Accepted::decode(signal, message(&answer.to_bytes()))),
         Some(Status { code, message, retry_info }) => Err(SendError::Grpc { code, message, retry_info }),
         // A proxy's answer, in the place of the collector's.
         None if head.status != StatusCode::OK => Err(http::failure(head, &answer.to_bytes())),

@@ -50,8 +50,8 @@ impl Outlets {
             sink.offer(self.signal, &bytes, items);
         }
         let Some(queue) = &self.queue else { return };
-        if let Err(batch) = queue.push(Batch { bytes, spans: items }) {
-            self.stats.drop_spans(DropReason::QueueFull, batch.spans);
+        if let Err(batch) = queue.push(Batch { bytes, items }) {
+            self.stats.drop_spans(DropReason::QueueFull, batch.items);
         }
     }
 

@@ -1,4 +1,4 @@
-//! Batches that wait, counted in spans; and the promise that each is counted once, whoever gives up first.
+//! Batches that wait, counted in items and in bytes; and the promise that each is counted once, whoever gives up first.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,14 +7,20 @@ use std::time::Instant;
 use tokio::sync::{Notify, watch};
 
 use super::exporter::{Exporter, Say};
-use super::{Batch, Sender};
+use super::{Batch, Sender, Signal};
 use crate::config::ExportConfig;
 use crate::log;
 use crate::stats::{self, DropReason, ExportStats};
 
-/// A queue of at most `max_queue_size` spans, and the task that empties it: the caller runs [`Exporter::run`].
+/// A queue of at most `max_queue_size` items and `max_queue_bytes` bytes, and the task that empties it: the caller runs
+/// [`Exporter::run`]. What happens is counted for the sender's signal.
 pub fn queue(config: &ExportConfig, sender: Sender) -> (QueueHandle, Exporter) {
-    queue_with(config, sender, &stats::EXPORT, Box::new(log::say))
+    let stats = match sender.signal() {
+        Signal::Traces => &stats::EXPORT,
+        Signal::Metrics => &stats::METRICS_EXPORT,
+        Signal::Logs => &stats::LOGS_EXPORT,
+    };
+    queue_with(config, sender, stats, Box::new(log::say))
 }
 
 /// The same with other counters and another log.
@@ -25,7 +31,8 @@ pub(super) fn queue_with(
     say: Say,
 ) -> (QueueHandle, Exporter) {
     let queue = Arc::new(Queue {
-        bound: config.max_queue_size as u64,
+        max_items: config.max_queue_size as u64,
+        max_bytes: config.max_queue_bytes as u64,
         stats,
         state: Mutex::default(),
         arrived: Notify::new(),
@@ -39,22 +46,24 @@ pub(super) fn queue_with(
 
 /// The end where batches go in. Dropping it closes the queue.
 ///
-/// Bounded: the queue and the request under way hold at most `max_queue_size` spans together; a batch beyond that comes
-/// back from [`push`](Self::push).
+/// Bounded: the queue and the request under way hold at most `max_queue_size` items and `max_queue_bytes` encoded bytes
+/// together; a batch beyond that comes back from [`push`](Self::push).
 #[derive(Debug)]
 pub struct QueueHandle(Arc<Queue>);
 
 impl QueueHandle {
-    /// Whether a batch of `spans` would be taken now.
-    pub fn has_room(&self, spans: u64) -> bool {
+    /// Whether a batch of `items` would be taken now, if it is no longer than the longest so far.
+    pub fn has_room(&self, items: u64) -> bool {
         let state = self.0.state();
-        !state.closed && self.0.fits(&state, spans)
+        // One that is longer than the whole queue must not stop the others.
+        let bytes = state.longest.min(self.0.max_bytes);
+        !state.closed && self.0.fits(&state, Size { items, bytes })
     }
 
-    /// How many more spans would be taken now.
+    /// How many more items would be taken now.
     pub fn room(&self) -> u64 {
         let state = self.0.state();
-        if state.closed { 0 } else { self.0.bound.saturating_sub(state.queued()) }
+        if state.closed { 0 } else { self.0.max_items.saturating_sub(state.queued().items) }
     }
 
     /// Takes `batch`, or gives it back uncounted when there is no room or the queue is closed.
@@ -78,7 +87,7 @@ impl QueueHandle {
     }
 
     /// Gives up: closes the queue and drops what is left, the request under way included, as
-    /// [`DropReason::Shutdown`]. Returns how many spans that were; a second call finds none.
+    /// [`DropReason::Shutdown`]. Returns how many items that were; a second call finds none.
     pub fn abandon(&self) -> u64 {
         self.0.close();
         let dropped = self.0.drop_all();
@@ -86,9 +95,14 @@ impl QueueHandle {
         dropped
     }
 
-    /// Spans in the queue and in the request under way.
+    /// Items in the queue and in the request under way.
     pub fn queued(&self) -> u64 {
-        self.0.state().queued()
+        self.0.state().queued().items
+    }
+
+    /// Encoded bytes in the queue and in the request under way.
+    pub fn queued_bytes(&self) -> u64 {
+        self.0.state().queued().bytes
     }
 }
 
@@ -101,37 +115,61 @@ impl Drop for QueueHandle {
 /// What the handle and the exporter share.
 #[derive(Debug)]
 pub(super) struct Queue {
-    bound: u64,
+    max_items: u64,
+    max_bytes: u64,
     pub(super) stats: &'static ExportStats,
     state: Mutex<State>,
     arrived: Notify,
     /// How often a flush was asked for.
     flushes: watch::Sender<u64>,
     abandoned: watch::Sender<bool>,
-    /// Spans that have left: sent or dropped.
+    /// Items that have left: sent or dropped.
     left: watch::Sender<u64>,
 }
 
-/// The spans of a batch are in `waiting` or in `in_flight` until they are counted elsewhere, under one lock.
+/// How much a batch, or all of them, take.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Size {
+    items: u64,
+    bytes: u64,
+}
+
+impl Size {
+    fn of(batch: &Batch) -> Self {
+        Self { items: batch.items, bytes: batch.bytes.len() as u64 }
+    }
+
+    fn plus(self, other: Self) -> Self {
+        Self { items: self.items.saturating_add(other.items), bytes: self.bytes.saturating_add(other.bytes) }
+    }
+
+    fn minus(self, other: Self) -> Self {
+        Self { items: self.items.saturating_sub(other.items), bytes: self.bytes.saturating_sub(other.bytes) }
+    }
+}
+
+/// The items of a batch are in `waiting` or in `in_flight` until they are counted elsewhere, under one lock.
 #[derive(Debug, Default)]
 struct State {
     batches: VecDeque<Batch>,
-    waiting: u64,
-    in_flight: u64,
-    /// Spans taken since the start.
+    waiting: Size,
+    in_flight: Size,
+    /// Items taken since the start.
     taken: u64,
+    /// Bytes of the longest batch that was offered.
+    longest: u64,
     closed: bool,
 }
 
 impl State {
-    fn queued(&self) -> u64 {
-        self.waiting + self.in_flight
+    fn queued(&self) -> Size {
+        self.waiting.plus(self.in_flight)
     }
 
     fn start_next(&mut self) -> Option<Batch> {
         let batch = self.batches.pop_front()?;
-        self.waiting -= batch.spans;
-        self.in_flight = batch.spans;
+        self.in_flight = Size::of(&batch);
+        self.waiting = self.waiting.minus(self.in_flight);
         Some(batch)
     }
 }
@@ -139,7 +177,7 @@ impl State {
 /// How a batch ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// The collector took it, but for so many of its spans.
+    /// The collector took it, but for so many of its items.
     Accepted { rejected: u64 },
     /// It will not arrive.
     Dropped(DropReason),
@@ -165,27 +203,27 @@ impl Queue {
     /// Counts the batch under way. Nothing when [`QueueHandle::abandon`] has counted it.
     pub(super) fn settle(&self, outcome: Outcome) {
         let mut state = self.state();
-        let spans = std::mem::take(&mut state.in_flight);
+        let items = std::mem::take(&mut state.in_flight).items;
         match outcome {
             Outcome::Accepted { rejected } => {
-                let rejected = rejected.min(spans);
-                self.stats.exported.add(spans - rejected);
+                let rejected = rejected.min(items);
+                self.stats.exported.add(items - rejected);
                 self.stats.drop_spans(DropReason::Rejected, rejected);
             }
-            Outcome::Dropped(reason) => self.stats.drop_spans(reason, spans),
+            Outcome::Dropped(reason) => self.stats.drop_spans(reason, items),
         }
-        self.leave(&state, spans);
+        self.leave(&state, items);
     }
 
-    /// Drops everything, the batch under way included, as [`DropReason::Shutdown`]; returns how many spans.
+    /// Drops everything, the batch under way included, as [`DropReason::Shutdown`]; returns how many items.
     pub(super) fn drop_all(&self) -> u64 {
         let mut state = self.state();
-        let spans = state.queued();
+        let items = state.queued().items;
         state.batches.clear();
-        (state.waiting, state.in_flight) = (0, 0);
-        self.stats.drop_spans(DropReason::Shutdown, spans);
-        self.leave(&state, spans);
-        spans
+        (state.waiting, state.in_flight) = (Size::default(), Size::default());
+        self.stats.drop_spans(DropReason::Shutdown, items);
+        self.leave(&state, items);
+        items
     }
 
     /// Turns with every flush.
@@ -200,13 +238,15 @@ impl Queue {
 
     fn push(&self, batch: Batch) -> Result<(), Batch> {
         let mut state = self.state();
-        if state.closed || !self.fits(&state, batch.spans) {
+        let size = Size::of(&batch);
+        state.longest = state.longest.max(size.bytes);
+        if state.closed || !self.fits(&state, size) {
             return Err(batch);
         }
-        state.waiting += batch.spans;
-        state.taken += batch.spans;
+        state.waiting = state.waiting.plus(size);
+        state.taken += size.items;
         state.batches.push_back(batch);
-        self.stats.queued.set(state.queued());
+        self.show(&state);
         self.arrived.notify_one();
         Ok(())
     }
@@ -216,13 +256,20 @@ impl Queue {
         self.arrived.notify_one();
     }
 
-    fn fits(&self, state: &State, spans: u64) -> bool {
-        state.queued().saturating_add(spans) <= self.bound
+    fn fits(&self, state: &State, size: Size) -> bool {
+        let then = state.queued().plus(size);
+        then.items <= self.max_items && then.bytes <= self.max_bytes
     }
 
-    fn leave(&self, state: &State, spans: u64) {
-        self.stats.queued.set(state.queued());
-        self.left.send_modify(|left| *left += spans);
+    fn leave(&self, state: &State, items: u64) {
+        self.show(state);
+        self.left.send_modify(|left| *left += items);
+    }
+
+    fn show(&self, state: &State) {
+        let Size { items, bytes } = state.queued();
+        self.stats.queued.set(items);
+        self.stats.queued_bytes.set(bytes);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -233,15 +280,68 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
+    /// Of at most 10 items and 100 bytes.
     fn idle() -> (QueueHandle, Exporter) {
         let stats = Box::leak(Box::new(ExportStats::new()));
-        let config = ExportConfig { max_queue_size: 10, ..ExportConfig::default() };
-        queue_with(&config, Sender::new(&config).unwrap(), stats, Box::new(|_, _| ()))
+        let config = ExportConfig { max_queue_size: 10, max_queue_bytes: 100, ..ExportConfig::default() };
+        let sender = Sender::new(&config, Signal::Traces).unwrap();
+        queue_with(&config, sender, stats, Box::new(|_, _| ()))
     }
 
-    fn batch(spans: u64) -> Batch {
-        Batch { bytes: bytes::Bytes::new(), spans }
+    fn batch(items: u64) -> Batch {
+        long(items, 0)
+    }
+
+    fn long(items: u64, bytes: usize) -> Batch {
+        Batch { bytes: vec![0; bytes].into(), items }
+    }
+
+    #[tokio::test]
+    async fn bytes_are_bounded_like_items() {
+        let (handle, _exporter) = idle();
+        handle.push(long(1, 60)).unwrap();
+        assert!(!handle.has_room(1), "another one as long finds no room");
+        assert_eq!(handle.push(long(1, 41)).unwrap_err().bytes.len(), 41);
+        handle.push(long(1, 40)).unwrap();
+        assert_eq!((handle.queued_bytes(), handle.0.stats.queued_bytes.value()), (100, 100));
+    }
+
+    #[tokio::test]
+    async fn batch_longer_than_the_queue_does_not_stop_the_others() {
+        let (handle, _exporter) = idle();
+        assert!(handle.push(long(1, 101)).is_err());
+        assert!(handle.has_room(10));
+        handle.push(long(1, 100)).unwrap();
+    }
+
+    proptest! {
+        #[test]
+        fn queue_is_never_above_its_bounds(steps in prop::collection::vec((0..4_u8, 0..6_u64, 0..60_usize), 0..60)) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let _inside = runtime.enter();
+            let (handle, _exporter) = idle();
+            let (mut taken, mut lost, mut under_way) = (0, 0, false);
+            for (step, items, bytes) in steps {
+                match step {
+                    0 | 1 => match handle.push(long(items, bytes)) {
+                        Ok(()) => taken += items,
+                        Err(batch) => lost += batch.items,
+                    },
+                    2 if !under_way => under_way = handle.0.state().start_next().is_some(),
+                    3 if under_way => {
+                        handle.0.settle(Outcome::Accepted { rejected: items });
+                        under_way = false;
+                    }
+                    _ => {}
+                }
+                prop_assert!(handle.queued() <= 10 && handle.queued_bytes() <= 100);
+                let stats = handle.0.stats;
+                let left = stats.exported.value() + stats.dropped(DropReason::Rejected);
+                prop_assert_eq!(left + handle.queued(), taken, "{} came back", lost);
+            }
+        }
     }
 
     #[tokio::test]

@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::SendError;
 use super::exporter::Say;
+use super::{SendError, Signal};
 use crate::log::{Level, RateLimit};
 use crate::stats::{DropReason, ExportStats};
 
 /// Says how export goes.
 pub(super) struct Report {
     target: String,
+    signal: Signal,
     stats: &'static ExportStats,
     say: Say,
     outage: Option<Outage>,
@@ -19,73 +20,74 @@ pub(super) struct Report {
     lost: Tally,
     refused: Tally,
     rejected: Tally,
-    /// Partial successes without a rejected span.
+    /// Partial successes without a rejected item.
     warned: RateLimit,
 }
 
 /// From the first failure to the next success.
 struct Outage {
     since: Instant,
-    /// Spans lost before it.
+    /// Items lost before it.
     lost_before: u64,
     said: bool,
 }
 
 impl Report {
-    pub(super) fn new(target: String, stats: &'static ExportStats, say: Say) -> Self {
+    pub(super) fn new(target: String, signal: Signal, stats: &'static ExportStats, say: Say) -> Self {
         let (lost, refused, rejected) = (Tally::new(), Tally::new(), Tally::new());
-        Self { target, stats, say, outage: None, lost, refused, rejected, warned: RateLimit::per(PERIOD) }
+        Self { target, signal, stats, say, outage: None, lost, refused, rejected, warned: RateLimit::per(PERIOD) }
     }
 
     /// An attempt failed in a way that is retried.
     pub(super) fn failed(&mut self, error: &SendError, now: Instant) {
-        let total = self.lost_spans();
+        let total = self.lost_items();
         let outage = self.outage.get_or_insert(Outage { since: now, lost_before: total, said: false });
         let Some(lost) = self.lost.pass(total, now) else { return };
-        let target = &self.target;
+        let (target, items) = (&self.target, self.signal.items());
         let text = if outage.said {
             let seconds = now.duration_since(outage.since).as_secs();
             format!(
-                "collector {target} has not taken spans for {seconds} s: {error}; dropped since it was last said: {lost} spans"
+                "collector {target} has not taken {items} for {seconds} s: {error}; dropped since it was last said: {lost} {items}"
             )
         } else {
-            format!("collector {target} does not take spans: {error}; they are kept up to the queue's bound")
+            format!("collector {target} does not take {items}: {error}; they are kept up to the queue's bound")
         };
         outage.said = true;
         (self.say)(Level::Warning, text);
     }
 
-    /// The collector took a batch, but for `rejected` of its spans.
+    /// The collector took a batch, but for `rejected` of its items.
     pub(super) fn accepted(&mut self, rejected: u64, message: &str, now: Instant) {
         self.recovered(now);
-        let target = &self.target;
+        let (target, items) = (&self.target, self.signal.items());
         if rejected > 0 {
             let Some(rejected) = self.rejected.pass(self.stats.dropped(DropReason::Rejected), now) else { return };
-            (self.say)(Level::Warning, format!("collector {target} rejected {rejected} spans: {message}"));
+            (self.say)(Level::Warning, format!("collector {target} rejected {rejected} {items}: {message}"));
         } else if !message.is_empty() && self.warned.pass(now.into()).is_some() {
-            (self.say)(Level::Warning, format!("collector {target} took the spans and warns: {message}"));
+            (self.say)(Level::Warning, format!("collector {target} took the {items} and warns: {message}"));
         }
     }
 
     /// The collector refused a batch for good; it is counted already.
     pub(super) fn refused(&mut self, error: &SendError, now: Instant) {
-        let Some(spans) = self.refused.pass(self.stats.dropped(DropReason::Refused), now) else { return };
-        (self.say)(Level::Warning, format!("collector {} refused {spans} spans for good: {error}", self.target));
+        let Some(refused) = self.refused.pass(self.stats.dropped(DropReason::Refused), now) else { return };
+        let (target, items) = (&self.target, self.signal.items());
+        (self.say)(Level::Warning, format!("collector {target} refused {refused} {items} for good: {error}"));
     }
 
     fn recovered(&mut self, now: Instant) {
         let Some(outage) = self.outage.take().filter(|outage| outage.said) else { return };
-        let lost = self.lost_spans() - outage.lost_before;
+        let lost = self.lost_items() - outage.lost_before;
         let seconds = now.duration_since(outage.since).as_secs();
-        let target = &self.target;
+        let (target, items) = (&self.target, self.signal.items());
         (self.say)(
             Level::Notice,
-            format!("collector {target} takes spans again after {seconds} s; lost: {lost} spans"),
+            format!("collector {target} takes {items} again after {seconds} s; lost: {lost} {items}"),
         );
     }
 
-    /// What an outage costs: batches that waited too long, and spans that found the queue full.
-    fn lost_spans(&self) -> u64 {
+    /// What an outage costs: batches that waited too long, and items that found the queue full.
+    fn lost_items(&self) -> u64 {
         self.stats.dropped(DropReason::Timeout) + self.stats.dropped(DropReason::QueueFull)
     }
 }
@@ -123,7 +125,7 @@ mod tests {
         let log = Arc::clone(&lines);
         let stats: &'static ExportStats = Box::leak(Box::new(ExportStats::new()));
         let say: Say = Box::new(move |level, text| log.lock().unwrap().push((level, text)));
-        (Report::new("c:1".to_owned(), stats, say), stats, lines)
+        (Report::new("c:1".to_owned(), Signal::Traces, stats, say), stats, lines)
     }
 
     fn taken(lines: &Lines) -> Vec<(Level, String)> {

@@ -25,22 +25,25 @@ impl Retry {
     }
 }
 
-/// The waits between the attempts for one batch: 0.5 s, then twice as long each time, at most 30 s, each 20 % more or
+/// The waits between attempts: 0.5 s, then twice as long each time, at most 30 s, each 20 % more or
 /// less. The specification leaves the numbers open; a proxy fills its queue too fast for the 5 s that SDKs begin with.
 #[derive(Debug)]
 pub(super) struct Backoff {
     next: Duration,
+    max: Duration,
 }
 
 impl Backoff {
-    pub(super) const fn new() -> Self {
-        Self { next: INITIAL }
+    /// Where `max` is less than those 30 s, it is the bound.
+    pub(super) fn up_to(max: Duration) -> Self {
+        let max = max.min(MAX_INTERVAL);
+        Self { next: INITIAL.min(max), max }
     }
 
     /// How long to wait before the next attempt.
     pub(super) fn interval(&mut self) -> Duration {
         let interval = self.next;
-        self.next = interval.saturating_mul(2).min(MAX_INTERVAL);
+        self.next = interval.saturating_mul(2).min(self.max);
         interval.mul_f64(rand::random_range(1.0 - JITTER..=1.0 + JITTER))
     }
 }
@@ -115,7 +118,7 @@ mod tests {
 
     #[test]
     fn backoff_doubles_up_to_its_bound_with_jitter() {
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::up_to(Duration::from_mins(1));
         for expected in [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0] {
             let interval = backoff.interval().as_secs_f64();
             assert!((expected * 0.8..=expected * 1.2).contains(&interval), "{interval} is not about {expected}");

@@ -1,5 +1,6 @@
 //! One attempt: one request, one answer, within bounds. Knows nothing of queues and retries.
 
+use std::fmt;
 use std::time::Duration;
 
 use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -9,19 +10,22 @@ use bytes::{Buf, Bytes};
 use http_body_util::{BodyExt, Collected, Full, LengthLimitError, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
-use prost::Message;
 use tokio::time::timeout;
 
-use super::connect::{Connector, Directory};
-use super::error::{Cause, SendError, SetupError, quote};
-use super::{Batch, grpc, http};
-use crate::config::{Endpoint, ExportConfig, Protocol};
+use super::connect::{Connector, Directory, Route, Via, authority};
+use super::error::{Cause, SendError, SetupError};
+use super::payload::{self, Payload};
+use super::tls::Tls;
+use super::{Accepted, Batch, Signal, grpc, http, tunnel};
+use crate::config::{Compression, Endpoint, ExportConfig, Protocol, SignalExport};
 
-/// Sends batches to one collector, over connections that are kept between batches.
-#[derive(Debug)]
+/// Sends one signal's batches to one collector, over connections that are kept between batches.
 pub struct Sender {
+    signal: Signal,
     protocol: Protocol,
+    compression: Compression,
+    /// Bound on one attempt.
+    timeout: Duration,
     target: String,
     head: request::Parts,
     connector: Connector,
@@ -29,21 +33,35 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// A sender for the collector in `config`. Looks its name up, which blocks: to be called before HAProxy's chroot.
-    /// A name that cannot be resolved is not an error: the attempts fail, and look it up again.
+    /// A sender for the collector of `signal` in `config`. Reads the files of certificates and looks the collector's (or the
+    /// proxy's) name up, which blocks: to be called before HAProxy's chroot. A name that cannot be resolved is not an
+    /// error: the attempts fail, and look it up again.
     ///
     /// # Errors
     ///
-    /// TLS, an endpoint that gives no URI, a header that HTTP does not allow.
-    pub fn new(config: &ExportConfig) -> Result<Self, SetupError> {
-        if config.endpoint.tls {
-            return Err(SetupError::Tls);
-        }
-        let head = head(config)?;
-        let directory = Directory::resolve(&config.endpoint.host, config.endpoint.port);
-        let connector = Connector::new(directory, config.timeout);
+    /// A file that cannot be used, an endpoint that gives no URI, a header that HTTP does not allow.
+    pub fn new(config: &ExportConfig, signal: Signal) -> Result<Self, SetupError> {
+        let config = config.for_signal(signal);
+        let (head, route) = plan(config, signal)?;
+        let target = route.target.clone();
+        let directory = match &config.proxy {
+            Some(proxy) => Directory::resolve(&proxy.host, proxy.port),
+            None => Directory::resolve(&config.endpoint.host, config.endpoint.port),
+        };
+        let connector = Connector::new(directory, config.timeout, route);
         let client = client(config.protocol, &connector);
-        Ok(Self { protocol: config.protocol, target: authority(&config.endpoint), head, connector, client })
+        let (protocol, compression, timeout) = (config.protocol, config.compression, config.timeout);
+        Ok(Self { signal, protocol, compression, timeout, target, head, connector, client })
+    }
+
+    /// Everything of [`new`](Self::new) but the network: for `haproxy -c`.
+    pub fn check(config: &ExportConfig, signal: Signal) -> Result<(), SetupError> {
+        plan(config.for_signal(signal), signal).map(|_| ())
+    }
+
+    /// What it sends.
+    pub fn signal(&self) -> Signal {
+        self.signal
     }
 
     /// The collector's `host:port`.
@@ -51,54 +69,45 @@ impl Sender {
         &self.target
     }
 
-    /// Sends `batch` once. `within` bounds everything: look-up, connection, request, answer.
-    pub async fn send(&mut self, batch: &Batch, within: Duration) -> Result<Accepted, SendError> {
-        if batch.bytes.len() > MAX_REQUEST {
-            return Err(SendError::RequestTooLong(MAX_REQUEST));
-        }
-        let Ok(result) = timeout(within, self.exchange(batch, within)).await else {
+    /// The bound on one attempt.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// The batch as [`send`](Self::send) takes it.
+    pub(super) fn encode(&self, batch: &Batch) -> Result<Payload, SendError> {
+        Payload::new(batch, self.signal, self.protocol, self.compression)
+    }
+
+    /// Sends `payload` once. `within` bounds everything: look-up, connection, request, answer.
+    pub(super) async fn send(&mut self, payload: &Payload, within: Duration) -> Result<Accepted, SendError> {
+        let Ok(result) = timeout(within, self.exchange(payload, within)).await else {
             // A connection that has fallen silent may be dead: the next attempt opens another.
             self.client = client(self.protocol, &self.connector);
             return Err(SendError::Timeout(within));
         };
-        result
+        result.map_err(|error| self.connector.explain(error))
     }
 
-    async fn exchange(&self, batch: &Batch, within: Duration) -> Result<Accepted, SendError> {
+    async fn exchange(&self, Payload(bytes): &Payload, within: Duration) -> Result<Accepted, SendError> {
         let mut head = self.head.clone();
         let prefix = match self.protocol {
-            Protocol::Grpc => grpc::prepare(&mut head, batch.bytes.len(), within),
-            Protocol::HttpProtobuf => Bytes::new(),
+            Protocol::Grpc => grpc::prepare(&mut head, bytes.len(), self.compression != Compression::None, within),
+            Protocol::HttpProtobuf | Protocol::HttpJson => Bytes::new(),
         };
-        let body = Full::new(prefix.chain(batch.bytes.clone()));
-        let request = request::Request::from_parts(head, body);
+        let request = request::Request::from_parts(head, Full::new(prefix.chain(bytes.clone())));
         let (head, body) = self.client.request(request).await.map_err(SendError::from_client)?.into_parts();
         let answer = Limited::new(body, MAX_RESPONSE).collect().await.map_err(body_error)?;
         match self.protocol {
-            Protocol::Grpc => grpc::read(&head, answer),
-            Protocol::HttpProtobuf => http::read(&head, &answer.to_bytes()),
+            Protocol::Grpc => grpc::read(self.signal, &head, answer),
+            Protocol::HttpProtobuf | Protocol::HttpJson => http::read(self.signal, &head, &answer.to_bytes()),
         }
     }
 }
 
-/// The collector took the batch.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Accepted {
-    /// Spans of the batch that it rejected (partial success): never sent again.
-    pub rejected: u64,
-    /// Why, or a warning; cut short, mostly empty.
-    pub message: String,
-}
-
-impl Accepted {
-    /// Reads an `ExportTraceServiceResponse`. One that cannot be read rejects nothing: the status said success.
-    pub(super) fn decode(response: &[u8]) -> Self {
-        let partial = ExportTraceServiceResponse::decode(response).ok().and_then(|answer| answer.partial_success);
-        let partial = partial.unwrap_or_default();
-        Self {
-            rejected: u64::try_from(partial.rejected_spans).unwrap_or_default(),
-            message: quote(&partial.error_message),
-        }
+impl fmt::Debug for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender").field("signal", &self.signal).field("target", &self.target).finish_non_exhaustive()
     }
 }
 
@@ -115,19 +124,47 @@ fn client(protocol: Protocol, connector: &Connector) -> Client<Connector, Body> 
         .build(connector.clone())
 }
 
-/// Everything of the request but the body.
-fn head(config: &ExportConfig) -> Result<request::Parts, SetupError> {
-    let (path, content_type) = match config.protocol {
-        Protocol::Grpc => (grpc::PATH, grpc::CONTENT_TYPE),
-        Protocol::HttpProtobuf => (config.endpoint.path.as_str(), http::CONTENT_TYPE),
+/// What every request begins with, and how a connection gets there. Reads files, touches no network.
+fn plan(config: &SignalExport, signal: Signal) -> Result<(request::Parts, Route), SetupError> {
+    let Endpoint { tls, host, port, .. } = &config.endpoint;
+    let mut head = head(config, signal)?;
+    let tls = tls.then(|| Tls::new(config)).transpose()?;
+    let via = match &config.proxy {
+        None => Via::Direct,
+        Some(proxy) if tls.is_some() || config.protocol == Protocol::Grpc => Via::Tunnel(proxy.clone()),
+        Some(proxy) => {
+            if let Some(Ok(mut value)) = tunnel::authorization(proxy).map(HeaderValue::try_from) {
+                value.set_sensitive(true);
+                head.headers.insert(header::PROXY_AUTHORIZATION, value);
+            }
+            Via::Forward
+        }
     };
-    let endpoint = format!("http://{}{path}", authority(&config.endpoint));
+    Ok((head, Route { target: authority(host, *port), via, tls }))
+}
+
+/// Everything of the request but the body.
+fn head(config: &SignalExport, signal: Signal) -> Result<request::Parts, SetupError> {
+    let Endpoint { tls, host, port, path } = &config.endpoint;
+    let (path, content_type) = match config.protocol {
+        Protocol::Grpc => (signal.grpc_path(), grpc::CONTENT_TYPE),
+        Protocol::HttpProtobuf => (path.as_str(), http::PROTOBUF),
+        Protocol::HttpJson => (path.as_str(), http::JSON),
+    };
+    let endpoint = format!("{}://{}{path}", if *tls { "https" } else { "http" }, authority(host, *port));
     let uri = Uri::try_from(&endpoint).map_err(|_| SetupError::Endpoint { endpoint })?;
     let (mut head, ()) = request::Request::new(()).into_parts();
     head.method = Method::POST;
     head.uri = uri;
     head.headers = headers(&config.headers)?;
     head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if let Some(encoding) = payload::encoding(config.compression) {
+        let name = match config.protocol {
+            Protocol::Grpc => HeaderName::from_static("grpc-encoding"),
+            Protocol::HttpProtobuf | Protocol::HttpJson => header::CONTENT_ENCODING,
+        };
+        head.headers.insert(name, HeaderValue::from_static(encoding));
+    }
     Ok(head)
 }
 
@@ -150,11 +187,6 @@ fn headers(configured: &[(String, String)]) -> Result<HeaderMap, SetupError> {
     Ok(headers)
 }
 
-fn authority(endpoint: &Endpoint) -> String {
-    let Endpoint { host, port, .. } = endpoint;
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
-}
-
 fn body_error(error: Box<dyn std::error::Error + Send + Sync>) -> SendError {
     if error.is::<LengthLimitError>() {
         SendError::ResponseTooLong(MAX_RESPONSE)
@@ -166,16 +198,15 @@ fn body_error(error: Box<dyn std::error::Error + Send + Sync>) -> SendError {
 /// `product/version`, as the OTLP exporter specification asks ("User Agent").
 const USER_AGENT: &str = concat!("haproxy-vitals/", env!("CARGO_PKG_VERSION"));
 /// What HTTP or gRPC itself sets.
-const RESERVED: [HeaderName; 6] = [
+const RESERVED: [HeaderName; 7] = [
     header::CONNECTION,
+    header::CONTENT_ENCODING,
     header::CONTENT_LENGTH,
     header::CONTENT_TYPE,
     header::TE,
     header::TRANSFER_ENCODING,
     header::UPGRADE,
 ];
-/// Bytes: the bound on a request that the OTLP specification names.
-const MAX_REQUEST: usize = 64 * 1024 * 1024;
 /// Bytes: the bound on an answer that the OTLP specification names.
 const MAX_RESPONSE: usize = 4 * 1024 * 1024;
 
@@ -183,16 +214,13 @@ const MAX_RESPONSE: usize = 4 * 1024 * 1024;
 mod tests {
     use super::*;
 
-    #[test]
-    fn https_is_refused() {
-        let mut config = ExportConfig::default();
-        config.endpoint.tls = true;
-        assert!(matches!(Sender::new(&config), Err(SetupError::Tls)));
+    fn traces() -> ExportConfig {
+        ExportConfig::default()
     }
 
     #[test]
     fn headers_that_http_forbids_or_sets_are_refused_without_their_value() {
-        for name in ["a b", "content-type", "TE", "grpc-timeout"] {
+        for name in ["a b", "content-type", "Content-Encoding", "TE", "grpc-timeout"] {
             let error = headers(&[(name.to_owned(), "secret".to_owned())]).unwrap_err();
             assert!(error.to_string().contains(name) && !error.to_string().contains("secret"), "{error}");
         }
@@ -202,28 +230,26 @@ mod tests {
 
     #[test]
     fn ipv6_address_is_put_in_brackets() {
-        let mut config = ExportConfig::default();
-        config.endpoint.host = "::1".to_owned();
-        assert_eq!(Sender::new(&config).unwrap().target(), "[::1]:4318");
-        assert_eq!(head(&config).unwrap().uri, "http://[::1]:4318/v1/traces");
+        let mut config = traces();
+        config.resolved.traces.endpoint.host = "::1".to_owned();
+        assert_eq!(Sender::new(&config, Signal::Traces).unwrap().target(), "[::1]:4318");
+        assert_eq!(head(&config.resolved.traces, Signal::Traces).unwrap().uri, "http://[::1]:4318/v1/traces");
     }
 
     #[test]
     fn host_that_gives_no_uri_is_refused() {
-        let mut config = ExportConfig::default();
-        config.endpoint.host = "a b".to_owned();
-        assert!(matches!(Sender::new(&config), Err(SetupError::Endpoint { .. })));
-    }
-
-    #[tokio::test]
-    async fn batch_beyond_its_bound_is_not_sent() {
-        let batch = Batch { bytes: vec![0; MAX_REQUEST + 1].into(), spans: 1 };
-        let result = Sender::new(&ExportConfig::default()).unwrap().send(&batch, Duration::from_secs(1)).await;
-        assert!(matches!(result, Err(SendError::RequestTooLong(_))));
+        let mut config = traces();
+        config.resolved.traces.endpoint.host = "a b".to_owned();
+        assert!(matches!(Sender::check(&config, Signal::Traces), Err(SetupError::Endpoint { .. })));
     }
 
     #[test]
-    fn success_that_cannot_be_read_rejects_nothing() {
-        assert_eq!(Accepted::decode(b"{}"), Accepted::default());
+    fn each_signal_has_its_path() {
+        let mut config = traces();
+        for signal in Signal::ALL {
+            assert_eq!(head(config.for_signal(signal), signal).unwrap().uri.path(), signal.http_path());
+            config.resolved.of_mut(signal).protocol = Protocol::Grpc;
+            assert_eq!(head(config.for_signal(signal), signal).unwrap().uri.path(), signal.grpc_path());
+        }
     }
 }

@@ -117,7 +117,7 @@ impl Drop for Process {
 fn outlets(config: &ExportConfig, tasks: &Tasks) -> Result<Outlets, ProcessError> {
     let sinks = Sink::open_all(config, &[Signal::Traces])?;
     let queue = if config.has(ExporterKind::Otlp) {
-        let (queue, exporter) = crate::export::queue(config, Sender::new(config)?);
+        let (queue, exporter) = crate::export::queue(config, Sender::new(config, Signal::Traces)?);
         tasks.spawn("export", exporter.run(tasks.stop()));
         Some(Arc::new(queue))
     } else {

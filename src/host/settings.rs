@@ -4,7 +4,8 @@ use mlua::prelude::*;
 use once_cell::sync::OnceCell;
 
 use super::{options, raw};
-use crate::config::{self, Environment, Loaded, Sources};
+use crate::config::{self, Environment, ExporterKind, Loaded, Sources};
+use crate::export::{Sender, SetupError, Signal};
 use crate::trace::plan::{Gather, Plan};
 
 /// Puts `configure` into `native`: the error or nothing, and the warnings; and `plan`.
@@ -36,6 +37,7 @@ fn load(given: &LuaTable) -> Result<Loaded, String> {
     let (options, arguments) = options::read(given).map_err(|error| error.to_string())?;
     let loaded = config::load(Sources { options, arguments, environment: Environment::of_process() })
         .map_err(|error| error.to_string())?;
+    check_export(&loaded).map_err(|error| error.to_string())?;
     raw::publish(&Plan::new(&loaded.config).environment());
     Ok(loaded)
 }
@@ -60,6 +62,15 @@ fn plan(lua: &Lua) -> LuaResult<LuaTable> {
     table.set("head", plan.head)?;
     table.set("gathered", gathered)?;
     Ok(table)
+}
+
+/// Files of certificates and the like, so that `haproxy -c` refuses what a start would. Touches no network.
+fn check_export(loaded: &Loaded) -> Result<(), SetupError> {
+    let config = &loaded.config;
+    if config.traces.enabled && config.export.has(ExporterKind::Otlp) {
+        Sender::check(&config.export, Signal::Traces)?;
+    }
+    Ok(())
 }
 
 static LOADED: OnceCell<Loaded> = OnceCell::new();

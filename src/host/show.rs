@@ -70,6 +70,7 @@ fn traces() -> String {
         line(&format!("spans.dropped.{}", reason.word()), EXPORT.dropped(reason));
     }
     line("spans.queued", EXPORT.queued.value());
+    line("spans.queued_bytes", EXPORT.queued_bytes.value());
     for (name, sink) in SINKS.into_iter().filter(|(_, sink)| sink.offered.value() > 0) {
         line(&format!("{name}.offered"), sink.offered.value());
         line(&format!("{name}.written"), sink.written.value());
@@ -79,11 +80,13 @@ fn traces() -> String {
         line(&format!("{name}.queued"), sink.queued.value());
     }
     line("export.retries", EXPORT.retries.value());
+    line("export.circuit_opened", EXPORT.circuit_opened.value());
     line("export.last_success_unix_ms", EXPORT.last_success.value());
     line("attributes.left_out", stats::ATTRIBUTES_LEFT_OUT.value());
     line("faults", stats::FAULTS.value());
     line("tasks.panicked", stats::TASK_PANICS.value());
     line("log.lines_lost", log::lost());
+    let _ = writeln!(out, "{:<32} {}", "export.circuit", EXPORT.circuit().word());
     let _ = writeln!(out, "{:<32} {}", "export.last_error", EXPORT.last_error());
     for (name, sink) in SINKS.into_iter().filter(|(_, sink)| sink.offered.value() > 0) {
         let _ = writeln!(out, "{:<32} {}", format!("{name}.last_error"), sink.last_error());

@@ -5,6 +5,7 @@ mod grpc;
 mod haproxy;
 mod official;
 mod otlp;
+mod signals;
 
 use haproxy_vitals_tests::Upstream;
 use haproxy_vitals_tests::haproxy::{Builder, Haproxy};

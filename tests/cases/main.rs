@@ -8,6 +8,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod export;
 mod harness;
 mod health;
 mod life;

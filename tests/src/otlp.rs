@@ -1,11 +1,14 @@
-//! A strict OTLP trace receiver: gRPC on one port, HTTP with protobuf on another.
+//! A strict OTLP receiver of every signal: gRPC on one port, HTTP with protobuf or JSON on another, plain or over TLS.
 
 mod attributes;
 mod grpc;
 mod http;
 mod intake;
 mod refusal;
+mod signal;
 mod strict;
+mod strict_logs;
+mod strict_metrics;
 mod view;
 
 use std::net::SocketAddr;
@@ -14,28 +17,45 @@ use std::time::Duration;
 
 pub use attributes::{Attributes, Value};
 pub use intake::{Behaviour, Protocol, Received};
+pub use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+pub use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 pub use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 pub use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 pub use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 pub use refusal::Refusal;
+pub use signal::Signal;
 pub use view::{EventView, LinkView, SpanView};
 
+use crate::pki::{Pki, Tls};
 use crate::poll;
-use crate::server::Server;
+use crate::server::{Serve, Server, serve_http};
 use intake::Intake;
+use tokio_rustls::TlsAcceptor;
 
 /// A collector for tests. It keeps every span that it accepts and notes every breach of the protocol.
 pub struct OtlpReceiver {
     intake: Arc<Intake>,
     grpc: Server,
     http: Server,
+    scheme: &'static str,
 }
 
 impl OtlpReceiver {
     /// Starts on two free ports and accepts everything.
     pub fn start() -> Self {
+        Self::start_with(None, None, "http")
+    }
+
+    /// The same over TLS.
+    pub fn start_tls(pki: &Pki, tls: Tls) -> Self {
+        let acceptor = |alpn| Some(TlsAcceptor::from(pki.server(tls, &[alpn])));
+        Self::start_with(acceptor("h2"), acceptor("http/1.1"), "https")
+    }
+
+    fn start_with(grpc: Option<TlsAcceptor>, http: Option<TlsAcceptor>, scheme: &'static str) -> Self {
         let intake = Arc::new(Intake::default());
-        Self { grpc: Server::start(grpc::serve(&intake)), http: Server::start(http::serve(&intake)), intake }
+        let (grpc, http) = (serve(&intake, grpc, Port::Grpc), serve(&intake, http, Port::Http));
+        Self { grpc: Server::start(grpc), http: Server::start(http), intake, scheme }
     }
 
     /// Address for OTLP over gRPC.
@@ -50,12 +70,12 @@ impl OtlpReceiver {
 
     /// `OTEL_EXPORTER_OTLP_ENDPOINT` for the protocol `grpc`.
     pub fn grpc_endpoint(&self) -> String {
-        format!("http://{}", self.grpc_addr())
+        format!("{}://{}", self.scheme, self.grpc_addr())
     }
 
-    /// `OTEL_EXPORTER_OTLP_ENDPOINT` for the protocol `http/protobuf`.
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT` for the protocols `http/protobuf` and `http/json`.
     pub fn http_endpoint(&self) -> String {
-        format!("http://{}", self.http_addr())
+        format!("{}://{}", self.scheme, self.http_addr())
     }
 
     /// What happens to the requests from now on.
@@ -85,10 +105,13 @@ impl OtlpReceiver {
         self.http.restart();
     }
 
-    /// Forgets spans, requests and breaches. Span ids stay known: one that comes again is still a breach.
+    /// Forgets spans, metrics, log records, requests and breaches. Span ids stay known: one that comes again is still a breach.
     pub fn clear(&self) {
         let mut state = self.intake.lock();
         state.spans.clear();
+        state.metrics.clear();
+        state.logs.clear();
+        state.handshake_failures.clear();
         state.requests.clear();
         state.violations.clear();
     }
@@ -101,6 +124,41 @@ impl OtlpReceiver {
     /// How many spans were accepted so far.
     pub fn span_count(&self) -> usize {
         self.intake.lock().spans.len()
+    }
+
+    /// Every metrics request accepted so far, whole, in the order of their arrival.
+    pub fn metrics(&self) -> Vec<ExportMetricsServiceRequest> {
+        self.intake.lock().metrics.clone()
+    }
+
+    /// Every logs request accepted so far, whole, in the order of their arrival.
+    pub fn logs(&self) -> Vec<ExportLogsServiceRequest> {
+        self.intake.lock().logs.clone()
+    }
+
+    /// Waits until `enough` holds for the metrics requests, and returns them.
+    #[track_caller]
+    pub fn wait_metrics(
+        &self,
+        within: Duration,
+        enough: impl Fn(&[ExportMetricsServiceRequest]) -> bool,
+    ) -> Vec<ExportMetricsServiceRequest> {
+        poll::until_some(within, "the metrics awaited", || Some(self.metrics()).filter(|metrics| enough(metrics)))
+    }
+
+    /// Waits until `enough` holds for the logs requests, and returns them.
+    #[track_caller]
+    pub fn wait_logs(
+        &self,
+        within: Duration,
+        enough: impl Fn(&[ExportLogsServiceRequest]) -> bool,
+    ) -> Vec<ExportLogsServiceRequest> {
+        poll::until_some(within, "the log records awaited", || Some(self.logs()).filter(|logs| enough(logs)))
+    }
+
+    /// TLS handshakes that failed so far, in the server's words.
+    pub fn handshake_failures(&self) -> Vec<String> {
+        self.intake.lock().handshake_failures.clone()
     }
 
     /// Every request received so far, the refused ones too.
@@ -161,4 +219,32 @@ impl OtlpReceiver {
         let requests = self.requests().len();
         format!("{} spans in {requests} requests came, the first {SHOWN}:\n{}", spans.len(), shown.join("\n"))
     }
+}
+
+#[derive(Clone, Copy)]
+enum Port {
+    Grpc,
+    Http,
+}
+
+fn serve(intake: &Arc<Intake>, tls: Option<TlsAcceptor>, port: Port) -> Serve {
+    let intake = intake.clone();
+    Arc::new(move |stream| {
+        let (intake, tls) = (intake.clone(), tls.clone());
+        Box::pin(async move {
+            let Some(acceptor) = tls else {
+                return match port {
+                    Port::Grpc => serve_http(stream, |request| grpc::answer(intake.clone(), false, request)).await,
+                    Port::Http => serve_http(stream, |request| http::answer(intake.clone(), false, request)).await,
+                };
+            };
+            match acceptor.accept(stream).await {
+                Ok(stream) => match port {
+                    Port::Grpc => serve_http(stream, |request| grpc::answer(intake.clone(), true, request)).await,
+                    Port::Http => serve_http(stream, |request| http::answer(intake.clone(), true, request)).await,
+                },
+                Err(error) => intake.lock().handshake_failures.push(error.to_string()),
+            }
+        })
+    })
 }

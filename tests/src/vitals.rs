@@ -57,6 +57,11 @@ impl Builder {
         self.export("http/protobuf", &receiver.http_endpoint())
     }
 
+    /// Exports every 100 ms with `http/json`.
+    pub fn export_json(self, receiver: &OtlpReceiver) -> Self {
+        self.export("http/json", &receiver.http_endpoint())
+    }
+
     /// Exports every 100 ms with `grpc`.
     pub fn export_grpc(self, receiver: &OtlpReceiver) -> Self {
         self.export("grpc", &receiver.grpc_endpoint())

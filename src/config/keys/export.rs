@@ -1,12 +1,25 @@
-//! `[export]`.
+//! `[export]`, and what one signal has of its own.
 
 use super::{HEADERS, Key, MAX_SPANS, Show, UP_TO_AN_HOUR, key, list, plain, text, time, word};
-use crate::config::endpoint;
 use crate::config::error::ConfigError;
 use crate::config::setting::{HIDDEN, Setting};
-use crate::config::tree::{Config, ExporterKind, Protocol};
+use crate::config::tree::{Config, Endpoint, ExporterKind, Headers, ProxyChoice};
 use crate::config::value::Value;
+use crate::config::{Signal, endpoint, proxy};
 
+/// A key that has no default: shown where it is set.
+macro_rules! optional {
+    ($name:expr, $($field:ident).+, $read:ident($($argument:expr),*), $show:ident) => {
+        Key {
+            name: $name,
+            set: |tree, setting| {
+                tree.$($field).+ = Some(setting.$read($($argument),*)?);
+                Ok(())
+            },
+            show: Show::Maybe(|tree| tree.$($field).+.as_ref().map(|value| $show(value))),
+        }
+    };
+}
 pub(in crate::config) static KEYS: &[Key<Config>] = &[
     Key {
         name: "export.exporter",
@@ -17,33 +30,49 @@ pub(in crate::config) static KEYS: &[Key<Config>] = &[
         show: Show::One(|tree| list(&tree.export.exporters)),
     },
     key!("export.protocol", export.protocol, word(), word),
-    // After the protocol, which says what a URL means.
     Key {
         name: "export.endpoint",
         set: |tree, setting| {
-            tree.export.endpoint = endpoint::read(setting, tree.export.protocol)?;
+            tree.export.endpoint = Some(endpoint::read(setting)?);
             Ok(())
         },
-        show: Show::One(|tree| text(&tree.export.endpoint.to_string())),
+        show: Show::One(|tree| {
+            let default = Endpoint::default_for(tree.export.protocol, Signal::Traces);
+            let default = Endpoint { path: String::new(), ..default }.to_string();
+            text(&tree.export.endpoint.as_ref().map_or(default, ToString::to_string))
+        }),
     },
+    key!("export.insecure", export.insecure, flag(), plain),
     Key {
         name: HEADERS,
         set: |tree, setting| {
-            let (name, value) = setting.header()?;
-            if tree.export.protocol == Protocol::Grpc && name.ends_with("-bin") {
-                return Err(setting.bad_text("a header's name without `-bin`, which is binary in gRPC"));
-            }
-            tree.export.headers.push((name, value));
+            tree.export.headers.push(setting.header()?);
             Ok(())
         },
-        show: Show::Each(|tree| {
-            tree.export.headers.iter().map(|(name, _)| (name.clone(), HIDDEN.to_owned())).collect()
-        }),
+        show: Show::Each(|tree| hidden(&tree.export.headers)),
     },
     key!("export.timeout", export.timeout, duration(UP_TO_AN_HOUR), time),
+    key!("export.compression", export.compression, word(), word),
+    optional!("export.certificate", export.certificate, some_text(), text),
+    optional!("export.client_certificate", export.client_certificate, some_text(), text),
+    optional!("export.client_key", export.client_key, some_text(), text),
+    Key {
+        name: "export.proxy",
+        set: |tree, setting| {
+            tree.export.proxy = Some(proxy::read(setting)?);
+            Ok(())
+        },
+        show: Show::Maybe(|tree| {
+            tree.export.proxy.as_ref().map(|choice| match choice {
+                ProxyChoice::Direct => text("none"),
+                ProxyChoice::Through(proxy) => text(&proxy.to_string()),
+            })
+        }),
+    },
     key!("export.schedule_delay", export.schedule_delay, duration(UP_TO_AN_HOUR), time),
     key!("export.export_timeout", export.export_timeout, duration(UP_TO_AN_HOUR), time),
     key!("export.max_queue_size", export.max_queue_size, whole(1..=MAX_SPANS), plain),
+    key!("export.max_queue_bytes", export.max_queue_bytes, whole(MIN_QUEUE_BYTES..=MAX_QUEUE_BYTES), plain),
     key!("export.max_export_batch_size", export.max_export_batch_size, whole(1..=MAX_SPANS), plain),
     key!("export.file.path", export.file.path, any_text(), text),
     key!("export.file.max_bytes", export.file.max_bytes, whole(MIN_FILE_BYTES..=MAX_FILE_BYTES), plain),
@@ -71,3 +100,73 @@ const MIN_FILE_BYTES: u64 = 4096;
 const MAX_FILE_BYTES: u64 = 1 << 40;
 /// Each rotation renames them all.
 const MAX_FILES: usize = 100;
+/// What `[export]` has for all and a signal may have for itself.
+macro_rules! own {
+    ($signal:ident) => {
+        &[
+            optional!(concat!("export.", stringify!($signal), ".protocol"), export.own.$signal.protocol, word(), word),
+            Key {
+                name: concat!("export.", stringify!($signal), ".endpoint"),
+                set: |tree, setting| {
+                    tree.export.own.$signal.endpoint = Some(endpoint::read(setting)?);
+                    Ok(())
+                },
+                show: Show::Maybe(|tree| tree.export.own.$signal.endpoint.as_ref().map(|base| text(&base.to_string()))),
+            },
+            optional!(concat!("export.", stringify!($signal), ".insecure"), export.own.$signal.insecure, flag(), plain),
+            Key {
+                name: concat!("export.", stringify!($signal), ".headers"),
+                set: |tree, setting| {
+                    tree.export.own.$signal.headers.push(setting.header()?);
+                    Ok(())
+                },
+                show: Show::Each(|tree| hidden(&tree.export.own.$signal.headers)),
+            },
+            optional!(
+                concat!("export.", stringify!($signal), ".timeout"),
+                export.own.$signal.timeout,
+                duration(UP_TO_AN_HOUR),
+                time
+            ),
+            optional!(
+                concat!("export.", stringify!($signal), ".compression"),
+                export.own.$signal.compression,
+                word(),
+                word
+            ),
+            optional!(
+                concat!("export.", stringify!($signal), ".certificate"),
+                export.own.$signal.certificate,
+                some_text(),
+                text
+            ),
+            optional!(
+                concat!("export.", stringify!($signal), ".client_certificate"),
+                export.own.$signal.client_certificate,
+                some_text(),
+                text
+            ),
+            optional!(
+                concat!("export.", stringify!($signal), ".client_key"),
+                export.own.$signal.client_key,
+                some_text(),
+                text
+            ),
+        ]
+    };
+}
+
+/// `[export.traces]`.
+pub(in crate::config) static TRACES: &[Key<Config>] = own!(traces);
+/// `[export.metrics]`.
+pub(in crate::config) static METRICS: &[Key<Config>] = own!(metrics);
+/// `[export.logs]`.
+pub(in crate::config) static LOGS: &[Key<Config>] = own!(logs);
+
+fn hidden(headers: &Headers) -> Vec<(String, String)> {
+    headers.iter().map(|(name, _)| (name.clone(), HIDDEN.to_owned())).collect()
+}
+
+/// One long batch has room.
+const MIN_QUEUE_BYTES: usize = 1024 * 1024;
+const MAX_QUEUE_BYTES: usize = 4 * 1024 * 1024 * 1024;

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::{environment, loaded, variables};
-use crate::config::{Config, ExporterKind, Origin, Protocol, SamplerKind, Sources};
+use crate::config::{
+    ClientIdentity, Compression, Config, ExporterKind, Origin, Protocol, SamplerKind, Signal, Sources,
+};
 
 /// The settings that the variables give, without a warning.
 fn quiet(names: &[(&str, &str)]) -> Config {
@@ -33,6 +35,10 @@ fn every_variable_is_read() {
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4317"),
         ("OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Bearer%20x"),
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "2500"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/ca.pem"),
+        ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "/client.pem"),
+        ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/client.key"),
         ("OTEL_BSP_SCHEDULE_DELAY", "100"),
         ("OTEL_BSP_EXPORT_TIMEOUT", "4000"),
         ("OTEL_BSP_MAX_QUEUE_SIZE", "1024"),
@@ -43,17 +49,23 @@ fn every_variable_is_read() {
     assert_eq!(config.service.attributes, [("team".to_owned(), "a b".to_owned())]);
     assert_eq!(config.traces.sampler, SamplerKind::ParentBasedTraceIdRatio);
     assert!((config.traces.ratio - 0.1).abs() < f64::EPSILON);
-    assert_eq!((config.export.exporters, config.export.protocol), (vec![ExporterKind::None], Protocol::Grpc));
-    assert_eq!(config.export.endpoint.to_string(), "http://c:4317");
-    assert_eq!(config.export.headers, [("authorization".to_owned(), "Bearer x".to_owned())]);
-    assert_eq!(config.export.timeout, Duration::from_millis(2500));
+    assert_eq!((&config.export.exporters, config.export.protocol), (&vec![ExporterKind::None], Protocol::Grpc));
+    for signal in Signal::ALL {
+        let export = config.export.for_signal(signal);
+        assert_eq!(export.endpoint.to_string(), "http://c:4317");
+        assert_eq!(*export.headers, [("authorization".to_owned(), "Bearer x".to_owned())]);
+        assert_eq!((export.timeout, export.compression), (Duration::from_millis(2500), Compression::Gzip));
+        assert_eq!(export.certificate.as_deref(), Some("/ca.pem"));
+        let (certificate, key) = ("/client.pem".to_owned(), "/client.key".to_owned());
+        assert_eq!(export.client, Some(ClientIdentity { certificate, key }));
+    }
     assert_eq!(config.export.schedule_delay, Duration::from_millis(100));
     assert_eq!(config.export.export_timeout, Duration::from_secs(4));
     assert_eq!((config.export.max_queue_size, config.export.max_export_batch_size), (1024, 128));
 }
 
 #[test]
-fn the_variable_for_traces_wins() {
+fn the_variable_for_one_signal_wins() {
     let config = quiet(&[
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://general"),
         ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://traces/in"),
@@ -64,10 +76,86 @@ fn the_variable_for_traces_wins() {
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
         ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf"),
     ]);
-    assert_eq!(config.export.endpoint.to_string(), "http://traces:80/in");
-    assert_eq!(config.export.headers, [("a".to_owned(), "traces".to_owned())]);
-    assert_eq!(config.export.timeout, Duration::from_millis(2));
-    assert_eq!(config.export.protocol, Protocol::HttpProtobuf);
+    let traces = config.export.for_signal(Signal::Traces);
+    assert_eq!(traces.endpoint.to_string(), "http://traces:80/in");
+    assert_eq!(*traces.headers, [("a".to_owned(), "traces".to_owned())]);
+    assert_eq!(traces.timeout, Duration::from_millis(2));
+    assert_eq!(traces.protocol, Protocol::HttpProtobuf);
+    for signal in [Signal::Metrics, Signal::Logs] {
+        let export = config.export.for_signal(signal);
+        assert_eq!((export.protocol, export.endpoint.to_string().as_str()), (Protocol::Grpc, "http://general:80"));
+        assert_eq!((export.headers.len(), export.timeout), (2, Duration::from_millis(1)));
+    }
+}
+
+#[test]
+fn every_variable_of_every_signal_is_read() {
+    for signal in Signal::ALL {
+        let name = |variable: &str| format!("OTEL_EXPORTER_OTLP_{}_{variable}", signal.word().to_uppercase());
+        let set = [
+            (name("PROTOCOL"), "http/json"),
+            (name("ENDPOINT"), "https://own/in"),
+            (name("HEADERS"), "a=own"),
+            (name("TIMEOUT"), "7"),
+            (name("COMPRESSION"), "zstd"),
+            (name("CERTIFICATE"), "/ca.pem"),
+            (name("CLIENT_CERTIFICATE"), "/client.pem"),
+            (name("CLIENT_KEY"), "/client.key"),
+        ];
+        let config = quiet(&set.iter().map(|(name, value)| (name.as_str(), *value)).collect::<Vec<_>>());
+        let export = config.export.for_signal(signal);
+        assert_eq!((export.protocol, export.endpoint.to_string().as_str()), (Protocol::HttpJson, "https://own:443/in"));
+        assert_eq!((export.headers.len(), export.timeout), (1, Duration::from_millis(7)));
+        assert_eq!((export.compression, export.certificate.as_deref()), (Compression::Zstd, Some("/ca.pem")));
+        assert_eq!(export.client.as_ref().map(|client| client.key.as_str()), Some("/client.key"));
+        for other in Signal::ALL.into_iter().filter(|other| *other != signal) {
+            assert_eq!(config.export.for_signal(other), Config::default().export.for_signal(other), "{signal:?}");
+        }
+    }
+}
+
+#[test]
+fn a_base_endpoint_gets_each_signals_path() {
+    let config = quiet(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "https://c/otlp/")]);
+    let urls = Signal::ALL.map(|signal| config.export.for_signal(signal).endpoint.to_string());
+    assert_eq!(urls, ["https://c:443/otlp/v1/traces", "https://c:443/otlp/v1/metrics", "https://c:443/otlp/v1/logs"]);
+    let config = quiet(&[("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "grpc")]);
+    let urls = Signal::ALL.map(|signal| config.export.for_signal(signal).endpoint.to_string());
+    assert_eq!(urls, ["http://localhost:4318/v1/traces", "http://localhost:4318/v1/metrics", "http://localhost:4317"]);
+}
+
+#[test]
+fn a_stronger_source_for_all_wins_over_a_weaker_one_for_one() {
+    let sources = Sources {
+        arguments: vec!["export.endpoint=http://file".to_owned(), "export.logs.timeout=3s".to_owned()],
+        ..variables(&[
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://variable/in"),
+            ("HAPROXY_VITALS_EXPORT_TIMEOUT", "4s"),
+        ])
+    };
+    let config = loaded(sources).unwrap().config;
+    assert_eq!(config.export.for_signal(Signal::Traces).endpoint.to_string(), "http://file:80/v1/traces");
+    assert_eq!(config.export.for_signal(Signal::Logs).timeout, Duration::from_secs(3));
+    assert_eq!(config.export.for_signal(Signal::Traces).timeout, Duration::from_secs(4));
+}
+
+#[test]
+fn a_proxy_of_the_environment_is_for_its_scheme_and_never_shown() {
+    let loaded = loaded(variables(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://c"),
+        ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://c/in"),
+        ("https_proxy", "http://user:word@p:3128"),
+        ("all_proxy", "socks5://p"),
+    ]))
+    .unwrap();
+    let proxy = |signal| loaded.config.export.for_signal(signal).proxy.as_ref().map(ToString::to_string);
+    assert_eq!(proxy(Signal::Traces).as_deref(), Some("http://(hidden)@p:3128"));
+    assert_eq!(proxy(Signal::Logs), None);
+    let warning = "all_proxy: expected a proxy with the scheme `http`, found `socks5`; no proxy is used";
+    assert_eq!(loaded.warnings, [warning]);
+    assert!(!format!("{loaded:?}{}", loaded.describe()).contains("word"));
+    let none = Sources { arguments: vec!["export.proxy=none".to_owned()], ..variables(&[("all_proxy", "http://p")]) };
+    assert_eq!(super::loaded(none).unwrap().config.export.for_signal(Signal::Traces).proxy, None);
 }
 
 #[test]
@@ -75,7 +163,7 @@ fn a_bad_variable_for_traces_leaves_the_general_one() {
     let loaded =
         loaded(variables(&[("OTEL_EXPORTER_OTLP_TIMEOUT", "7"), ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "soon")]))
             .unwrap();
-    assert_eq!(loaded.config.export.timeout, Duration::from_millis(7));
+    assert_eq!(loaded.config.export.for_signal(Signal::Traces).timeout, Duration::from_millis(7));
     assert_eq!(loaded.origins.of("export.timeout"), Origin::OpenTelemetry("OTEL_EXPORTER_OTLP_TIMEOUT"));
     assert_eq!(loaded.warnings.len(), 1);
 }
@@ -117,8 +205,9 @@ fn a_bad_value_warns_and_counts_as_unset() {
          expected a URL such as `http://collector:4318`, found `collector:4318`; ignored"
     );
     assert_eq!(
-        ignored("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
-        "`export.protocol` (environment OTEL_EXPORTER_OTLP_PROTOCOL): expected grpc or http/protobuf, found `http/json`; ignored"
+        ignored("OTEL_EXPORTER_OTLP_PROTOCOL", "thrift"),
+        "`export.protocol` (environment OTEL_EXPORTER_OTLP_PROTOCOL): expected grpc or http/protobuf or http/json, \
+         found `thrift`; ignored"
     );
 }
 
@@ -158,32 +247,24 @@ fn bad_headers_are_not_repeated() {
 }
 
 #[test]
-fn what_this_version_cannot_do_is_reported() {
-    let message = "OTEL_EXPORTER_OTLP_COMPRESSION: not supported by this version; ignored";
-    assert_eq!(ignored("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"), message);
-    assert_eq!(quiet(&[("OTEL_EXPORTER_OTLP_COMPRESSION", "none")]), Config::default());
-}
-
-#[test]
 fn a_grpc_endpoint_without_a_scheme_is_plain_only_when_said() {
     let grpc = ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
     let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317");
-    let config = quiet(&[grpc, endpoint, ("OTEL_EXPORTER_OTLP_INSECURE", "true")]);
-    assert_eq!(config.export.endpoint.to_string(), "http://collector:4317");
-    let message = "`export.endpoint` (environment OTEL_EXPORTER_OTLP_ENDPOINT): TLS to the collector is not supported \
-                   by this version: expected `http://`, found `https://collector:4317`; \
-                   for an endpoint without a scheme set OTEL_EXPORTER_OTLP_INSECURE=true";
-    assert_eq!(loaded(variables(&[grpc, endpoint])).unwrap_err(), message);
-}
-
-#[test]
-fn tls_is_an_error_only_where_spans_would_be_sent() {
-    let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector");
-    assert!(loaded(variables(&[endpoint])).is_err());
-    assert!(loaded(variables(&[endpoint, ("OTEL_SDK_DISABLED", "true")])).is_ok());
-    assert!(loaded(variables(&[endpoint, ("OTEL_TRACES_EXPORTER", "none")])).is_ok());
-    let replaced = Sources { arguments: vec!["export.endpoint=http://c".to_owned()], ..variables(&[endpoint]) };
-    assert!(loaded(replaced).is_ok());
+    let urls = |names: &[(&str, &str)]| {
+        let config = quiet(names);
+        Signal::ALL.map(|signal| config.export.for_signal(signal).endpoint.to_string())
+    };
+    let (plain, secure) = ("http://collector:4317", "https://collector:4317");
+    assert_eq!(urls(&[grpc, endpoint]), [secure; 3]);
+    assert_eq!(urls(&[grpc, endpoint, ("OTEL_EXPORTER_OTLP_INSECURE", "true")]), [plain; 3]);
+    for (index, signal) in Signal::ALL.into_iter().enumerate() {
+        let name = format!("OTEL_EXPORTER_OTLP_{}_INSECURE", signal.word().to_uppercase());
+        let mut expected = [secure; 3];
+        expected[index] = plain;
+        assert_eq!(urls(&[grpc, endpoint, (name.as_str(), "true")]), expected);
+    }
+    let with_scheme = ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector:4317");
+    assert_eq!(urls(&[grpc, with_scheme, ("OTEL_EXPORTER_OTLP_INSECURE", "true")]), [secure; 3]);
 }
 
 #[test]

@@ -95,8 +95,8 @@ fn every_key_is_read_from_a_file() {
     assert!((config.traces.ratio - 0.25).abs() < f64::EPSILON);
     assert_eq!(config.traces.ring_bytes, 1_048_576);
     assert_eq!(config.export.protocol, Protocol::Grpc);
-    assert_eq!(config.export.endpoint.to_string(), "http://collector:4317");
-    assert_eq!(config.export.headers, [("x-key".to_owned(), "word".to_owned())]);
+    assert_eq!(config.export.resolved.traces.endpoint.to_string(), "http://collector:4317");
+    assert_eq!(*config.export.headers, [("x-key".to_owned(), "word".to_owned())]);
     assert_eq!(config.export.timeout, Duration::from_secs(3));
     assert_eq!(config.export.schedule_delay, Duration::from_secs(1));
     assert_eq!(config.export.export_timeout, Duration::from_mins(1));
@@ -152,12 +152,13 @@ fn the_names_of_headers_have_no_case() {
         ..Sources::default()
     });
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    assert_eq!(loaded.unwrap().config.export.headers, [pair("authorization", "Bearer x=y"), pair("x-other", "b")]);
+    assert_eq!(*loaded.unwrap().config.export.headers, [pair("authorization", "Bearer x=y"), pair("x-other", "b")]);
 }
 
 #[test]
 fn the_default_endpoint_follows_the_protocol() {
-    let endpoint = |protocol| loaded(arguments(&[protocol])).unwrap().config.export.endpoint.to_string();
+    let endpoint =
+        |protocol| loaded(arguments(&[protocol])).unwrap().config.export.resolved.traces.endpoint.to_string();
     assert_eq!(endpoint("export.protocol=http/protobuf"), "http://localhost:4318/v1/traces");
     assert_eq!(endpoint("export.protocol=grpc"), "http://localhost:4317");
 }

@@ -74,7 +74,8 @@ fn a_value_out_of_range_is_refused() {
 
 #[test]
 fn a_bad_choice_is_told_the_words_and_the_near_one() {
-    let message = "`export.protocol` (FILE:1): expected grpc or http/protobuf, found `gprc`; did you mean `grpc`?";
+    let message = "`export.protocol` (FILE:1): expected grpc or http/protobuf or http/json, found `gprc`; \
+                   did you mean `grpc`?";
     assert_eq!(refused_file("export.protocol = 'gprc'"), message);
     let message = "`export.exporter` (option in Lua): expected otlp or console or file or none, found `jaeger`";
     assert_eq!(refused(options(&[("export.exporter", text("jaeger"))])), message);
@@ -117,10 +118,23 @@ fn a_bad_endpoint_is_refused() {
 }
 
 #[test]
-fn tls_to_the_collector_is_refused() {
-    let message = "`export.endpoint` (FILE:1): TLS to the collector is not supported by this version: \
-                   expected `http://`, found `https://c:4318/v1/traces`";
-    assert_eq!(refused_file("export.endpoint = 'https://c:4318'"), message);
+fn half_a_client_certificate_is_refused() {
+    let message = "`export.client_key` (FILE:1): expected the file of the client certificate's key, found nothing";
+    assert_eq!(refused_file("export.client_certificate = 'c.pem'"), message);
+    let message = "`export.client_certificate` (FILE:1): expected the file of the key's certificate, found nothing";
+    assert_eq!(refused_file("export.logs.client_key = 'c.key'"), message);
+}
+
+#[test]
+fn a_bad_proxy_is_refused_without_its_secret() {
+    let message = "`export.proxy` (FILE:1): expected `none`, or a URL such as `http://proxy:3128`, found (hidden)";
+    assert_eq!(refused_file("export.proxy = 'socks5://user:word@p'"), message);
+}
+
+#[test]
+fn an_unknown_key_of_one_signal_is_told_the_near_one() {
+    let message = "unknown key `export.metrics.endpiont` (FILE:2); did you mean `export.metrics.endpoint`?";
+    assert_eq!(refused_file("[export.metrics]\nendpiont = 'x'\n"), message);
 }
 
 #[test]
@@ -147,7 +161,7 @@ fn a_header_that_cannot_be_sent_is_refused_without_its_value() {
 #[test]
 fn a_binary_header_is_refused_with_grpc() {
     let message = "`export.headers.x-bin` (lua-load argument): \
-                   expected a header's name without `-bin`, which is binary in gRPC, found (hidden)";
+                   expected a header's name without `-bin`, which is binary in gRPC";
     assert_eq!(refused(arguments(&["export.protocol=grpc", "export.headers.x-bin=word"])), message);
     assert!(loaded(arguments(&["export.headers.x-bin=word"])).is_ok());
 }

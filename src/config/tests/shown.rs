@@ -8,7 +8,12 @@ fn each_setting_is_shown_with_its_source() {
     let file = File::new("[[health.backend]]\nname = 'api'\nrise = 5\n");
     let loaded = loaded(Sources {
         options: vec![("runtime.workers".to_owned(), crate::config::Value::Integer(3))],
-        arguments: vec!["export.headers.authorization=Bearer word".to_owned(), file.argument()],
+        arguments: vec![
+            "export.headers.authorization=Bearer word".to_owned(),
+            "export.metrics.headers.X-Key=word".to_owned(),
+            "export.metrics.endpoint=https://m/in".to_owned(),
+            file.argument(),
+        ],
         environment: environment(&[("OTEL_SERVICE_NAME", "edge")]),
     })
     .unwrap();
@@ -46,16 +51,21 @@ traces.ratio = 1 # default
 traces.ring_bytes = 524288 # default
 export.exporter = "otlp" # default
 export.protocol = "http/protobuf" # default
-export.endpoint = "http://localhost:4318/v1/traces" # default
+export.endpoint = "http://localhost:4318" # default
+export.insecure = false # default
 export.headers.authorization = (hidden) # lua-load argument
 export.timeout = "10s" # default
+export.compression = "none" # default
 export.schedule_delay = "5s" # default
 export.export_timeout = "30s" # default
 export.max_queue_size = 32768 # default
+export.max_queue_bytes = 67108864 # default
 export.max_export_batch_size = 512 # default
 export.file.path = "" # default
 export.file.max_bytes = 104857600 # default
 export.file.max_files = 5 # default
+export.metrics.endpoint = "https://m:443/in" # lua-load argument
+export.metrics.headers.x-key = (hidden) # lua-load argument
 health.backend.api.name = "api" # FILE:2
 health.backend.api.service = "" # default
 health.backend.api.authority = (the server's address) # default

@@ -40,7 +40,8 @@ async fn one_connection_carries_many_batches() {
 async fn metadata_user_agent_and_timeout_arrive() {
     let collector = Collector::grpc(|_| Ok(ExportTraceServiceResponse::default())).await;
     let mut config = grpc(collector.address);
-    config.headers = vec![("X-Tenant".to_owned(), "blue".to_owned()), ("x-tenant".to_owned(), "green".to_owned())];
+    let tenants = vec![("X-Tenant".to_owned(), "blue".to_owned()), ("x-tenant".to_owned(), "green".to_owned())];
+    config.resolved.traces.headers = crate::config::Headers(tenants);
     Rig::start(&config).export(1).await;
     let (headers, ..) = collector.seen().remove(0);
     let tenants: Vec<_> = headers.get_all("x-tenant").iter().collect();

@@ -23,8 +23,8 @@ async fn failing_once(first: Response<Bytes>) -> Collector {
 async fn batch_is_delivered_over_http() {
     let collector = Collector::http(|_| status(200)).await;
     let mut config = http(collector.address);
-    config.endpoint.path = "/tenant/v1/traces?x=1".to_owned();
-    config.headers = vec![("Authorization".to_owned(), "Bearer t".to_owned())];
+    config.resolved.traces.endpoint.path = "/tenant/v1/traces?x=1".to_owned();
+    config.resolved.traces.headers.push(("Authorization".to_owned(), "Bearer t".to_owned()));
     let rig = Rig::start(&config);
     rig.export(3).await;
     assert_eq!(rig.counted(), (3, 0, 0));

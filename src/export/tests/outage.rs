@@ -7,7 +7,7 @@ use super::collector::{Collector, raw};
 use super::rig::{Rig, batch, eventually, grpc, http, refusing};
 use crate::config::ExportConfig;
 use crate::log::Level;
-use crate::stats::DropReason;
+use crate::stats::{Circuit, DropReason};
 
 #[tokio::test]
 async fn refused_port_is_said_once_and_its_recovery_once() {
@@ -31,12 +31,35 @@ async fn refused_port_is_said_once_and_its_recovery_once() {
 #[tokio::test]
 async fn name_that_does_not_resolve_fails_the_attempts_only() {
     let mut config = grpc(refusing().await);
-    config.endpoint.host = "no-such-host.invalid".to_owned();
+    config.resolved.traces.endpoint.host = "no-such-host.invalid".to_owned();
     let rig = Rig::start(&config);
     rig.queue.push(batch(1)).unwrap();
     eventually("it is said", || !rig.lines().is_empty()).await;
     assert!(rig.lines()[0].1.contains("cannot resolve no-such-host.invalid"), "{:?}", rig.lines());
     assert_eq!(rig.queue.abandon(), 1);
+}
+
+#[tokio::test]
+async fn dead_collector_costs_one_attempt_per_backoff_whatever_waits() {
+    let (attempt, mut attempts) = tokio::sync::mpsc::unbounded_channel();
+    let address = raw(move |_, stream| {
+        attempt.send(()).unwrap();
+        async move { drop(stream) }
+    })
+    .await;
+    // No wait is longer than 0.2 s, less a fifth of it.
+    let rig = Rig::start(&ExportConfig { export_timeout: Duration::from_millis(200), ..http(address) });
+    for _ in 0..50 {
+        rig.queue.push(batch(1)).unwrap();
+    }
+    let start = Instant::now();
+    eventually("the circuit is open", || rig.stats.circuit() == Circuit::Open).await;
+    eventually("ten batches are given up", || rig.stats.dropped(DropReason::Timeout) >= 10).await;
+    let most = 2 + start.elapsed().as_millis() / 160;
+    let made = std::iter::from_fn(|| attempts.try_recv().ok()).count();
+    assert!(made as u128 <= most, "{made} attempts, at most {most}");
+    assert!(rig.queue.queued() > 30, "what waits is not given up before it was tried");
+    assert_eq!(rig.stats.circuit_opened.value(), 1);
 }
 
 /// A collector that takes the connection and says nothing.
@@ -51,8 +74,8 @@ async fn silent() -> std::net::SocketAddr {
 #[tokio::test]
 async fn collector_that_never_answers_costs_a_batch_within_its_bound() {
     for config in [grpc(silent().await), http(silent().await)] {
-        let config =
-            ExportConfig { timeout: Duration::from_millis(200), export_timeout: Duration::from_millis(900), ..config };
+        let mut config = ExportConfig { export_timeout: Duration::from_millis(900), ..config };
+        config.resolved.traces.timeout = Duration::from_millis(200);
         let rig = Rig::start(&config);
         let start = Instant::now();
         rig.export(4).await;
@@ -81,7 +104,8 @@ async fn restarted_collector_is_found_again() {
 async fn connection_that_fell_silent_is_not_used_again() {
     let collector = Collector::grpc(|_| Ok(ExportTraceServiceResponse::default())).await;
     let (behind, listener) = (collector.address, TcpListener::bind("127.0.0.1:0").await.unwrap());
-    let config = ExportConfig { timeout: Duration::from_millis(300), ..grpc(listener.local_addr().unwrap()) };
+    let mut config = grpc(listener.local_addr().unwrap());
+    config.resolved.traces.timeout = Duration::from_millis(300);
     let between = async move {
         let (_silent, _) = listener.accept().await.unwrap();
         let (mut front, _) = listener.accept().await.unwrap();

@@ -10,9 +10,9 @@ use prost::Message;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::config::{Endpoint, ExportConfig, Protocol};
+use crate::config::{Endpoint, ExportConfig, Protocol, SignalExport};
 use crate::export::queue::queue_with;
-use crate::export::{Batch, QueueHandle, Sender};
+use crate::export::{Batch, QueueHandle, Sender, Signal};
 use crate::log::Level;
 use crate::runtime::Tasks;
 use crate::stats::{DropReason, ExportStats};
@@ -31,7 +31,7 @@ impl Rig {
         let log = Arc::clone(&lines);
         let stats: &'static ExportStats = Box::leak(Box::new(ExportStats::new()));
         let say = Box::new(move |level, text| log.lock().unwrap().push((level, text)));
-        let (queue, exporter) = queue_with(config, Sender::new(config).unwrap(), stats, say);
+        let (queue, exporter) = queue_with(config, Sender::new(config, Signal::Traces).unwrap(), stats, say);
         let (stop, stopped) = watch::channel(false);
         let tasks = Tasks::new(tokio::runtime::Handle::current(), stopped);
         let task = tasks.spawn("export", exporter.run(tasks.stop()));
@@ -76,7 +76,10 @@ pub(super) fn http(address: SocketAddr) -> ExportConfig {
 fn config(protocol: Protocol, address: SocketAddr) -> ExportConfig {
     let path = "/v1/traces".to_owned();
     let endpoint = Endpoint { tls: false, host: address.ip().to_string(), port: address.port(), path };
-    ExportConfig { protocol, endpoint, timeout: Duration::from_secs(5), max_queue_size: 100, ..ExportConfig::default() }
+    let mut config = ExportConfig { max_queue_size: 100, ..ExportConfig::default() };
+    let default = SignalExport::default_for(Signal::Traces);
+    config.resolved.traces = SignalExport { protocol, endpoint, timeout: Duration::from_secs(5), ..default };
+    config
 }
 
 pub(super) fn request(spans: u64) -> ExportTraceServiceRequest {
@@ -86,7 +89,7 @@ pub(super) fn request(spans: u64) -> ExportTraceServiceRequest {
 }
 
 pub(super) fn batch(spans: u64) -> Batch {
-    Batch { bytes: request(spans).encode_to_vec().into(), spans }
+    Batch { bytes: request(spans).encode_to_vec().into(), items: spans }
 }
 
 /// An address that refuses connections.

@@ -57,7 +57,7 @@ fn show_vitals_config_tells_each_setting_and_its_source() {
         let found = shown.iter().find(|line| line[0] == key);
         found.map(|line| line[1].split_whitespace().collect::<Vec<_>>().join(" "))
     };
-    let endpoint = format!("\"http://{}/base/v1/traces\" # environment OTEL_EXPORTER_OTLP_ENDPOINT", dead.addr());
+    let endpoint = format!("\"http://{}/base\" # environment OTEL_EXPORTER_OTLP_ENDPOINT", dead.addr());
     assert_eq!(line("export.endpoint"), Some(endpoint), "{answer}");
     assert_eq!(line("service.name").as_deref(), Some("\"edge\" # environment OTEL_SERVICE_NAME"), "{answer}");
     let workers = "3 # environment HAPROXY_VITALS_RUNTIME_WORKERS";

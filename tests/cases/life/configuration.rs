@@ -15,10 +15,10 @@ fn bad_variables_of_opentelemetry_are_warnings_and_haproxy_starts() {
         ("OTEL_BSP_MAX_QUEUE_SIZE", "-5", "export.max_queue_size"),
         ("OTEL_BSP_SCHEDULE_DELAY", "5s", "export.schedule_delay"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector", "export.endpoint"),
-        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", "export.protocol"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "thrift", "export.protocol"),
         ("OTEL_RESOURCE_ATTRIBUTES", "novalue", "OTEL_RESOURCE_ATTRIBUTES"),
         ("OTEL_SDK_DISABLED", "yes", "OTEL_SDK_DISABLED"),
-        ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip", "OTEL_EXPORTER_OTLP_COMPRESSION"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "brotli", "export.compression"),
     ];
     let builder = || {
         let plain = traced(Door::Profile, &upstream);

@@ -1,4 +1,4 @@
-//! Both export protocols carry the same spans.
+//! Every export protocol carries the same spans.
 
 use haproxy_vitals_tests::client;
 use haproxy_vitals_tests::otlp::Protocol;
@@ -6,10 +6,11 @@ use haproxy_vitals_tests::vitals;
 use haproxy_vitals_tests::{OtlpReceiver, SOON, SpanView, Upstream};
 
 #[test]
-fn grpc_and_http_give_the_same_spans() {
+fn every_protocol_gives_the_same_spans() {
     let by_http = spans(Protocol::Http);
     assert_eq!(by_http.len(), 5);
     assert_eq!(by_http, spans(Protocol::Grpc));
+    assert_eq!(by_http, spans(Protocol::Json));
 }
 
 fn spans(protocol: Protocol) -> Vec<String> {
@@ -17,6 +18,7 @@ fn spans(protocol: Protocol) -> Vec<String> {
     let config = vitals::profile("  http-request deny if { path /denied }\n", "").upstream(&upstream);
     let haproxy = match protocol {
         Protocol::Http => config.export_http(&receiver).start(),
+        Protocol::Json => config.export_json(&receiver).start(),
         Protocol::Grpc => config.export_grpc(&receiver).start(),
     };
     for (n, path) in (0..).zip(["/a?b=c", "/denied", "/status/500"]) {

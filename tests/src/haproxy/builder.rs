@@ -35,7 +35,8 @@ const PID_FILE: &str = "haproxy.pid";
 /// | `${NAME}` | what [`Builder::set`] says |
 ///
 /// Any other `${...}` stays as it is: it is HAProxy's. The configuration keeps its line numbers; a stats socket comes from a
-/// file of its own. Variables whose names begin with `OTEL_` or `HAPROXY_VITALS_` are taken out of the environment.
+/// file of its own. Variables whose names begin with `OTEL_` or `HAPROXY_VITALS_`, or end in
+/// `_proxy`, are taken out of the environment.
 #[must_use]
 pub struct Builder {
     text: String,
@@ -175,7 +176,8 @@ impl Builder {
 
     fn command(&self, dir: &Path) -> Command {
         let mut command = Command::new(haproxy_binary());
-        let ours = |name: &str| name.starts_with("OTEL_") || name.starts_with("HAPROXY_VITALS_");
+        let is_proxy = |name: &str| name.to_ascii_lowercase().ends_with("_proxy");
+        let ours = |name: &str| name.starts_with("OTEL_") || name.starts_with("HAPROXY_VITALS_") || is_proxy(name);
         #[expect(clippy::disallowed_methods, reason = "the names alone, to keep them from HAProxy")]
         for (name, _) in std::env::vars_os() {
             if name.to_str().is_some_and(ours) {

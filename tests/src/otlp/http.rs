@@ -1,43 +1,34 @@
-//! OTLP over HTTP, with protobuf.
+//! OTLP over HTTP, with protobuf and with JSON.
 
 use std::io::Read;
 use std::sync::Arc;
-use std::time::Instant;
 
 use flate2::read::GzDecoder;
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use prost::Message;
 
 use super::intake::{Intake, Protocol, Received};
-use crate::server::{Body, BoxError, Serve, full, header_list, serve_http};
+use super::signal::{Export, Signal};
+use crate::server::{Body, BoxError, full};
 
-const CONTENT_TYPE: &str = "application/x-protobuf";
-
-pub(super) fn serve(intake: &Arc<Intake>) -> Serve {
-    let intake = intake.clone();
-    Arc::new(move |stream| {
-        let intake = intake.clone();
-        Box::pin(serve_http(stream, move |request| answer(intake.clone(), request)))
-    })
-}
-
-async fn answer(intake: Arc<Intake>, request: Request<Incoming>) -> Result<Response<Body>, BoxError> {
+pub(super) async fn answer(
+    intake: Arc<Intake>,
+    tls: bool,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, BoxError> {
     let (head, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
-    let received = Received {
-        protocol: Protocol::Http,
-        path: head.uri.path().to_owned(),
-        headers: header_list(&head.headers),
-        spans: 0,
-        at: Instant::now(),
-    };
+    let is_json = head.headers.get("content-type").is_some_and(|kind| kind == JSON);
+    let protocol = if is_json { Protocol::Json } else { Protocol::Http };
+    let signal = Signal::of_http_path(head.uri.path());
+    let mut received = Received::new(protocol, signal, head.uri.path(), &head.headers);
+    (received.bytes, received.tls) = (body.len(), tls);
     match read(&head.method, &received, &body) {
         Ok(export) => Ok(match intake.admit(export, received).await {
-            Ok(done) => Response::builder().header("content-type", CONTENT_TYPE).body(full(done.encode_to_vec()))?,
-            Err(refusal) => refusal.to_http().map(full),
+            Ok(taken) if is_json => Response::builder().header("content-type", JSON).body(full(taken.to_json()))?,
+            Ok(taken) => Response::builder().header("content-type", PROTOBUF).body(full(taken.to_protobuf()))?,
+            Err(refusal) => refusal.to_http(protocol).map(full),
         }),
         Err((status, why)) => {
             intake.violation(format!("HTTP request: {why}"));
@@ -48,22 +39,43 @@ async fn answer(intake: Arc<Intake>, request: Request<Incoming>) -> Result<Respo
 }
 
 /// The request, or the status that tells what is wrong with it.
-fn read(method: &Method, received: &Received, body: &[u8]) -> Result<ExportTraceServiceRequest, (u16, String)> {
-    if received.path != "/v1/traces" {
-        return Err((404, format!("path `{}`", received.path)));
-    }
+fn read(method: &Method, received: &Received, body: &[u8]) -> Result<Export, (u16, String)> {
+    let Some(signal) = received.signal else { return Err((404, format!("path `{}`", received.path))) };
     if method != Method::POST {
         return Err((405, format!("method {method}")));
     }
-    if received.header("content-type") != Some(CONTENT_TYPE) {
-        return Err((415, format!("content-type {:?}", received.header("content-type"))));
+    let content_type = received.header("content-type");
+    if !matches!(content_type, Some(PROTOBUF | JSON)) {
+        return Err((415, format!("content-type {content_type:?}")));
     }
     let body = match received.header("content-encoding") {
         None | Some("identity") => body.to_vec(),
         Some("gzip") => unzip(body).map_err(|e| (400, format!("gzip: {e}")))?,
+        Some("zstd") => zstd::decode_all(body).map_err(|e| (400, format!("zstd: {e}")))?,
         Some(other) => return Err((415, format!("content-encoding `{other}`"))),
     };
-    ExportTraceServiceRequest::decode(body.as_slice()).map_err(|e| (400, format!("undecodable body: {e}")))
+    if received.protocol == Protocol::Json {
+        check_names(&body).map_err(|e| (400, e))?;
+        Export::from_json(signal, &body).map_err(|e| (400, format!("undecodable JSON: {e}")))
+    } else {
+        Export::from_protobuf(signal, &body).map_err(|e| (400, format!("undecodable body: {e}")))
+    }
+}
+
+/// Names are in lowerCamelCase. OTLP specification, "JSON Protobuf Encoding".
+fn check_names(body: &[u8]) -> Result<(), String> {
+    fn snake(value: &serde_json::Value) -> Option<&str> {
+        match value {
+            serde_json::Value::Object(fields) => {
+                let named = fields.keys().find(|name| name.contains('_'));
+                named.map(String::as_str).or_else(|| fields.values().find_map(snake))
+            }
+            serde_json::Value::Array(items) => items.iter().find_map(snake),
+            _ => None,
+        }
+    }
+    let value: serde_json::Value = serde_json::from_slice(body).map_err(|e| format!("undecodable JSON: {e}"))?;
+    snake(&value).map_or(Ok(()), |name| Err(format!("JSON name `{name}`")))
 }
 
 fn unzip(body: &[u8]) -> std::io::Result<Vec<u8>> {
@@ -71,3 +83,6 @@ fn unzip(body: &[u8]) -> std::io::Result<Vec<u8>> {
     GzDecoder::new(body).read_to_end(&mut plain)?;
     Ok(plain)
 }
+
+const PROTOBUF: &str = "application/x-protobuf";
+const JSON: &str = "application/json";

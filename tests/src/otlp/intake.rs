@@ -4,13 +4,15 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use opentelemetry_proto::tonic::collector::trace::v1::{
-    ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
-};
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 
 use super::refusal::Refusal;
-use super::strict;
+use super::signal::{Export, Signal, Taken};
 use super::view::SpanView;
+use super::{strict, strict_logs, strict_metrics};
+use crate::server::header_list;
 
 /// What the receiver does with a request.
 #[derive(Clone, Debug, Default)]
@@ -20,7 +22,7 @@ pub enum Behaviour {
     Accept,
     /// Takes it after a while; a client that leaves earlier has sent nothing.
     Delay(Duration),
-    /// Takes all but this many spans, and says so.
+    /// Takes all but this many spans, and says so. Of metrics and log records it keeps all and says the same.
     Partial(usize),
     /// Refuses it.
     Refuse(Refusal),
@@ -35,6 +37,8 @@ pub enum Protocol {
     Grpc,
     /// OTLP/HTTP with protobuf.
     Http,
+    /// OTLP/HTTP with JSON.
+    Json,
 }
 
 /// A request as it came.
@@ -46,13 +50,26 @@ pub struct Received {
     pub path: String,
     /// Its headers or metadata, in order; names in lower case.
     pub headers: Vec<(String, String)>,
+    /// What it carries; `None` when its path does not tell.
+    pub signal: Option<Signal>,
     /// How many spans were in it; 0 when it could not be read.
     pub spans: usize,
+    /// How many spans, data points or log records were in it; 0 when it could not be read.
+    pub items: usize,
+    /// Bytes of its body as it came; 0 over gRPC.
+    pub bytes: usize,
+    /// Whether it came over TLS.
+    pub tls: bool,
     /// When it was complete.
     pub at: Instant,
 }
 
 impl Received {
+    pub(super) fn new(protocol: Protocol, signal: Option<Signal>, path: &str, headers: &http::HeaderMap) -> Self {
+        let (path, headers, at) = (path.to_owned(), header_list(headers), Instant::now());
+        Self { protocol, path, headers, signal, spans: 0, items: 0, bytes: 0, tls: false, at }
+    }
+
     /// The first value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(k, _)| k == name).map(|(_, v)| v.as_str())
@@ -72,8 +89,11 @@ pub(super) struct State {
     pub(super) behaviour: Behaviour,
     pub(super) once: VecDeque<Behaviour>,
     pub(super) spans: Vec<SpanView>,
+    pub(super) metrics: Vec<ExportMetricsServiceRequest>,
+    pub(super) logs: Vec<ExportLogsServiceRequest>,
     pub(super) requests: Vec<Received>,
     pub(super) violations: Vec<String>,
+    pub(super) handshake_failures: Vec<String>,
     pub(super) tap: Option<Tap>,
     ids: HashSet<String>,
 }
@@ -89,12 +109,9 @@ impl Intake {
     }
 
     /// Notes a request, and does with it what the test asked for.
-    pub(super) async fn admit(
-        &self,
-        export: ExportTraceServiceRequest,
-        mut received: Received,
-    ) -> Result<ExportTraceServiceResponse, Refusal> {
-        received.spans = export.resource_spans.iter().flat_map(|r| &r.scope_spans).map(|s| s.spans.len()).sum();
+    pub(super) async fn admit(&self, export: Export, mut received: Received) -> Result<Taken, Refusal> {
+        received.items = export.items();
+        received.spans = if export.signal() == Signal::Traces { received.items } else { 0 };
         received.at = Instant::now();
         let behaviour = {
             let mut state = self.lock();
@@ -102,35 +119,48 @@ impl Intake {
             state.once.pop_front().unwrap_or_else(|| state.behaviour.clone())
         };
         match behaviour {
-            Behaviour::Accept => Ok(self.keep(&export, 0)),
-            Behaviour::Partial(rejected) => Ok(self.keep(&export, rejected)),
+            Behaviour::Accept => Ok(self.keep(export, 0)),
+            Behaviour::Partial(rejected) => Ok(self.keep(export, rejected)),
             Behaviour::Refuse(refusal) => Err(refusal),
             Behaviour::Hang => std::future::pending().await,
             Behaviour::Delay(delay) => {
                 tokio::time::sleep(delay).await;
-                Ok(self.keep(&export, 0))
+                Ok(self.keep(export, 0))
             }
         }
     }
 
-    fn keep(&self, export: &ExportTraceServiceRequest, rejected: usize) -> ExportTraceServiceResponse {
+    fn keep(&self, export: Export, rejected: usize) -> Taken {
+        let taken = Taken { signal: export.signal(), rejected };
         let state = &mut *self.lock();
-        state.violations.extend(strict::breaches(export));
+        match export {
+            Export::Traces(export) => state.keep_spans(&export, rejected),
+            Export::Metrics(export) => {
+                state.violations.extend(strict_metrics::breaches(&export));
+                state.metrics.push(export);
+            }
+            Export::Logs(export) => {
+                state.violations.extend(strict_logs::breaches(&export));
+                state.logs.push(export);
+            }
+        }
+        taken
+    }
+}
+
+impl State {
+    fn keep_spans(&mut self, export: &ExportTraceServiceRequest, rejected: usize) {
+        self.violations.extend(strict::breaches(export));
         let mut spans = SpanView::flatten(export);
         spans.truncate(spans.len().saturating_sub(rejected));
         for span in &spans {
-            if !state.ids.insert(format!("{}{}", span.trace_id, span.span_id)) {
-                state.violations.push(format!("came twice: {span}"));
+            if !self.ids.insert(format!("{}{}", span.trace_id, span.span_id)) {
+                self.violations.push(format!("came twice: {span}"));
             }
         }
-        state.spans.append(&mut spans);
-        if let Some(tap) = &mut state.tap {
+        self.spans.append(&mut spans);
+        if let Some(tap) = &mut self.tap {
             tap(export);
         }
-        let partial_success = (rejected > 0).then(|| ExportTracePartialSuccess {
-            rejected_spans: i64::try_from(rejected).unwrap(),
-            error_message: "rejected as the test asked".to_owned(),
-        });
-        ExportTraceServiceResponse { partial_success }
     }
 }

@@ -8,6 +8,8 @@ use prost::Message;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 
+use super::intake::Protocol;
+
 /// A refusal: the gRPC status that one protocol answers and the HTTP status that the other does.
 #[derive(Clone, Debug)]
 pub struct Refusal {
@@ -50,17 +52,24 @@ impl Refusal {
         Status::with_details_and_metadata(self.code, MESSAGE, details, metadata)
     }
 
-    pub(super) fn to_http(&self) -> http::Response<Vec<u8>> {
-        let mut response = http::Response::builder()
-            .status(StatusCode::from_u16(self.status).unwrap())
-            .header("content-type", "application/x-protobuf");
+    /// The body is of the request's form.
+    pub(super) fn to_http(&self, protocol: Protocol) -> http::Response<Vec<u8>> {
+        let (content_type, body) = match protocol {
+            Protocol::Json => {
+                let body = serde_json::json!({ "code": i32::from(self.code), "message": MESSAGE });
+                ("application/json", body.to_string().into_bytes())
+            }
+            Protocol::Grpc | Protocol::Http => ("application/x-protobuf", self.rpc_status().encode_to_vec()),
+        };
+        let status = StatusCode::from_u16(self.status).unwrap();
+        let mut response = http::Response::builder().status(status).header("content-type", content_type);
         for (name, value) in &self.headers {
             response = response.header(name, value);
         }
         if let Some(delay) = self.retry_after {
             response = response.header("retry-after", delay.as_secs());
         }
-        response.body(self.rpc_status().encode_to_vec()).unwrap()
+        response.body(body).unwrap()
     }
 
     fn rpc_status(&self) -> RpcStatus {

@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::common::v1::KeyValue;
+use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
-use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span};
 
 use super::attributes::text_of;
 use super::view::hex;
@@ -15,11 +16,9 @@ use super::view::hex;
 pub(super) fn breaches(export: &ExportTraceServiceRequest) -> Vec<String> {
     let mut found = Vec::new();
     for resource in &export.resource_spans {
-        check_resource(resource, &mut found);
+        found.extend(of_resource(resource.resource.as_ref()));
         for scope in &resource.scope_spans {
-            if scope.scope.as_ref().is_none_or(|scope| scope.name.is_empty()) {
-                found.push("instrumentation scope without a name".to_owned());
-            }
+            found.extend(of_scope(scope.scope.as_ref()));
             for span in &scope.spans {
                 let name = format!("span `{}` {}", span.name, hex(&span.span_id));
                 found.extend(of_span(span).into_iter().map(|what| format!("{name}: {what}")));
@@ -32,13 +31,22 @@ pub(super) fn breaches(export: &ExportTraceServiceRequest) -> Vec<String> {
     found
 }
 
-fn check_resource(resource: &ResourceSpans, found: &mut Vec<String>) {
-    let attributes = resource.resource.as_ref().map_or(&[][..], |resource| &resource.attributes);
+/// What every signal's resource must have.
+pub(super) fn of_resource(resource: Option<&Resource>) -> Vec<String> {
+    let attributes = resource.map_or(&[][..], |resource| &resource.attributes);
+    let mut found = Vec::new();
     let service = attributes.iter().find(|pair| pair.key == "service.name");
     if service.and_then(|pair| text_of(pair.value.as_ref())).is_none_or(str::is_empty) {
         found.push("resource without service.name".to_owned());
     }
     found.extend(of_attributes(attributes).into_iter().map(|what| format!("resource: {what}")));
+    found
+}
+
+/// What every signal's scope must have.
+pub(super) fn of_scope(scope: Option<&InstrumentationScope>) -> Option<String> {
+    let unnamed = scope.is_none_or(|scope| scope.name.is_empty());
+    unnamed.then(|| "instrumentation scope without a name".to_owned())
 }
 
 fn of_span(span: &Span) -> Vec<String> {
@@ -62,7 +70,7 @@ fn of_span(span: &Span) -> Vec<String> {
     broken.chain(of_attributes(&span.attributes)).chain(events).collect()
 }
 
-fn of_attributes(attributes: &[KeyValue]) -> Vec<String> {
+pub(super) fn of_attributes(attributes: &[KeyValue]) -> Vec<String> {
     let mut seen = HashSet::new();
     let mut found = Vec::new();
     for pair in attributes {
@@ -79,6 +87,6 @@ fn of_attributes(attributes: &[KeyValue]) -> Vec<String> {
     found
 }
 
-fn is_id(bytes: &[u8], length: usize) -> bool {
+pub(super) fn is_id(bytes: &[u8], length: usize) -> bool {
     bytes.len() == length && bytes.iter().any(|byte| *byte != 0)
 }

@@ -24,8 +24,8 @@ fn wrong_arguments_are_refused() {
         &["`export.endpoint`", ARGUMENT, "expected a URL such as `http://collector:4318`, found `collector:4318`"],
     );
     refused(
-        &arguments("export.endpoint=https://collector:4318"),
-        &["`export.endpoint`", ARGUMENT, "TLS to the collector is not supported", "expected `http://`"],
+        &arguments("export.endpoint=https://collector:4318 export.certificate=/nowhere/ca.pem"),
+        &["`export.certificate`: /nowhere/ca.pem: No such file"],
     );
     refused(
         &arguments("config=/nowhere/vitals.toml"),
