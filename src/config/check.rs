@@ -2,7 +2,7 @@
 
 use super::duration::show;
 use super::error::{ConfigError, Hint};
-use super::flatten::BackendTable;
+use super::list::Table;
 use super::load::Loaded;
 use super::origin::Origin;
 use super::tree::{BackendConfig, ExporterKind, Protocol, SamplerKind};
@@ -17,8 +17,18 @@ pub(super) fn whole(loaded: &mut Loaded) -> Result<(), ConfigError> {
     Ok(())
 }
 
+/// One backend and the table that it was read from.
+pub(super) fn backend(backend: &BackendConfig, table: &Table) -> Result<(), ConfigError> {
+    if backend.name.is_empty() {
+        let key = format!("{}.name", table.path);
+        let expected = "the name of a backend in HAProxy's configuration";
+        return Err(ConfigError::Missing { key, origin: table.origin.clone(), expected });
+    }
+    Ok(())
+}
+
 /// A list of backends and the tables that they were read from.
-pub(super) fn backends(backends: &[BackendConfig], tables: &[BackendTable]) -> Result<(), ConfigError> {
+pub(super) fn backends(backends: &[BackendConfig], tables: &[Table]) -> Result<(), ConfigError> {
     let pairs = || backends.iter().zip(tables);
     for (index, (backend, table)) in pairs().enumerate() {
         if let Some((_, first)) = pairs().take(index).find(|(earlier, _)| earlier.name == backend.name) {
@@ -88,14 +98,11 @@ fn attempt_within_export(loaded: &mut Loaded) {
     }
 }
 
-fn timeouts(backend: &BackendConfig, table: &BackendTable) -> Result<(), ConfigError> {
+fn timeouts(backend: &BackendConfig, table: &Table) -> Result<(), ConfigError> {
     if backend.connect_timeout.saturating_add(backend.rpc_timeout) <= backend.interval {
         return Ok(());
     }
-    let origin = |key| {
-        let setting = table.settings.iter().find(|setting| setting.key == key);
-        setting.map_or(Origin::Default, |setting| setting.origin.clone())
-    };
+    let origin = |key| table.origin_of(key);
     let (connect, rpc) = (show(backend.connect_timeout), show(backend.rpc_timeout));
     Err(ConfigError::TimeoutsOverInterval {
         key: format!("{}.interval", table.path),
