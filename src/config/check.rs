@@ -5,7 +5,7 @@ use super::error::{ConfigError, Hint};
 use super::list::Table;
 use super::load::Loaded;
 use super::origin::Origin;
-use super::tree::{BackendConfig, ExporterKind, Protocol, SamplerKind};
+use super::tree::{BackendConfig, ExporterKind, ParentSampler, Protocol};
 use super::value::{one_line, quoted};
 
 /// The tree without its backends.
@@ -13,6 +13,7 @@ pub(super) fn whole(loaded: &mut Loaded) -> Result<(), ConfigError> {
     tls(loaded)?;
     batch(loaded)?;
     ratio_in_use(loaded);
+    parents_in_use(loaded);
     attempt_within_export(loaded);
     Ok(())
 }
@@ -76,13 +77,29 @@ fn batch(loaded: &mut Loaded) -> Result<(), ConfigError> {
 
 fn ratio_in_use(loaded: &mut Loaded) {
     let sampler = loaded.config.traces.sampler;
-    let takes_ratio = matches!(sampler, SamplerKind::TraceIdRatio | SamplerKind::ParentBasedTraceIdRatio);
+    let sampling = &loaded.config.traces.sampling;
+    let delegates = [sampling.parent_sampled, sampling.parent_not_sampled];
+    let takes_ratio = |delegate| matches!(delegate, ParentSampler::TraceIdRatio | ParentSampler::ConsistentProbability);
+    let takes_ratio = sampler.takes_ratio() || sampler.is_parent_based() && delegates.into_iter().any(takes_ratio);
     if !takes_ratio && loaded.origins.is_set("traces.ratio") {
         let (origin, sampler_origin) = (loaded.origins.of("traces.ratio"), loaded.origins.of("traces.sampler"));
         let sampler = super::words::Word::word(sampler);
         loaded.warnings.push(format!(
             "`traces.ratio` ({origin}): not used, because `traces.sampler` ({sampler_origin}) is {sampler}"
         ));
+    }
+}
+
+fn parents_in_use(loaded: &mut Loaded) {
+    for key in ["traces.parent_sampled", "traces.parent_not_sampled"] {
+        if loaded.origins.is_set(key) && !loaded.config.traces.sampler.is_parent_based() {
+            let (origin, sampler_origin) = (loaded.origins.of(key), loaded.origins.of("traces.sampler"));
+            let sampler = super::words::Word::word(loaded.config.traces.sampler);
+            loaded.warnings.push(format!(
+                "`{key}` ({origin}): not used, because `traces.sampler` ({sampler_origin}) is {sampler}, \
+                 which does not ask callers"
+            ));
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod export;
 mod health;
 mod runtime;
+mod sampling;
 mod service;
 mod traces;
 
@@ -14,7 +15,7 @@ use super::duration;
 use super::error::{ConfigError, Hint};
 use super::list::List;
 use super::setting::Setting;
-use super::tree::{BackendConfig, Config};
+use super::tree::{BackendConfig, Config, RuleConfig};
 use super::value::one_line;
 use super::words::Word;
 
@@ -84,11 +85,11 @@ fn names() -> impl Iterator<Item = &'static str> {
 
 /// All keys but those in lists, in the order of the tree.
 pub(super) fn all() -> impl Iterator<Item = &'static Key<Config>> {
-    [service::KEYS, runtime::KEYS, traces::KEYS, export::KEYS].into_iter().flatten()
+    [service::KEYS, runtime::KEYS, traces::KEYS, sampling::KEYS, export::KEYS].into_iter().flatten()
 }
 
 /// The lists of tables, in the order of the tree.
-pub(super) static LISTS: &[List] = &[List::of::<BackendConfig>()];
+pub(super) static LISTS: &[List] = &[List::of::<RuleConfig>(), List::of::<BackendConfig>()];
 
 /// The tables at the top.
 const SECTIONS: [&str; 5] = ["service", "runtime", "traces", "export", "health"];

@@ -3,12 +3,16 @@
 mod export;
 mod health;
 mod runtime;
+mod sampling;
 mod service;
 mod traces;
 
 pub use export::{Endpoint, ExportConfig, ExporterKind, Protocol};
 pub use health::{BackendConfig, HealthConfig};
 pub use runtime::RuntimeConfig;
+pub use sampling::{
+    HeaderCondition, HeaderValueCondition, ParentSampler, Pattern, RuleAction, RuleConfig, RuleParent, SamplingConfig,
+};
 pub use service::ServiceConfig;
 pub use traces::{SamplerKind, TracesConfig};
 

@@ -25,6 +25,7 @@ use crate::runtime::{Runtime, StartError};
 use crate::stats::{self, DropReason};
 use crate::trace::hot::Hot;
 use crate::trace::pipeline::Tracer;
+use crate::trace::sampler::Overrides;
 
 /// Puts `start` into `native`: the error, or nothing.
 pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
@@ -34,6 +35,11 @@ pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
 /// The checker, while the process runs.
 pub(super) fn checker() -> Option<Checker> {
     current()?.checker.clone()
+}
+
+/// What of sampling may be changed at run time. `None`: nothing is traced.
+pub(super) fn overrides() -> Option<Arc<Overrides>> {
+    current()?.tracer.overrides().map(Arc::clone)
 }
 
 /// This thread's tracer: detached where the process traces nothing.
