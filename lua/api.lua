@@ -242,7 +242,8 @@ local function register_sampling()
         for name in pairs(core.frontends) do
             frontends[#frontends + 1] = name
         end
-        applet:send(native.sample({ ... }, frontends))
+        -- The words of the command come too.
+        applet:send(native.sample({ select(4, ...) }, frontends))
     end)
 end
 

@@ -3,12 +3,13 @@
 use mlua::prelude::*;
 
 use super::{process, settings};
+use crate::log::{self, Level};
 use crate::trace::plan::Plan;
 use crate::trace::sampler::{Full, Overrides};
 
 /// Puts `sample` and `sample_usage` into `native`.
 pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
-    native.set("sample_usage", USAGE)?;
+    native.set("sample_usage", format!("{USAGE} : the share of new traces, until reset or reload"))?;
     let sample = |_: &Lua, (words, frontends): (Vec<String>, Vec<String>)| Ok(answer(&words, &frontends));
     native.set("sample", lua.create_function(sample)?)
 }
@@ -81,12 +82,15 @@ impl<'a> Command<'a> {
             Self::Reset(frontend) => overrides.reset(frontend),
             Self::Set(share, frontend) => overrides.set(frontend, share)?,
         }
-        Ok(format!("sampling.override {}", overrides.shares().describe()))
+        let line = format!("sampling.override {}", overrides.shares().describe());
+        if self != Self::Show {
+            log::say(Level::Notice, format!("{line} (stats socket)"));
+        }
+        Ok(line)
     }
 }
 
-const USAGE: &str =
-    "vitals trace sample <0..1>|reset [frontend] | show : the share of new traces, until reset or reload";
+const USAGE: &str = "vitals trace sample <0..1>|reset [frontend] | show";
 
 #[cfg(test)]
 mod tests {
