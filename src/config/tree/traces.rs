@@ -44,7 +44,7 @@ pub enum SamplerKind {
     ParentBasedAlwaysOff,
     /// `parentbased_traceidratio`
     ParentBasedTraceIdRatio,
-    /// `consistent_probability`: TraceState, "Probability sampling". Not a word of the specification's variables.
+    /// `consistent_probability`: `TraceState`, "Probability sampling". Not a word of the specification's variables.
     ConsistentProbability,
     /// `parentbased_consistent_probability`
     ParentBasedConsistentProbability,

@@ -72,13 +72,12 @@ pub fn apply(change: Change, list: &mut Vec<u8>, spare: &mut Vec<u8>) -> bool {
     if spare.len() == KEY.len() {
         spare.clear();
     }
-    let mut members = usize::from(!spare.is_empty());
-    for member in list.split(|&b| b == b',').filter(|member| !member.is_empty() && value_of(member).is_none()) {
-        if members == MAX_MEMBERS || spare.len() + 1 + member.len() > MAX_TRACESTATE {
+    let others = MAX_MEMBERS - usize::from(!spare.is_empty());
+    for member in list.split(|&b| b == b',').filter(|one| !one.is_empty() && value_of(one).is_none()).take(others) {
+        if spare.len() + 1 + member.len() > MAX_TRACESTATE {
             break;
         }
         push_separated(spare, b',', member, 0);
-        members += 1;
     }
     std::mem::swap(list, spare);
     true
@@ -86,7 +85,6 @@ pub fn apply(change: Change, list: &mut Vec<u8>, spare: &mut Vec<u8>) -> bool {
 
 /// The rejection threshold of a probability, to four digits; `None`: never. "Converting floating-point probability to threshold
 /// value".
-#[expect(clippy::float_cmp, reason = "these two values are exact")]
 pub(super) fn threshold(probability: f64) -> Option<u64> {
     if probability <= 0.0 {
         return None;

@@ -1,5 +1,6 @@
 //! `[[traces.rule]]`: what a request looks like when it starts decides before the sampler does. The first match counts.
 
+use std::cell::OnceCell;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -44,8 +45,8 @@ pub(super) fn rules(config: &SamplingConfig, consistent: bool) -> Option<Arc<[Ru
 
 /// The first rule that matches. Hot path: allocates nothing.
 pub(super) fn first<'r>(rules: &'r [Rule], request: &Incoming<'_>) -> Option<&'r Rule> {
-    let mut seen = Seen { request, path: None, source: None };
-    rules.iter().find(|rule| rule.matches(&mut seen))
+    let seen = Seen { request, path: OnceCell::new(), source: OnceCell::new() };
+    rules.iter().find(|rule| rule.matches(&seen))
 }
 
 /// Those that `traces.skip_probes` stands for.
@@ -75,7 +76,7 @@ impl Rule {
         Self { config, action, follows_parent }
     }
 
-    fn matches(&self, seen: &mut Seen<'_>) -> bool {
+    fn matches(&self, seen: &Seen<'_>) -> bool {
         let rule = &self.config;
         let request = seen.request;
         let one_of = |names: &[String], name: &[u8]| names.is_empty() || names.iter().any(|n| n.as_bytes() == name);
@@ -100,24 +101,21 @@ impl Rule {
 /// A request, and what was found out about it for one rule or another.
 struct Seen<'a> {
     request: &'a Incoming<'a>,
-    path: Option<&'a [u8]>,
-    source: Option<Option<IpAddr>>,
+    path: OnceCell<&'a [u8]>,
+    source: OnceCell<Option<IpAddr>>,
 }
 
 impl<'a> Seen<'a> {
     /// Empty if it is not known.
-    fn path(&mut self) -> &'a [u8] {
-        let request = self.request;
-        self.path.get_or_insert_with(|| Target::parse(request.method, request.target).path)
+    fn path(&self) -> &'a [u8] {
+        self.path.get_or_init(|| Target::parse(self.request.method, self.request.target).path)
     }
 
-    fn source(&mut self) -> Option<IpAddr> {
+    fn source(&self) -> Option<IpAddr> {
         let parse = |source: &[u8]| std::str::from_utf8(source).ok()?.parse::<IpAddr>().ok();
-        let request = self.request;
+        let read = || Some(parse(self.request.head?.source)?.to_canonical());
         // HAProxy writes IPv4 addresses of IPv6 sockets as `::ffff:192.0.2.1`.
-        *self
-            .source
-            .get_or_insert_with(|| request.head.and_then(|head| parse(head.source)).map(|source| source.to_canonical()))
+        *self.source.get_or_init(read)
     }
 }
 
