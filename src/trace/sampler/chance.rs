@@ -1,8 +1,11 @@
 //! How one decision is made.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::ot::{self, Change, Ot};
 use crate::config::ParentSampler;
-use crate::trace::w3c::{FLAG_SAMPLED, Traceparent};
+use crate::log::{self, Level};
+use crate::trace::w3c::{FLAG_RANDOM, FLAG_SAMPLED, Traceparent};
 
 /// Decides for one trace. Hot path: a comparison or two; the consistent ones read `ot`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +84,9 @@ impl Chance {
             Self::Threshold(None) => (false, Change::Erase),
             Self::Threshold(Some(threshold)) => {
                 let randomness = Ot::read(trace.tracestate).randomness;
+                if randomness.is_none() && trace.parent.is_some_and(|parent| parent.flags & FLAG_RANDOM == 0) {
+                    say_presumed();
+                }
                 let sampled = randomness.unwrap_or_else(|| (trace.low)() & ot::MASK) >= threshold;
                 (sampled, if sampled { Change::Set(threshold) } else { Change::Erase })
             }
@@ -94,6 +100,20 @@ impl Chance {
         }
     }
 }
+
+/// "Migration to consistent probability samplers": the first time that a caller's trace id is taken for random although the
+/// caller does not say so, it is said.
+fn say_presumed() {
+    if !PRESUMED.load(Ordering::Relaxed) && !PRESUMED.swap(true, Ordering::Relaxed) {
+        log::say(
+            Level::Warning,
+            "a caller's trace id is presumed to be random, which its flags do not say: where callers' ids are not, \
+             consistent probability does not hold",
+        );
+    }
+}
+
+static PRESUMED: AtomicBool = AtomicBool::new(false);
 
 #[cfg(test)]
 mod tests {
@@ -117,6 +137,19 @@ mod tests {
         assert_eq!(decide(quarter, None, "ot=rv:bfffffffffffff", u64::MAX), (false, Change::Erase));
         assert_eq!(decide(Chance::of_ratio(0.0, true), None, "", u64::MAX), (false, Change::Erase));
         assert_eq!(decide(Chance::of_ratio(1.0, true), None, "", 0), (true, Change::Set(0)));
+    }
+
+    #[test]
+    fn randomness_that_a_caller_does_not_promise_is_presumed_and_said_once() {
+        let said = || log::take().iter().filter(|line| line.text.contains("presumed to be random")).count();
+        let half = Chance::of_ratio(0.5, true);
+        for (flags, list) in [(None, ""), (Some(3), ""), (Some(1), "ot=rv:00000000000000")] {
+            decide(half, flags, list, 0);
+        }
+        assert!(!PRESUMED.load(Ordering::Relaxed));
+        decide(half, Some(1), "", 0);
+        decide(half, Some(1), "", 0);
+        assert_eq!(said(), 1);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use haproxy_vitals_tests::client::{self, Load, Until};
 use haproxy_vitals_tests::vitals::{self, CALLER, Door};
-use haproxy_vitals_tests::{Haproxy, OtlpReceiver, SOON, Upstream, poll};
+use haproxy_vitals_tests::{Haproxy, Mode, OtlpReceiver, SOON, Upstream, poll};
 
 const API: &str = "
 frontend api from otel
@@ -107,6 +107,19 @@ fn changes_under_load_are_seen_by_every_thread_and_lose_nothing() {
     assert_eq!((report.ok, report.failed), (report.total(), 0), "{report:?}");
     let counters = vitals::wait_exported(&haproxy, &receiver, count("requests.started"));
     assert_eq!(counters["requests.started"] + counters["requests.unsampled"], report.total());
+    haproxy.finish();
+}
+
+#[test]
+fn a_reload_forgets_what_was_set() {
+    let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
+    let config = vitals::profile("", "").upstream(&upstream).export_http(&receiver);
+    let haproxy = config.mode(Mode::MasterWorker).start();
+    haproxy.cli("vitals trace sample 0");
+    assert!(!samples(&haproxy, &upstream, "http", None));
+    haproxy.reload();
+    assert_eq!(haproxy.cli("vitals trace sample show").trim(), "sampling.override none");
+    assert!(samples(&haproxy, &upstream, "http", None));
     haproxy.finish();
 }
 
