@@ -301,6 +301,17 @@ local function register_commands()
     end
 end
 
+local function register_sampling()
+    core.register_cli({ "vitals", "trace", "sample" }, native.sample_usage, function(applet, ...)
+        local frontends = {}
+        for name in pairs(core.frontends) do
+            frontends[#frontends + 1] = name
+        end
+        -- The words of the command come too.
+        applet:send(native.sample({ select(4, ...) }, frontends))
+    end)
+end
+
 local registered = false
 
 -- Loads the settings and takes part in HAProxy's life. `options` is a table of settings, shaped like the TOML file;
@@ -328,6 +339,7 @@ function api.register(options)
     collectgarbage("generational")
     register_tracing()
     register_commands()
+    register_sampling()
     core.register_init(function()
         local info = core.get_info()
         local problem = native.start(info.Version, info.node)

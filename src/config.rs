@@ -12,6 +12,7 @@ mod error;
 mod file;
 mod flatten;
 mod keys;
+mod list;
 mod load;
 mod options;
 mod origin;

@@ -4,6 +4,7 @@
 
 mod attribute;
 mod boundary;
+mod command;
 mod health;
 mod options;
 mod process;
@@ -33,6 +34,7 @@ fn native(lua: &Lua) -> LuaResult<LuaTable> {
     process::install(lua, &native)?;
     health::install(lua, &native)?;
     show::install(lua, &native)?;
+    command::install(lua, &native)?;
     Ok(native)
 }
 

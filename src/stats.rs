@@ -41,7 +41,7 @@ impl Counter {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct ThreadStats {
-    /// Requests whose span was started (sampled).
+    /// Requests whose span was started: sampled, or recorded for how they may end.
     pub started: Counter,
     /// Requests that sampling left out.
     pub unsampled: Counter,
@@ -92,6 +92,10 @@ impl DropReason {
 pub struct ExportStats {
     /// Spans made from finished requests.
     pub created: Counter,
+    /// Requests that were not sampled and are exported for how they ended.
+    pub kept: Counter,
+    /// Requests that were recorded, not sampled, and not kept either.
+    pub discarded: Counter,
     /// Spans that the collector accepted.
     pub exported: Counter,
     /// Spans dropped, by reason; `malformed` counts requests.
@@ -117,6 +121,8 @@ impl ExportStats {
     pub(crate) const fn new() -> Self {
         Self {
             created: Counter::new(),
+            kept: Counter::new(),
+            discarded: Counter::new(),
             exported: Counter::new(),
             dropped: [const { Counter::new() }; DropReason::ALL.len()],
             queued: Counter::new(),

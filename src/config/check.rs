@@ -4,10 +4,10 @@ use std::path::Path;
 
 use super::duration::show;
 use super::error::ConfigError;
-use super::flatten::BackendTable;
+use super::list::Table;
 use super::load::Loaded;
 use super::origin::Origin;
-use super::tree::{BackendConfig, ExporterKind, SamplerKind};
+use super::tree::{BackendConfig, ExporterKind, ParentSampler};
 use super::value::{one_line, quoted};
 
 /// The tree without its backends.
@@ -15,12 +15,23 @@ pub(super) fn whole(loaded: &mut Loaded) -> Result<(), ConfigError> {
     batch(loaded)?;
     file(loaded)?;
     ratio_in_use(loaded);
+    parents_in_use(loaded);
     attempt_within_export(loaded);
     Ok(())
 }
 
+/// One backend and the table that it was read from.
+pub(super) fn backend(backend: &BackendConfig, table: &Table) -> Result<(), ConfigError> {
+    if backend.name.is_empty() {
+        let key = format!("{}.name", table.path);
+        let expected = "the name of a backend in HAProxy's configuration";
+        return Err(ConfigError::Missing { key, origin: table.origin.clone(), expected });
+    }
+    Ok(())
+}
+
 /// A list of backends and the tables that they were read from.
-pub(super) fn backends(backends: &[BackendConfig], tables: &[BackendTable]) -> Result<(), ConfigError> {
+pub(super) fn backends(backends: &[BackendConfig], tables: &[Table]) -> Result<(), ConfigError> {
     let pairs = || backends.iter().zip(tables);
     for (index, (backend, table)) in pairs().enumerate() {
         if let Some((_, first)) = pairs().take(index).find(|(earlier, _)| earlier.name == backend.name) {
@@ -71,13 +82,29 @@ fn batch(loaded: &mut Loaded) -> Result<(), ConfigError> {
 
 fn ratio_in_use(loaded: &mut Loaded) {
     let sampler = loaded.config.traces.sampler;
-    let takes_ratio = matches!(sampler, SamplerKind::TraceIdRatio | SamplerKind::ParentBasedTraceIdRatio);
+    let sampling = &loaded.config.traces.sampling;
+    let delegates = [sampling.parent_sampled, sampling.parent_not_sampled];
+    let takes_ratio = |delegate| matches!(delegate, ParentSampler::TraceIdRatio | ParentSampler::ConsistentProbability);
+    let takes_ratio = sampler.takes_ratio() || sampler.is_parent_based() && delegates.into_iter().any(takes_ratio);
     if !takes_ratio && loaded.origins.is_set("traces.ratio") {
         let (origin, sampler_origin) = (loaded.origins.of("traces.ratio"), loaded.origins.of("traces.sampler"));
         let sampler = super::words::Word::word(sampler);
         loaded.warnings.push(format!(
             "`traces.ratio` ({origin}): not used, because `traces.sampler` ({sampler_origin}) is {sampler}"
         ));
+    }
+}
+
+fn parents_in_use(loaded: &mut Loaded) {
+    for key in ["traces.parent_sampled", "traces.parent_not_sampled"] {
+        if loaded.origins.is_set(key) && !loaded.config.traces.sampler.is_parent_based() {
+            let (origin, sampler_origin) = (loaded.origins.of(key), loaded.origins.of("traces.sampler"));
+            let sampler = super::words::Word::word(loaded.config.traces.sampler);
+            loaded.warnings.push(format!(
+                "`{key}` ({origin}): not used, because `traces.sampler` ({sampler_origin}) is {sampler}, \
+                 which does not ask callers"
+            ));
+        }
     }
 }
 
@@ -95,14 +122,11 @@ fn attempt_within_export(loaded: &mut Loaded) {
     }
 }
 
-fn timeouts(backend: &BackendConfig, table: &BackendTable) -> Result<(), ConfigError> {
+fn timeouts(backend: &BackendConfig, table: &Table) -> Result<(), ConfigError> {
     if backend.connect_timeout.saturating_add(backend.rpc_timeout) <= backend.interval {
         return Ok(());
     }
-    let origin = |key| {
-        let setting = table.settings.iter().find(|setting| setting.key == key);
-        setting.map_or(Origin::Default, |setting| setting.origin.clone())
-    };
+    let origin = |key| table.origin_of(key);
     let (connect, rpc) = (show(backend.connect_timeout), show(backend.rpc_timeout));
     Err(ConfigError::TimeoutsOverInterval {
         key: format!("{}.interval", table.path),

@@ -67,7 +67,10 @@ fn variable(key: &str) -> String {
 }
 
 fn is_ours(name: &str) -> bool {
-    name.starts_with("OTEL_") || name.starts_with(PREFIX) || proxy::VARIABLES.contains(&name) || SURROUNDINGS.contains(&name)
+    name.starts_with("OTEL_")
+        || name.starts_with(PREFIX)
+        || proxy::VARIABLES.contains(&name)
+        || SURROUNDINGS.contains(&name)
 }
 
 /// Kubernetes sets `NAME_SERVICE_HOST`, `NAME_SERVICE_PORT` and `NAME_PORT*` in every container for a Service

@@ -58,6 +58,9 @@ pub enum ConfigError {
     /// A check could still run when the next one starts.
     #[error("`{key}` ({origin}): expected at least `connect_timeout` + `rpc_timeout`, {timeouts}, found {found}")]
     TimeoutsOverInterval { key: String, origin: Origin, timeouts: String, found: String },
+    /// A rule that does nothing, or several things.
+    #[error("`{key}` ({origin}): expected one of `drop`, `always`, `ratio` and `rate`, found {found}")]
+    RuleActions { key: String, origin: Origin, found: String },
     /// Two tables about one backend.
     #[error(
         "`health.backend` ({origin}): expected one table for each backend, found a second `{name}` (first: {first})"

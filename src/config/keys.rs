@@ -3,6 +3,7 @@
 mod export;
 mod health;
 mod runtime;
+mod sampling;
 mod service;
 mod traces;
 
@@ -12,8 +13,9 @@ use std::time::Duration;
 
 use super::duration;
 use super::error::{ConfigError, Hint};
+use super::list::List;
 use super::setting::Setting;
-use super::tree::Config;
+use super::tree::{BackendConfig, Config, RuleConfig};
 use super::value::one_line;
 use super::words::Word;
 
@@ -39,6 +41,17 @@ impl<T> Key<T> {
     pub(super) fn takes_names(&self) -> bool {
         matches!(self.show, Show::Each(_))
     }
+
+    /// The key and its value as they are shown; for a table that takes any names, one of each name.
+    pub(super) fn values(&self, tree: &T) -> Vec<(String, String)> {
+        match self.show {
+            Show::One(show) => vec![(self.name.to_owned(), show(tree))],
+            Show::Maybe(show) => show(tree).into_iter().map(|value| (self.name.to_owned(), value)).collect(),
+            Show::Each(show) => {
+                show(tree).into_iter().map(|(name, value)| (format!("{}.{name}", self.name), value)).collect()
+            }
+        }
+    }
 }
 
 /// The key called `name`.
@@ -55,7 +68,7 @@ pub(super) fn names_at(path: &str) -> Option<&'static Key<Config>> {
 
 /// A table whose keys are known one by one.
 pub(super) fn is_section(path: &str) -> bool {
-    SECTIONS.contains(&path) || SUBSECTIONS.contains(&path) || SIGNALS.contains(&path)
+    names().any(|name| name.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
 }
 
 /// Header values are secrets, and the names of headers have no case.
@@ -65,37 +78,47 @@ pub(super) fn is_headers(key: &str) -> bool {
 
 /// What to say about `path`, which is no key: the nearest key anywhere, else all in the same section.
 pub(super) fn hint(path: &str) -> Hint {
-    let keys = || all().map(|key| key.name).chain([BACKENDS]);
-    let all: Vec<_> = keys().chain(SECTIONS).chain([CONFIG]).filter(|key| *key != path).collect();
+    let all: Vec<_> = names().chain(SECTIONS).chain([CONFIG]).filter(|key| *key != path).collect();
     let beside: Vec<_> = match path.split_once('.') {
-        Some((section, _)) if is_section(section) => keys().filter(|key| key.starts_with(section)).collect(),
+        Some((section, _)) if is_section(section) => names().filter(|key| key.starts_with(section)).collect(),
         _ => SECTIONS.to_vec(),
     };
     Hint::key(path, &all, &beside)
 }
 
-/// All keys but those of a backend, in the order of the tree.
-pub(super) fn all() -> impl Iterator<Item = &'static Key<Config>> {
-    [service::KEYS, runtime::KEYS, traces::KEYS, export::KEYS, export::TRACES, export::METRICS, export::LOGS]
-        .into_iter()
-        .flatten()
+/// The names of all keys and lists, without those in lists.
+fn names() -> impl Iterator<Item = &'static str> {
+    all().map(|key| key.name).chain(LISTS.iter().map(|list| list.name))
 }
 
-pub(super) use health::BACKEND_KEYS;
+/// All keys but those in lists, in the order of the tree.
+pub(super) fn all() -> impl Iterator<Item = &'static Key<Config>> {
+    [
+        service::KEYS,
+        runtime::KEYS,
+        traces::KEYS,
+        sampling::KEYS,
+        export::KEYS,
+        export::TRACES,
+        export::METRICS,
+        export::LOGS,
+    ]
+    .into_iter()
+    .flatten()
+}
+
+/// The lists of tables, in the order of the tree.
+pub(super) static LISTS: &[List] = &[List::of::<RuleConfig>(), List::of::<BackendConfig>()];
 
 /// The tables at the top.
 const SECTIONS: [&str; 5] = ["service", "runtime", "traces", "export", "health"];
 
-/// Tables in those tables.
-const SUBSECTIONS: [&str; 1] = ["export.file"];
 /// The tables in `export`.
 const SIGNALS: [&str; 3] = ["export.traces", "export.metrics", "export.logs"];
 
 /// The key that names the TOML file. Not in the file itself.
 pub(super) const CONFIG: &str = "config";
 const HEADERS: &str = "export.headers";
-/// The list of tables, one for each backend; their keys are [`BACKEND_KEYS`].
-pub(super) const BACKENDS: &str = "health.backend";
 
 macro_rules! key {
     ($name:literal, $($field:ident).+, $read:ident($($argument:expr),*), $show:ident) => {

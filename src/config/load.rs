@@ -4,14 +4,15 @@ use super::check;
 use super::env::Environment;
 use super::error::ConfigError;
 use super::file;
-use super::flatten::{BackendTable, Flat};
-use super::keys::{self, BACKEND_KEYS, BACKENDS, CONFIG, Key};
+use super::flatten::Flat;
+use super::keys::{self, CONFIG, Key};
+use super::list::{List, Table};
 use super::options;
 use super::origin::Origins;
 use super::otel;
 use super::resolve;
 use super::setting::Setting;
-use super::tree::{BackendConfig, Config};
+use super::tree::Config;
 use super::value::Value;
 
 /// All that settings may come from, strongest first.
@@ -70,8 +71,8 @@ impl Loaded {
             }
         }
         // Weakest first, so that the strongest list stays.
-        for tables in flat.backends.iter().rev() {
-            self.backends(tables)?;
+        for (list, tables) in flat.lists.iter().rev() {
+            self.list(list, tables)?;
         }
         Ok(())
     }
@@ -93,30 +94,12 @@ impl Loaded {
         Ok(())
     }
 
-    fn backends(&mut self, tables: &[BackendTable]) -> Result<(), ConfigError> {
-        let backends: Vec<_> = tables.iter().map(backend).collect::<Result<_, _>>()?;
-        check::backends(&backends, tables)?;
-        self.origins.forget(BACKENDS);
+    fn list(&mut self, list: &List, tables: &[Table]) -> Result<(), ConfigError> {
+        (list.take)(&mut self.config, tables)?;
+        self.origins.forget(list.name);
         for setting in tables.iter().flat_map(|table| &table.settings) {
             self.origins.record(setting.path.clone(), setting.origin.clone());
         }
-        self.config.health.backends = backends;
         Ok(())
     }
-}
-
-/// The table's backend, without a look at the others.
-fn backend(table: &BackendTable) -> Result<BackendConfig, ConfigError> {
-    let mut backend = BackendConfig::named("");
-    for setting in &table.settings {
-        if let Some(key) = keys::find(BACKEND_KEYS, setting.key) {
-            (key.set)(&mut backend, setting)?;
-        }
-    }
-    if backend.name.is_empty() {
-        let key = format!("{}.name", table.path);
-        let expected = "the name of a backend in HAProxy's configuration";
-        return Err(ConfigError::Missing { key, origin: table.origin.clone(), expected });
-    }
-    Ok(backend)
 }

@@ -95,7 +95,7 @@ impl Origins {
 
     /// Drops everything below `key`.
     pub(super) fn forget(&mut self, key: &str) {
-        let below = |path: &str| path.strip_prefix(key).is_some_and(|rest| rest.starts_with('.'));
+        let below = |path: &str| path.strip_prefix(key).is_some_and(|rest| rest.starts_with(['.', '[']));
         self.0.retain(|path, _| !below(path));
     }
 }

@@ -9,7 +9,7 @@ use super::duration;
 use super::error::{ConfigError, Hint};
 use super::keys;
 use super::origin::Origin;
-use super::value::Value;
+use super::value::{Value, one_line};
 use super::words::Word;
 
 /// One key's value from one source.
@@ -71,6 +71,33 @@ impl Setting {
             Value::Table(entries) if entries.is_empty() => Ok(Vec::new()),
             _ => Err(self.wrong_type("a list of texts")),
         }
+    }
+
+    /// One text or a list of them, none of them empty.
+    pub(super) fn some_texts(&self) -> Result<Vec<String>, ConfigError> {
+        let texts = match &self.value {
+            Value::Text(text) => vec![text.clone()],
+            _ => self.texts()?,
+        };
+        if texts.is_empty() || texts.iter().any(String::is_empty) {
+            return Err(self.wrong_type("one text or more, none of them empty"));
+        }
+        Ok(texts)
+    }
+
+    /// A table of texts with no other names than those `known`.
+    pub(super) fn texts_of(&self, known: &[&str]) -> Result<Vec<(String, String)>, ConfigError> {
+        let Value::Table(entries) = &self.value else { return Err(self.wrong_type("a table")) };
+        let entry = |(name, value): &(String, Value)| {
+            let path = format!("{}.{name}", self.path);
+            if !known.contains(&name.as_str()) {
+                let hint = Hint::key(name, known, known);
+                return Err(ConfigError::UnknownKey { key: one_line(&path), origin: self.origin.clone(), hint });
+            }
+            let one = Self { key: self.key, path, value: value.clone(), origin: self.origin.clone() };
+            Ok((name.clone(), one.any_text()?))
+        };
+        entries.iter().map(entry).collect()
     }
 
     /// A list of words of a type's, without repetition.

@@ -1,6 +1,7 @@
 //! `show vitals config`: each setting with its source.
 
-use super::keys::{self, BACKEND_KEYS, BACKENDS, CONFIG, Key, Show};
+use super::flatten::joined;
+use super::keys::{self, CONFIG};
 use super::load::Loaded;
 use super::value::one_line;
 
@@ -16,23 +17,13 @@ impl Loaded {
 
     fn lines(&self) -> Vec<Line> {
         let file = self.file.iter().map(|file| self.line(CONFIG, format!("\"{}\"", one_line(file))));
-        let keys = keys::all().flat_map(|key| self.lines_of("", key, &self.config));
-        let backends = self.config.health.backends.iter().flat_map(|backend| {
-            let table = format!("{BACKENDS}.{}.", one_line(&backend.name));
-            BACKEND_KEYS.iter().flat_map(move |key| self.lines_of(&table, key, backend))
+        let keys = keys::all().flat_map(|key| key.values(&self.config));
+        let keys = keys.map(|(path, value)| self.line(&path, value));
+        let tables = keys::LISTS.iter().flat_map(|list| (list.show)(&self.config));
+        let tables = tables.flat_map(|(table, values)| {
+            values.into_iter().map(move |(key, value)| self.line(&joined(&table, &key), value))
         });
-        file.chain(keys).chain(backends).collect()
-    }
-
-    fn lines_of<T>(&self, table: &str, key: &Key<T>, tree: &T) -> Vec<Line> {
-        let path = format!("{table}{}", key.name);
-        match key.show {
-            Show::One(show) => vec![self.line(&path, show(tree))],
-            Show::Maybe(show) => show(tree).into_iter().map(|value| self.line(&path, value)).collect(),
-            Show::Each(show) => {
-                show(tree).into_iter().map(|(name, value)| self.line(&format!("{path}.{name}"), value)).collect()
-            }
-        }
+        file.chain(keys).chain(tables).collect()
     }
 
     fn line(&self, path: &str, value: String) -> Line {

@@ -4,6 +4,7 @@ mod arbitrary;
 mod opentelemetry;
 mod order;
 mod refused;
+mod sampling;
 mod shown;
 mod variables;
 

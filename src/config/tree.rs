@@ -3,6 +3,7 @@
 mod export;
 mod health;
 mod runtime;
+mod sampling;
 mod service;
 mod traces;
 
@@ -12,6 +13,9 @@ pub use export::{
 };
 pub use health::{BackendConfig, HealthConfig};
 pub use runtime::RuntimeConfig;
+pub use sampling::{
+    HeaderCondition, HeaderValueCondition, ParentSampler, Pattern, RuleAction, RuleConfig, RuleParent, SamplingConfig,
+};
 pub use service::{Detector, ServiceConfig};
 pub use traces::{SamplerKind, TracesConfig};
 

@@ -1,6 +1,6 @@
 //! The words that a key may take.
 
-use super::tree::{Compression, Detector, ExporterKind, Protocol, SamplerKind};
+use super::tree::{Compression, Detector, ExporterKind, ParentSampler, Protocol, RuleParent, SamplerKind};
 
 /// A type whose values are written as words.
 pub(super) trait Word: Copy + PartialEq + 'static {
@@ -22,7 +22,24 @@ impl Word for SamplerKind {
         ("parentbased_always_on", Self::ParentBasedAlwaysOn),
         ("parentbased_always_off", Self::ParentBasedAlwaysOff),
         ("parentbased_traceidratio", Self::ParentBasedTraceIdRatio),
+        ("consistent_probability", Self::ConsistentProbability),
+        ("parentbased_consistent_probability", Self::ParentBasedConsistentProbability),
     ];
+}
+
+/// OpenTelemetry specification, trace SDK, `ParentBased`.
+impl Word for ParentSampler {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("follow", Self::Follow),
+        ("always_on", Self::AlwaysOn),
+        ("always_off", Self::AlwaysOff),
+        ("traceidratio", Self::TraceIdRatio),
+        ("consistent_probability", Self::ConsistentProbability),
+    ];
+}
+
+impl Word for RuleParent {
+    const WORDS: &'static [(&'static str, Self)] = &[("follow", Self::Follow), ("ignore", Self::Ignore)];
 }
 
 /// OpenTelemetry specification, environment variables, `OTEL_TRACES_EXPORTER`.

@@ -28,6 +28,7 @@ use crate::runtime::{Runtime, StartError, Tasks};
 use crate::stats::{self, DropReason, SinkDrop};
 use crate::trace::hot::Hot;
 use crate::trace::pipeline::Tracer;
+use crate::trace::sampler::Overrides;
 
 /// Puts `start` into `native`: HAProxy's version and node to the error, or nothing.
 pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
@@ -39,6 +40,11 @@ pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
 /// The checker, while the process runs.
 pub(super) fn checker() -> Option<Checker> {
     current()?.checker.clone()
+}
+
+/// What of sampling may be changed at run time. `None`: nothing is traced.
+pub(super) fn overrides() -> Option<Arc<Overrides>> {
+    current()?.tracer.overrides().map(Arc::clone)
 }
 
 /// This thread's tracer: detached where the process traces nothing.

@@ -5,7 +5,6 @@ use std::fmt::Write;
 use mlua::prelude::*;
 
 use super::{process, settings};
-use crate::config::Loaded;
 use crate::log::{self, Level};
 use crate::stats::{self, Counter, DropReason, EXPORT, SinkDrop, SinkStats, ThreadStats};
 
@@ -45,13 +44,22 @@ fn usage(topic: &str) -> &'static str {
 fn show(topic: &str) -> String {
     let nothing = || "nothing is configured\n".to_owned();
     match topic {
-        "config" => settings::loaded().map_or_else(nothing, Loaded::describe),
+        "config" => {
+            settings::loaded().map_or_else(nothing, |loaded| loaded.describe() + &overridden(" = ", "  # stats socket"))
+        }
         "health" => process::checker().map_or_else(nothing, |checker| checker.describe()),
         _ => traces(),
     }
 }
 
-/// Requests, then spans. Requests: `started = ended + in flight`. Spans: `created = exported + dropped + waiting`.
+/// What an operator has set at run time, if anything.
+fn overridden(equals: &str, source: &str) -> String {
+    let shares = process::overrides().map(|overrides| overrides.shares()).unwrap_or_default();
+    if shares.is_empty() { String::new() } else { format!("sampling.override{equals}{}{source}\n", shares.describe()) }
+}
+
+/// Requests, then spans. Requests: `started = ended + in flight`, and of those that ended some
+/// may be `discarded`. Spans: `created = exported + dropped + waiting`.
 fn traces() -> String {
     let threads = stats::threads();
     let sum = |counter: fn(&ThreadStats) -> &Counter| threads.iter().map(|thread| counter(thread).value()).sum::<u64>();
@@ -62,6 +70,8 @@ fn traces() -> String {
     line("requests.started", sum(|thread| &thread.started));
     line("requests.unsampled", sum(|thread| &thread.unsampled));
     line("requests.ended", sum(|thread| &thread.ended));
+    line("requests.kept", EXPORT.kept.value());
+    line("requests.discarded", EXPORT.discarded.value());
     line("requests.dropped.ring_full", sum(|thread| &thread.ring_full));
     line("requests.dropped.malformed", EXPORT.dropped(DropReason::Malformed));
     line("spans.created", EXPORT.created.value());
@@ -87,6 +97,7 @@ fn traces() -> String {
     line("tasks.panicked", stats::TASK_PANICS.value());
     line("log.lines_lost", log::lost());
     let _ = writeln!(out, "{:<32} {}", "export.circuit", EXPORT.circuit().word());
+    out += &overridden(&" ".repeat(16), "");
     let _ = writeln!(out, "{:<32} {}", "export.last_error", EXPORT.last_error());
     for (name, sink) in SINKS.into_iter().filter(|(_, sink)| sink.offered.value() > 0) {
         let _ = writeln!(out, "{:<32} {}", format!("{name}.last_error"), sink.last_error());

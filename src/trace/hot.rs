@@ -9,7 +9,7 @@ use rand::{Rng, SeedableRng};
 use super::carry::{Field, SERVER_SPAN, TRACEPARENT_LEN, TracestateAction, Verdict, Writer};
 use super::headers::Headers;
 use super::incoming::Incoming;
-use super::sampler::{Decision, Sampler};
+use super::sampler::{self, Change, Decision, Sampler};
 use super::w3c::{self, FLAG_RANDOM, FLAG_SAMPLED, Traceparent, Tracestate};
 use crate::export::ring;
 use crate::stats::ThreadStats;
@@ -73,20 +73,22 @@ impl Hot {
     pub fn begin(&mut self, request: &Incoming<'_>) -> &[u8] {
         let block = request.headers;
         let seen = Seen::read(block);
-        let Some(policy) = self.sampler else {
+        if self.sampler.is_none() {
             self.pass_on(&seen, block);
             return self.carry.as_bytes();
-        };
+        }
         let (trace_id, flags) = match &seen.parent {
             Some(parent) => (parent.trace_id, parent.flags & FLAG_RANDOM),
             None => self.new_trace_id(),
         };
-        let Decision { recorded, sampled } =
-            policy.decide(request, seen.parent.as_ref(), || w3c::trace_id_low(&trace_id));
+        let tracestate = self.tracestate_action(&seen, block);
+        let decision = self.decide(request, seen.parent.as_ref(), &trace_id);
+        let Decision { recorded, sampled, threshold } = decision;
+        let tracestate =
+            if threshold == Change::Leave { tracestate } else { self.change_threshold(tracestate, threshold) };
         let client_span = self.new_span_id();
         let flags = if sampled { flags | FLAG_SAMPLED } else { flags };
         let traceparent = w3c::write_traceparent(&trace_id, &client_span, flags);
-        let tracestate = self.tracestate_action(&seen, block);
         if recorded {
             self.stats.started.bump();
             // Two spans by one id are one span: see `Record::is_single`.
@@ -163,6 +165,25 @@ impl Hot {
             let verdict = Verdict { recorded: false, sampled: false, tracestate };
             self.carry.begin(traceparent, verdict, b"0000000000000000", None, &self.tracestate);
             self.carry.end();
+        }
+    }
+
+    fn decide(&mut self, request: &Incoming<'_>, parent: Option<&Traceparent>, trace_id: &[u8; 32]) -> Decision {
+        let low = || w3c::trace_id_low(trace_id);
+        match &mut self.sampler {
+            Some(sampler) => sampler.decide(request, parent, &self.tracestate, low),
+            None => Decision { recorded: false, sampled: false, threshold: Change::Leave },
+        }
+    }
+
+    /// Of `self.tracestate`. Only consistent samplers do.
+    fn change_threshold(&mut self, action: TracestateAction, change: Change) -> TracestateAction {
+        if !sampler::change_threshold(change, &mut self.tracestate, &mut self.record) {
+            action
+        } else if self.tracestate.is_empty() {
+            TracestateAction::Delete
+        } else {
+            TracestateAction::Replace
         }
     }
 

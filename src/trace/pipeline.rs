@@ -10,7 +10,7 @@ use super::envelope::Envelope;
 use super::hot::Hot;
 use super::plan::Plan;
 use super::record::Record;
-use super::sampler::Sampler;
+use super::sampler::{Keep, Overrides, Sampler};
 use super::spans;
 use crate::config::Config;
 use crate::export::Outlets;
@@ -48,6 +48,7 @@ impl Tracer {
         let rings = Rings { bytes: config.traces.ring_bytes, wake: Arc::default(), new: Arc::default() };
         let pipeline = Pipeline {
             plan: Plan::new(config),
+            keep: Keep::new(&config.traces.sampling),
             rings: rings.clone(),
             readers: Vec::new(),
             envelope: Envelope::new(resource),
@@ -63,6 +64,11 @@ impl Tracer {
         (Self { sampler: Some(Sampler::new(&config.traces)), rings: Some(rings) }, pipeline)
     }
 
+    /// What of sampling may be changed at run time. `None`: nothing is traced.
+    pub fn overrides(&self) -> Option<&Arc<Overrides>> {
+        self.sampler.as_ref().map(Sampler::overrides)
+    }
+
     /// The calling thread's part.
     pub fn attach(&self) -> Hot {
         let writer = self.rings.as_ref().map(|rings| {
@@ -70,7 +76,7 @@ impl Tracer {
             rings.new.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
             writer
         });
-        Hot::new(self.sampler, stats::register_thread(), writer)
+        Hot::new(self.sampler.clone(), stats::register_thread(), writer)
     }
 }
 
@@ -78,6 +84,7 @@ impl Tracer {
 #[derive(Debug)]
 pub struct Pipeline {
     plan: Plan,
+    keep: Keep,
     rings: Rings,
     readers: Vec<Reader>,
     envelope: Envelope,
@@ -153,10 +160,17 @@ impl Pipeline {
     }
 
     fn take(&mut self, end_unix_nanos: u64, payload: &[u8]) {
-        let record = match Record::parse(payload, end_unix_nanos, self.plan.gathered.len()) {
+        let mut record = match Record::parse(payload, end_unix_nanos, self.plan.gathered.len()) {
             Ok(record) => record,
             Err(error) => return self.malformed(&error.to_string()),
         };
+        if !record.sampled {
+            record.kept = self.keep.why(&record);
+            if record.kept.is_none() {
+                return EXPORT.discarded.add(1);
+            }
+            EXPORT.kept.add(1);
+        }
         let made = spans::encode(&record, &mut self.batch);
         EXPORT.created.add(made);
         self.spans += made;

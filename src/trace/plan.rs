@@ -27,8 +27,9 @@ pub enum Gather {
 
 impl Plan {
     /// What `config` asks for.
-    pub fn new(_config: &Config) -> Self {
-        Self::default()
+    pub fn new(config: &Config) -> Self {
+        let head = config.traces.enabled && config.traces.sampling.needs_head();
+        Self { head, ..Self::default() }
     }
 
     /// Variables for `lua/otel.cfg`, and their values. Those that are absent here must be absent there.

@@ -21,6 +21,7 @@ pub use response::{FIELDS, Gathered, Response, Retries, Server, Timers};
 
 use super::carry::{Attributes, Carry};
 use super::outcome::{Ending, State};
+use super::sampler::Kept;
 
 /// One finished request. Borrows the payload.
 #[derive(Debug, Clone)]
@@ -31,6 +32,8 @@ pub struct Record<'a> {
     pub trace_flags: u8,
     /// Whether its spans are exported in any case; otherwise what the end says decides.
     pub sampled: bool,
+    /// Why it is exported although it is not sampled: said by whoever decides it.
+    pub kept: Option<Kept>,
     /// The SERVER span's id.
     pub server_span: [u8; 8],
     /// The CLIENT span's id: the parent that the server sees.
@@ -117,6 +120,7 @@ impl<'a> Record<'a> {
             trace_id: hex(carry.traceparent.get(3..35)?)?,
             trace_flags: flags,
             sampled: carry.verdict.sampled,
+            kept: None,
             server_span: hex(carry.server_span)?,
             client_span: hex(carry.traceparent.get(36..52)?)?,
             parent: match carry.parent {

@@ -65,6 +65,9 @@ fn server(record: &Record<'_>, authority: &Authority<'_>, interval: Interval, ou
     }
     span.present(key!("user_agent.original"), record.user_agent);
     span.string(key!("haproxy.termination_state"), &record.state.0);
+    if let Some(kept) = record.kept {
+        span.string(key!("haproxy.sampling.kept"), kept.word().as_bytes());
+    }
     if let Some(response) = &record.response {
         handling(&mut span, response, interval);
     }

@@ -33,7 +33,7 @@ pub fn config(door: Door, frontend: &str, rest: &str) -> Builder {
     let builder = Haproxy::config(&format!(
         "global\n  nbthread 2\n{global}{DEFAULTS}frontend front{from}\n{FRONT}{rules}{frontend}{BACK}{rest}"
     ));
-    if door == Door::None { builder } else { builder.module() }
+    if door == Door::None { builder } else { builder.module().settings("") }
 }
 
 /// The fast profile.
@@ -50,6 +50,11 @@ impl Builder {
     /// Puts an origin behind `${upstream}`.
     pub fn upstream(self, upstream: &Upstream) -> Self {
         self.set("upstream", upstream.addr())
+    }
+
+    /// What stands in the settings file; of several the last one.
+    pub fn settings(self, toml: &str) -> Self {
+        self.file("vitals.toml", toml)
     }
 
     /// Exports every 100 ms with `http/protobuf`.
@@ -124,7 +129,7 @@ const OTEL_CFG: &str = include_str!("../../lua/otel.cfg");
 
 const LOAD: &str = "  tune.lua.bool-sample-conversion normal
   lua-prepend-path ${module}/?.so cpath
-  lua-load-per-thread ${lua}/otel.lua
+  lua-load-per-thread ${lua}/otel.lua config=${dir}/vitals.toml
 ";
 
 const DEFAULTS: &str = "

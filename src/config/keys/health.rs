@@ -1,12 +1,45 @@
 //! `[[health.backend]]`.
 
 use super::{Key, Show, UP_TO_AN_HOUR, key, plain, seconds, text, time};
-use crate::config::tree::BackendConfig;
+use crate::config::check;
+use crate::config::error::ConfigError;
+use crate::config::list::{Item, Table};
+use crate::config::tree::{BackendConfig, Config};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+impl Item for BackendConfig {
+    const LIST: &'static str = "health.backend";
+    const MOST: usize = 4096;
+    const KEYS: &'static [Key<Self>] = BACKEND_KEYS;
+
+    fn unset() -> Self {
+        Self::named("")
+    }
+
+    fn place(config: &mut Config) -> &mut Vec<Self> {
+        &mut config.health.backends
+    }
+
+    fn all(config: &Config) -> &[Self] {
+        &config.health.backends
+    }
+
+    fn name(&self) -> Option<&str> {
+        Some(&self.name)
+    }
+
+    fn check(&self, table: &Table) -> Result<(), ConfigError> {
+        check::backend(self, table)
+    }
+
+    fn check_all(items: &[Self], tables: &[Table]) -> Result<(), ConfigError> {
+        check::backends(items, tables)
+    }
+}
+
 /// The keys of one backend.
-pub(in crate::config) static BACKEND_KEYS: &[Key<BackendConfig>] = &[
+const BACKEND_KEYS: &[Key<BackendConfig>] = &[
     key!("name", name, some_text(), text),
     key!("service", service, any_text(), text),
     Key {

@@ -56,7 +56,22 @@ proptest! {
     }
 }
 
-const WORDS: &[&str] = &["health", "backend", "name", "export.headers", "service.attributes", "traces", "ratio", ""];
+const WORDS: &[&str] = &[
+    "health",
+    "backend",
+    "name",
+    "export.headers",
+    "service.attributes",
+    "traces",
+    "rule",
+    "traces.rule",
+    "path_pattern",
+    "header",
+    "source",
+    "rate",
+    "ratio",
+    "",
+];
 
 const NAMES: [&str; 12] = [
     "HAPROXY_VITALS_EXPORT_ENDPOINT",

@@ -193,7 +193,8 @@ fn a_bad_value_warns_and_counts_as_unset() {
     assert_eq!(
         ignored("OTEL_TRACES_SAMPLER", "jaeger_remote"),
         "`traces.sampler` (environment OTEL_TRACES_SAMPLER): expected always_on or always_off or traceidratio or \
-         parentbased_always_on or parentbased_always_off or parentbased_traceidratio, found `jaeger_remote`; ignored"
+         parentbased_always_on or parentbased_always_off or parentbased_traceidratio or consistent_probability or \
+         parentbased_consistent_probability, found `jaeger_remote`; ignored"
     );
     assert_eq!(
         ignored("OTEL_TRACES_SAMPLER_ARG", "2"),

@@ -37,7 +37,8 @@ impl<'a> RequestLine<'a> {
 }
 
 impl<'a> Target<'a> {
-    fn parse(method: &[u8], target: &'a [u8]) -> Self {
+    /// Reads the target of a request with this method. Total, as [`RequestLine::parse`] is.
+    pub fn parse(method: &[u8], target: &'a [u8]) -> Self {
         if matches!(target, [b'/', ..] | b"*") {
             return Self::origin(b"", target);
         }

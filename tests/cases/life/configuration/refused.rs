@@ -66,6 +66,48 @@ fn a_wrong_file_is_refused() {
 }
 
 #[test]
+fn a_wrong_rule_is_refused_with_its_line() {
+    refused(
+        &file("[[traces.rule]]\ndrop = true\n\n[[traces.rule]]\npath_prefx = '/a'\ndrop = true\n"),
+        &["unknown key `traces.rule[2].path_prefx`", "vitals.toml:5", "did you mean `path_prefix`?"],
+    );
+    refused(
+        &file("[[traces.rule]]\ndrop = true\nratio = 0.5\n"),
+        &["`traces.rule[1]`", "vitals.toml:1", "expected one of `drop`", "found `drop` and `ratio`"],
+    );
+    refused(
+        &file("[[traces.rule]]\npath = '/a'\n"),
+        &["`traces.rule[1]`", "vitals.toml:1", "expected one of `drop`", "found none"],
+    );
+    refused(
+        &file("[[traces.rule]]\nsource = ['192.0.2.0/33']\ndrop = true\n"),
+        &["`traces.rule[1].source`", "vitals.toml:2", "expected addresses or networks"],
+    );
+    for pattern in ["(", "a{1000}{1000}", "a)|(b"] {
+        refused(
+            &file(&format!("[[traces.rule]]\npath_pattern = '{pattern}'\ndrop = true\n")),
+            &["`traces.rule[1].path_pattern`", "vitals.toml:2", "expected regular expressions of at most 1 KiB"],
+        );
+    }
+    refused(
+        &file("[[traces.rule]]\ndrop = false\n"),
+        &["`traces.rule[1].drop`", "vitals.toml:2", "expected `true`, found `false`"],
+    );
+    refused(
+        &file("[[traces.rule]]\ndrop = true\nheader = { nam = 'x' }\n"),
+        &["unknown key `traces.rule[1].header.nam`", "vitals.toml:3", "did you mean `name`?"],
+    );
+    refused(
+        &file("[[traces.rule]]\nrate = 0\n"),
+        &["`traces.rule[1].rate`", "vitals.toml:2", "expected 1 to 1000000, found `0`"],
+    );
+    refused(
+        &file(&"[[traces.rule]]\ndrop = true\n".repeat(129)),
+        &["`traces.rule`", "vitals.toml:1", "expected at most 128 tables, found 129"],
+    );
+}
+
+#[test]
 fn wrong_variables_of_our_own_are_refused() {
     let with = |name: &str, value: &str| proxy_with(PER_THREAD).env(name, value);
     refused(

@@ -1,0 +1,87 @@
+//! Requests that were not sampled and are exported all the same, for how they ended. Cold half.
+
+use crate::config::SamplingConfig;
+use crate::trace::outcome;
+use crate::trace::record::Record;
+
+/// What is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Keep {
+    errors: bool,
+    /// Nanoseconds.
+    slower_than: Option<u64>,
+}
+
+/// Why a request was kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// The SERVER span has an `error.type`.
+    Error,
+    /// It took longer than `traces.keep.slower_than`.
+    Slow,
+}
+
+impl Keep {
+    /// By the settings.
+    pub fn new(config: &SamplingConfig) -> Self {
+        let nanos = |duration: std::time::Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        Self { errors: config.keep_errors, slower_than: config.keep_slower_than.map(nanos) }
+    }
+
+    /// Anything is.
+    pub fn is_on(self) -> bool {
+        self.errors || self.slower_than.is_some()
+    }
+
+    /// Why this request is, if it is.
+    pub fn why(self, record: &Record<'_>) -> Option<Kept> {
+        if self.errors && outcome::server(&record.ending()).error.is_some() {
+            return Some(Kept::Error);
+        }
+        let start = record.start_unix_nanos?;
+        let took = record.end_unix_nanos.saturating_sub(start);
+        self.slower_than.is_some_and(|bound| took > bound).then_some(Kept::Slow)
+    }
+}
+
+impl Kept {
+    /// As it stands in `haproxy.sampling.kept`.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Slow => "slow",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::outcome::State;
+    use crate::trace::record::sample::Sample;
+    use std::time::Duration;
+
+    #[test]
+    fn errors_and_slow_requests_are_kept_as_the_settings_say() {
+        let payload = Sample::default().payload();
+        let start = Record::parse(&payload, 0, 0).unwrap().start_unix_nanos.unwrap();
+        let record = |millis: u64, state: &[u8; 2]| {
+            let record = Record::parse(&payload, start + millis * 1_000_000, 0).unwrap();
+            Record { state: State(*state), ..record }
+        };
+        let bound = Some(Duration::from_millis(500));
+        for (keep_errors, keep_slower_than, millis, state, expected) in [
+            (false, None, 900, b"SD", None),
+            (true, None, 900, b"--", None),
+            (true, None, 1, b"SD", Some(Kept::Error)),
+            (false, bound, 500, b"--", None),
+            (false, bound, 501, b"--", Some(Kept::Slow)),
+            (false, bound, 1, b"SD", None),
+            (true, bound, 900, b"SD", Some(Kept::Error)),
+        ] {
+            let keep = Keep::new(&SamplingConfig { keep_errors, keep_slower_than, ..SamplingConfig::default() });
+            assert_eq!(keep.why(&record(millis, state)), expected, "{keep:?} {millis} {state:?}");
+            assert_eq!(keep.is_on(), keep_errors || keep_slower_than.is_some());
+        }
+    }
+}
