@@ -61,6 +61,9 @@ pub enum ConfigError {
     /// A check could still run when the next one starts.
     #[error("`{key}` ({origin}): expected at least `connect_timeout` + `rpc_timeout`, {timeouts}, found {found}")]
     TimeoutsOverInterval { key: String, origin: Origin, timeouts: String, found: String },
+    /// Certificates for connections that are not encrypted.
+    #[error("`{key}` ({origin}): expected `tls` to be `on` or `auto` beside it, found `off`")]
+    NeedsTls { key: String, origin: Origin },
     /// Two tables about one backend.
     #[error(
         "`health.backend` ({origin}): expected one table for each backend, found a second `{name}` (first: {first})"

@@ -69,10 +69,10 @@ pub(super) fn hint(path: &str) -> Hint {
 
 /// All keys but those of a backend, in the order of the tree.
 pub(super) fn all() -> impl Iterator<Item = &'static Key<Config>> {
-    [service::KEYS, runtime::KEYS, traces::KEYS, export::KEYS].into_iter().flatten()
+    [service::KEYS, runtime::KEYS, traces::KEYS, export::KEYS, health::KEYS].into_iter().flatten()
 }
 
-pub(super) use health::BACKEND_KEYS;
+pub(super) use health::{BACKEND_KEYS, METADATA};
 
 /// The tables at the top.
 const SECTIONS: [&str; 5] = ["service", "runtime", "traces", "export", "health"];

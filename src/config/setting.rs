@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::duration;
 use super::error::{ConfigError, Hint};
-use super::keys::HEADERS;
+use super::keys::{HEADERS, METADATA};
 use super::origin::Origin;
 use super::value::Value;
 use super::words::Word;
@@ -206,7 +206,7 @@ impl Setting {
     }
 
     fn is_secret(&self) -> bool {
-        self.key == HEADERS
+        self.key == HEADERS || self.key == METADATA
     }
 }
 

@@ -7,7 +7,10 @@ mod service;
 mod traces;
 
 pub use export::{Endpoint, ExportConfig, ExporterKind, Protocol};
-pub use health::{BackendConfig, HealthConfig};
+pub use health::{
+    BackendConfig, CheckMode, CodeRule, Codes, HealthConfig, InitState, MetadataValue, OnNotServing, OnOverload,
+    OnUnimplemented, TlsMode,
+};
 pub use runtime::RuntimeConfig;
 pub use service::ServiceConfig;
 pub use traces::{SamplerKind, TracesConfig};

@@ -1,6 +1,8 @@
 //! The words that a key may take.
 
-use super::tree::{ExporterKind, Protocol, SamplerKind};
+use super::tree::{
+    CheckMode, ExporterKind, InitState, OnNotServing, OnOverload, OnUnimplemented, Protocol, SamplerKind, TlsMode,
+};
 
 /// A type whose values are written as words.
 pub(super) trait Word: Copy + PartialEq + 'static {
@@ -33,6 +35,31 @@ impl Word for ExporterKind {
 /// OpenTelemetry protocol exporter, `OTEL_EXPORTER_OTLP_PROTOCOL`.
 impl Word for Protocol {
     const WORDS: &'static [(&'static str, Self)] = &[("grpc", Self::Grpc), ("http/protobuf", Self::HttpProtobuf)];
+}
+
+impl Word for CheckMode {
+    const WORDS: &'static [(&'static str, Self)] = &[("check", Self::Check), ("watch", Self::Watch)];
+}
+
+impl Word for InitState {
+    const WORDS: &'static [(&'static str, Self)] = &[("down", Self::Down), ("up", Self::Up), ("hold", Self::Hold)];
+}
+
+impl Word for TlsMode {
+    const WORDS: &'static [(&'static str, Self)] = &[("off", Self::Off), ("on", Self::On), ("auto", Self::Auto)];
+}
+
+impl Word for OnNotServing {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("down", Self::Down), ("drain", Self::Drain), ("ignore", Self::Ignore)];
+}
+
+impl Word for OnUnimplemented {
+    const WORDS: &'static [(&'static str, Self)] = &[("down", Self::Down), ("up", Self::Up), ("hold", Self::Hold)];
+}
+
+impl Word for OnOverload {
+    const WORDS: &'static [(&'static str, Self)] = &[("down", Self::Down), ("hold", Self::Hold)];
 }
 
 #[cfg(test)]

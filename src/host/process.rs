@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use super::settings;
 use crate::config::{ExporterKind, Loaded, RuntimeConfig};
 use crate::export::{QueueHandle, Sender, SetupError};
-use crate::health::Checker;
+use crate::health::{Checker, HealthError};
 use crate::runtime::{Runtime, StartError};
 use crate::stats::{self, DropReason};
 use crate::trace::hot::Hot;
@@ -69,7 +69,8 @@ impl Process {
         } else {
             (Tracer::without_export(config), None)
         };
-        let checker = (!config.health.backends.is_empty()).then(|| Checker::start(&config.health, &tasks));
+        let checker =
+            if config.health.backends.is_empty() { None } else { Some(Checker::start(&config.health, &tasks)?) };
         let process = Self { runtime: Some(runtime), bounds: config.runtime.clone(), tracer, checker, export };
         process.catch_signals()?;
         Ok(process)
@@ -136,6 +137,8 @@ enum ProcessError {
     Runtime(#[from] StartError),
     #[error(transparent)]
     Export(#[from] SetupError),
+    #[error(transparent)]
+    Health(#[from] HealthError),
     #[error("cannot listen for signals: {0}")]
     Signal(std::io::Error),
 }

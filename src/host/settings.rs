@@ -5,6 +5,7 @@ use once_cell::sync::OnceCell;
 
 use super::options;
 use crate::config::{self, Environment, Loaded, Sources};
+use crate::health::Checker;
 
 /// Puts `configure` into `native`: the error or nothing, and the warnings.
 pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
@@ -32,8 +33,10 @@ fn configure(given: &LuaTable) -> (Option<String>, Vec<String>) {
 
 fn load(given: &LuaTable) -> Result<Loaded, String> {
     let (options, arguments) = options::read(given).map_err(|error| error.to_string())?;
-    config::load(Sources { options, arguments, environment: Environment::of_process() })
-        .map_err(|error| error.to_string())
+    let loaded = config::load(Sources { options, arguments, environment: Environment::of_process() })
+        .map_err(|error| error.to_string())?;
+    Checker::verify(&loaded.config.health).map_err(|error| error.to_string())?;
+    Ok(loaded)
 }
 
 static LOADED: OnceCell<Loaded> = OnceCell::new();
