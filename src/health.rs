@@ -6,6 +6,7 @@
 //! change), [`Checker::once`] (any target), [`Checker::check_now`], [`Checker::hold`], [`Checker::release`].
 
 mod address;
+mod alert;
 mod call;
 mod describe;
 mod dial;

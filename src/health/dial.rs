@@ -13,8 +13,9 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::address::Address;
+use super::alert::Alerted;
 use super::fault::{LinkFault, Stage};
-use super::link::{Io, Link};
+use super::link::{Fault, Io, Link};
 use super::outcome::printable;
 use super::tls::{ALPN, Tls};
 use super::voice::Voice;
@@ -58,13 +59,14 @@ impl Dial {
             let index = STAGES.iter().position(|stage| *stage == now).unwrap_or_default();
             stage.store(u8::try_from(index).unwrap_or_default(), Ordering::Relaxed);
         };
+        let fault = Fault::default();
         let mut io = self.dial(&at).await?;
         if let Some(encryption) = &self.tls {
             at(Stage::Tls);
-            io = self.encrypt(encryption, io).await?;
+            io = Box::pin(Alerted { io: self.encrypt(encryption, io).await?, fault: Arc::clone(&fault) });
         }
         at(Stage::Settings);
-        Link::open(io, &self.tasks).await
+        Link::open(io, fault, &self.tasks).await
     }
 
     async fn dial(&self, at: &impl Fn(Stage)) -> Result<Pin<Box<dyn Io>>, LinkFault> {

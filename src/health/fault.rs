@@ -1,11 +1,9 @@
 //! What can go wrong with a connection, told apart by type and never by text.
 
-use std::error::Error;
 use std::fmt;
 use std::io;
 
 use http::StatusCode;
-use tokio_rustls::rustls;
 
 use super::outcome::{CheckResult, Class, printable};
 use super::policy::Policy;
@@ -95,10 +93,8 @@ impl LinkFault {
 
     pub(crate) fn from_h2(error: &h2::Error) -> Self {
         let text = printable(&error.to_string());
-        if let Some(io) = error.get_io() {
-            return if is_tls(io) { Self::tls(io) } else { Self::Closed(text) };
-        }
         match error.reason() {
+            _ if error.is_io() => Self::Closed(text),
             Some(h2::Reason::REFUSED_STREAM) => Self::RefusedStream,
             Some(h2::Reason::NO_ERROR) if error.is_remote() && error.is_go_away() => Self::GoAway,
             _ if error.is_remote() && error.is_reset() => Self::Reset(text),
@@ -131,10 +127,4 @@ impl LinkFault {
         };
         CheckResult::soft(class, self.to_string())
     }
-}
-
-/// A client certificate that is not accepted shows only after the handshake of TLS 1.3.
-fn is_tls(error: &io::Error) -> bool {
-    let inner: Option<&(dyn Error + Send + Sync + 'static)> = error.get_ref();
-    inner.is_some_and(|inner| inner.is::<rustls::Error>())
 }

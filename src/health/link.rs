@@ -24,7 +24,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Io for T {}
 pub(crate) struct Link {
     send: SendRequest<Bytes>,
     /// Why the connection as a whole failed, once it has.
-    fault: Arc<OnceLock<LinkFault>>,
+    fault: Fault,
     _task: Arc<AbortOnDrop>,
 }
 
@@ -38,8 +38,9 @@ impl Drop for AbortOnDrop {
 }
 
 impl Link {
-    /// Speaks HTTP/2 on `io` until the server's settings have come. The caller bounds the time.
-    pub(crate) async fn open(io: Pin<Box<dyn Io>>, tasks: &Tasks) -> Result<Self, LinkFault> {
+    /// Speaks HTTP/2 on `io` until the server's settings have come. The caller bounds the time. `fault` is where `io`
+    /// itself may say why it failed.
+    pub(crate) async fn open(io: Pin<Box<dyn Io>>, fault: Fault, tasks: &Tasks) -> Result<Self, LinkFault> {
         let mut builder = Builder::new();
         builder
             .enable_push(false)
@@ -49,10 +50,10 @@ impl Link {
             // The settings' own number replaces it: how we know that they have come.
             .initial_max_send_streams(0);
         let handshake = builder.handshake(io).await;
-        let (send, mut connection) = handshake.map_err(|error| LinkFault::from_h2(&error))?;
-        await_settings(&mut connection, &send).await?;
+        let (send, mut connection) = handshake.map_err(|error| explain(&fault, &error))?;
+        let settings = await_settings(&mut connection, &send).await;
+        settings.map_err(|error| error.map_or_else(closed, |error| explain(&fault, &error)))?;
 
-        let fault = Arc::new(OnceLock::new());
         let written = Arc::clone(&fault);
         let task = tasks.spawn("health connection", async move {
             // Requests still waiting are told only when `connection` goes: they find the reason written.
@@ -60,7 +61,7 @@ impl Link {
             if let Err(error) = connection.as_mut().await {
                 let _ = written.set(LinkFault::from_h2(&error));
             } else {
-                let _ = written.set(LinkFault::Closed("by the server".to_owned()));
+                let _ = written.set(closed());
             }
         });
         Ok(Self { send, fault, _task: Arc::new(AbortOnDrop(task)) })
@@ -81,21 +82,31 @@ impl Link {
 
     /// A request's error, or, when it says only that the connection has gone, why that went.
     pub(crate) fn explain(&self, error: &h2::Error) -> LinkFault {
-        let fault = LinkFault::from_h2(error);
-        match (&fault, self.fault.get()) {
-            (LinkFault::Closed(_), Some(reason)) => reason.clone(),
-            _ => fault,
-        }
+        explain(&self.fault, error)
     }
 }
 
+/// Why a connection failed, once it has. The first reason stays.
+pub(crate) type Fault = Arc<OnceLock<LinkFault>>;
+
+fn explain(fault: &Fault, error: &h2::Error) -> LinkFault {
+    match (LinkFault::from_h2(error), fault.get()) {
+        (LinkFault::Closed(_), Some(reason)) => reason.clone(),
+        (fault, _) => fault,
+    }
+}
+
+fn closed() -> LinkFault {
+    LinkFault::Closed("by the server".to_owned())
+}
+
+/// The error is absent where the connection ended in order.
 async fn await_settings<T: AsyncRead + AsyncWrite + Unpin>(
     connection: &mut Connection<T, Bytes>,
     send: &SendRequest<Bytes>,
-) -> Result<(), LinkFault> {
+) -> Result<(), Option<h2::Error>> {
     poll_fn(|cx| match Pin::new(&mut *connection).poll(cx) {
-        Poll::Ready(Ok(())) => Poll::Ready(Err(LinkFault::Closed("by the server".to_owned()))),
-        Poll::Ready(Err(error)) => Poll::Ready(Err(LinkFault::from_h2(&error))),
+        Poll::Ready(end) => Poll::Ready(Err(end.err())),
         Poll::Pending if send.current_max_send_streams() > 0 => Poll::Ready(Ok(())),
         Poll::Pending => Poll::Pending,
     })

@@ -12,6 +12,7 @@ use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::service::TowerToHyperService;
 use prost::Message;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -70,7 +71,16 @@ pub(super) fn health_on(listener: TcpListener) -> (HealthReporter, Running) {
     let (reporter, service) = tonic_health::server::health_reporter();
     let address = listener.local_addr().unwrap();
     let server = async move {
-        Server::builder().add_service(service).serve_with_incoming(TcpIncoming::from(listener)).await.unwrap();
+        // Connections end with the server, as those of a process do.
+        let mut kept = Vec::new();
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let service = TowerToHyperService::new(service.clone());
+            kept.push(Running::new(address, async move {
+                let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+            }));
+        }
     };
     (reporter, Running::new(address, server))
 }
