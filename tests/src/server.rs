@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
@@ -92,8 +93,9 @@ impl Drop for Server {
 }
 
 /// Serves HTTP/1.1 or HTTP/2 with prior knowledge, whichever the client speaks. An error of `answer` breaks the stream.
-pub(crate) async fn serve_http<A, F>(stream: TcpStream, answer: A)
+pub(crate) async fn serve_http<S, A, F>(stream: S, answer: A)
 where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
     A: Fn(Request<Incoming>) -> F,
     F: Future<Output = Result<Response<Body>, BoxError>> + Send + 'static,
 {
