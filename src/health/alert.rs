@@ -46,6 +46,5 @@ impl AsyncWrite for Alerted {
 }
 
 fn is_tls(error: &io::Error) -> bool {
-    let inner: Option<&(dyn Error + Send + Sync + 'static)> = error.get_ref();
-    inner.is_some_and(|inner| inner.is::<rustls::Error>())
+    error.get_ref().and_then(<dyn Error + Send + Sync>::downcast_ref::<rustls::Error>).is_some()
 }

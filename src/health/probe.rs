@@ -136,10 +136,10 @@ impl GrpcProbe {
     }
 
     /// The services to ask for, each with a stream that tells its changes.
-    pub(crate) fn watches(&self, link: &Link) -> Vec<(String, Pin<Box<dyn Future<Output = Opened> + Send>>)> {
+    pub(crate) fn watches(&self, link: &Link) -> Vec<(String, Opening)> {
         let watch = |(service, body): &(String, Bytes)| {
             let (link, request, body) = (link.clone(), self.request(&self.origin.watch, None), body.clone());
-            let opening: Pin<Box<dyn Future<Output = Opened> + Send>> = Box::pin(async move {
+            let opening: Opening = Box::pin(async move {
                 let mut answers = Answers::of(&link, request, body).await?;
                 let first = answers.next().await?;
                 Ok((answers, first))
@@ -226,6 +226,9 @@ impl Probe for GrpcProbe {
 
 /// A stream that has begun, and its first answer.
 pub(crate) type Opened = Result<(Answers, Answer), LinkFault>;
+
+/// A stream that begins.
+pub(crate) type Opening = Pin<Box<dyn Future<Output = Opened> + Send>>;
 
 fn encryption(profile: &Profile, authority: &str) -> Result<Encryption, SpotError> {
     let tls = profile.tls.clone().ok_or(SpotError::NoTls)?;

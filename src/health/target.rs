@@ -56,6 +56,16 @@ pub(crate) struct Book {
     warned: u32,
 }
 
+impl Book {
+    /// What is most often a matter of configuration is warned of once.
+    fn is_first_warning(&mut self, class: Option<Class>) -> bool {
+        let Some(class) = class.filter(|class| class.hint().is_some() || *class == Class::Fault) else { return false };
+        let first = self.warned & class.bit() == 0;
+        self.warned |= class.bit();
+        first
+    }
+}
+
 impl Target {
     /// A server about which nothing is known yet, first checked at `next`.
     pub(crate) fn new(
@@ -184,7 +194,7 @@ impl Target {
         if class == Some(Class::Overdue) {
             return self.voice.overdue(now);
         }
-        let level = if self.is_first_warning(book, class) { Level::Warning } else { Level::Info };
+        let level = if book.is_first_warning(class) { Level::Warning } else { Level::Info };
         if changed {
             book.repeated.reset();
             book.repeated.pass(now);
@@ -198,14 +208,6 @@ impl Target {
             more => format!(", {more} more times since it was last said"),
         };
         Some((level, format!("{name} fails its check: {}{more}", self.reason(result))))
-    }
-
-    /// What is most often a matter of configuration is warned of once.
-    fn is_first_warning(&self, book: &mut Book, class: Option<Class>) -> bool {
-        let Some(class) = class.filter(|class| class.hint().is_some() || *class == Class::Fault) else { return false };
-        let first = book.warned & class.bit() == 0;
-        book.warned |= class.bit();
-        first
     }
 
     /// The result's text with the service and what to look at first.

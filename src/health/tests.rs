@@ -1,5 +1,6 @@
 //! The checker as the host sees it, with real gRPC servers.
 
+mod connections;
 mod interface;
 mod once;
 mod servers;

@@ -121,7 +121,7 @@ async fn follow(target: &Target, probe: &mut GrpcProbe, room: &Semaphore, link: 
         };
         match heard {
             Some(Some((index, status))) => {
-                feeds.take(index, probe, status);
+                feeds.take(index, probe, &status);
                 target.record(feeds.verdict(), Duration::ZERO, Weight::Decisive);
                 // What a server may make us do by talking is bounded: the rest waits in its own buffers.
                 sleep(PACE).await;
@@ -222,9 +222,9 @@ impl Feeds {
         .await
     }
 
-    fn take(&mut self, index: usize, probe: &GrpcProbe, answer: Answer) {
+    fn take(&mut self, index: usize, probe: &GrpcProbe, answer: &Answer) {
         if let Some(feed) = self.0.get_mut(index) {
-            feed.last = probe.profile.policy.result(&answer);
+            feed.last = probe.profile.policy.result(answer);
         }
     }
 

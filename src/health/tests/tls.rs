@@ -180,7 +180,7 @@ async fn changed_certificates_are_read_again_and_broken_ones_leave_the_old() {
     bench.until_described(" down ").await;
     assert_eq!(bench.said("certificates read again"), 1);
     assert_eq!(bench.said("the new certificates are not used"), 1);
-    assert_eq!(bench.said("do `ca_file`, `server_name` and `cert_file` fit?") > 0, true);
+    assert!(bench.said("do `ca_file`, `server_name` and `cert_file` fit?") > 0);
 }
 
 #[tokio::test]

@@ -129,19 +129,20 @@ impl Setting {
     }
 }
 
-pub(super) fn show_services(services: &Vec<String>) -> String {
-    match services.as_slice() {
+pub(super) fn show_services(services: &[String]) -> String {
+    match services {
         [one] => text(one),
         several => list(several.iter().map(|one| text(one))),
     }
 }
 
 /// The names alone: values are secrets.
-pub(super) fn show_metadata(metadata: &Vec<(String, MetadataValue)>) -> String {
+pub(super) fn show_metadata(metadata: &[(String, MetadataValue)]) -> String {
     let entries: Vec<_> = metadata.iter().map(|(name, _)| format!("{name} = {HIDDEN}")).collect();
     if entries.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", entries.join(", ")) }
 }
 
+#[expect(clippy::ref_option, reason = "the table of keys hands the field over")]
 pub(super) fn show_user_agent(agent: &Option<String>) -> String {
     text(agent.as_deref().unwrap_or(concat!("haproxy-vitals/", env!("CARGO_PKG_VERSION"))))
 }
@@ -159,17 +160,19 @@ pub(super) fn show_codes(codes: &Codes) -> String {
     if entries.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", entries.join(", ")) }
 }
 
-pub(super) fn show_paths(paths: &Vec<PathBuf>) -> String {
+pub(super) fn show_paths(paths: &[PathBuf]) -> String {
     if paths.is_empty() {
         return "(the system's)".to_owned();
     }
     list(paths.iter().map(|path| text(&path.display().to_string())))
 }
 
+#[expect(clippy::ref_option, reason = "the table of keys hands the field over")]
 pub(super) fn show_path(path: &Option<PathBuf>) -> String {
     path.as_ref().map_or("(none)".to_owned(), |path| text(&path.display().to_string()))
 }
 
+#[expect(clippy::ref_option, reason = "the table of keys hands the field over")]
 pub(super) fn show_server_name(name: &Option<String>) -> String {
     name.as_ref().map_or("(the authority's)".to_owned(), |name| text(name))
 }
