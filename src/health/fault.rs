@@ -114,6 +114,11 @@ impl LinkFault {
         }
     }
 
+    /// The resolver has no answer, or none in time.
+    pub(crate) fn is_unresolved(&self) -> bool {
+        matches!(self, Self::Dns { .. } | Self::ConnectTimeout(Stage::Resolve, _))
+    }
+
     /// What the check's result is then.
     pub(crate) fn result(&self, policy: &Policy) -> CheckResult {
         let class = match self {

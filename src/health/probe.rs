@@ -122,10 +122,10 @@ impl GrpcProbe {
         let bound = bound.min(deadline.saturating_duration_since(Instant::now()));
         self.connections += 1;
         let link = self.dial.connect(bound).await;
-        match &link {
-            Err(LinkFault::Dns { .. }) => self.unresolved = self.unresolved.or(Some(Instant::now())),
-            _ => self.unresolved = None,
-        }
+        self.unresolved = match &link {
+            Err(fault) if fault.is_unresolved() => self.unresolved.or(Some(Instant::now())),
+            _ => None,
+        };
         link
     }
 
@@ -170,7 +170,7 @@ impl GrpcProbe {
     /// The result of a fault. A name that is not resolved leaves the last state for a while.
     pub(crate) fn verdict(&self, fault: &LinkFault) -> CheckResult {
         let mut result = fault.result(&self.profile.policy);
-        let since = self.unresolved.filter(|_| matches!(fault, LinkFault::Dns { .. }));
+        let since = self.unresolved.filter(|_| fault.is_unresolved());
         if since.is_some_and(|since| since.elapsed() < self.profile.config.resolve_hold) {
             result.outcome = Outcome::Hold(Class::Dns);
         }
