@@ -7,6 +7,7 @@ mod faults;
 mod init;
 mod many;
 mod operator;
+mod panic;
 mod reload;
 mod resolve;
 mod show;
