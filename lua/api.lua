@@ -242,6 +242,8 @@ local function apply(actions, objects)
                 objects[action.backend .. "/" .. action.server] = nil
             elseif action.force == "up" then
                 server:check_force_up()
+            elseif action.force == "nolb" then
+                server:check_force_nolb()
             else
                 server:check_force_down()
             end

@@ -1,30 +1,52 @@
 //! gRPC health checks (`grpc.health.v1`) and what they say about HAProxy's servers. No Lua.
 //!
 //! The host shows every server it has and applies the actions that come back; nothing here calls HAProxy.
+//!
+//! For all others who want to know or to say something: [`Checker::status`] (one server), [`Checker::subscribe`] (each
+//! change), [`Checker::once`] (any target), [`Checker::check_now`], [`Checker::hold`], [`Checker::release`].
 
 mod address;
+mod alert;
+mod call;
 mod describe;
+mod dial;
 mod fault;
+mod group;
 mod link;
+mod once;
 mod outcome;
+mod policy;
 mod probe;
+mod profile;
 mod reconcile;
 mod registry;
 mod schedule;
 mod state;
+mod status;
 mod target;
+mod tls;
 mod voice;
+mod watch;
 
 #[cfg(test)]
 mod tests;
 
+use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::config::HealthConfig;
-use crate::log;
+use tokio::sync::Semaphore;
+
+use crate::config::{BackendConfig, HealthConfig, TlsMode};
+use crate::log::{self, Level};
 use crate::runtime::Tasks;
-use registry::Registry;
+use once::Desk;
+use profile::Profile;
+use registry::{Hands, Registry};
 use voice::{Say, Voice};
+
+pub use once::TargetSpec;
+pub use outcome::{CheckResult, Class, MAX_TEXT, Outcome};
+pub use status::{ServerState, ServerStatus};
 
 /// One server, as HAProxy shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,15 +65,32 @@ pub struct ServerSeen {
     pub native_check: bool,
     /// It follows another server's state (`track`).
     pub tracks: bool,
+    /// Whether HAProxy's own connections to it are encrypted (`ssl`); absent where that is not known.
+    pub tls: Option<bool>,
+    /// The name on its line, without the port, where it has one and that is known.
+    pub name: Option<String>,
 }
 
-/// `Server:check_force_up()` or `Server:check_force_down()`.
+/// `Server:check_force_up()`, `check_force_nolb()` or `check_force_down()`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Force {
     /// Gets requests.
     Up,
+    /// Gets no new clients; those it has may go on.
+    Nolb,
     /// Gets none.
     Down,
+}
+
+impl Force {
+    /// The word that `lua/api.lua` knows.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Nolb => "nolb",
+            Self::Down => "down",
+        }
+    }
 }
 
 /// What the host must do to one server.
@@ -71,8 +110,8 @@ pub struct Action {
 
 /// Checks the servers of the configured backends. Cheap to clone; all clones are one checker.
 ///
-/// A server is wanted down until its first result. Whatever is the checker's own fault (no room for a check, a panic,
-/// stopping) leaves servers as they are. Dropping the last clone ends all checks.
+/// A server's first result decides alone; before it the backend's `init` does. Whatever is the checker's own fault (no
+/// room for a check, a panic, stopping) leaves servers as they are. Dropping the last clone ends all checks.
 #[derive(Clone)]
 pub struct Checker(Arc<Shared>);
 
@@ -81,22 +120,61 @@ struct Shared {
     tasks: Tasks,
     voice: Arc<Voice>,
     registry: Mutex<Registry>,
+    desk: Desk,
+}
+
+/// Why the settings of health checks cannot be used: a file or a variable that they name.
+#[derive(Debug, thiserror::Error)]
+#[error("health.backend `{backend}`: {reason}")]
+pub struct HealthError {
+    /// The backend's name.
+    pub backend: String,
+    /// What was expected and found.
+    pub reason: String,
 }
 
 impl Checker {
-    /// A checker without servers: [`Checker::sweep`] brings them. Must not run under `haproxy -c`.
-    pub fn start(config: &HealthConfig, tasks: &Tasks) -> Self {
+    /// Whether the files and variables that the settings name can be used. Starts nothing: for `haproxy -c`.
+    pub fn verify(config: &HealthConfig) -> Result<(), HealthError> {
+        profiles(config).map(|_| ())
+    }
+
+    /// A checker without servers: [`Checker::sweep`] brings them. Must not run under `haproxy -c`. Reads certificates
+    /// and secrets: before HAProxy's chroot.
+    pub fn start(config: &HealthConfig, tasks: &Tasks) -> Result<Self, HealthError> {
         Self::with_log(config, tasks, Box::new(log::say))
     }
 
-    fn with_log(config: &HealthConfig, tasks: &Tasks, say: Say) -> Self {
-        let voice = Arc::new(Voice::new(say));
-        let registry = Mutex::new(Registry::new(config, tasks.clone(), Arc::clone(&voice)));
-        Self(Arc::new(Shared { config: config.clone(), tasks: tasks.clone(), voice, registry }))
+    fn with_log(config: &HealthConfig, tasks: &Tasks, say: Say) -> Result<Self, HealthError> {
+        let profiles = profiles(config)?;
+        let voice = Arc::new(Voice::new(say, config.max_concurrent));
+        let room = Arc::new(Semaphore::new(config.max_concurrent));
+        let hands = || Hands {
+            tasks: tasks.clone(),
+            voice: Arc::clone(&voice),
+            room: Arc::clone(&room),
+            size: config.max_concurrent,
+        };
+        warn_of_insecure(&profiles, &voice);
+        let registry = Mutex::new(Registry::new(&profiles, hands()));
+        let desk = Desk::new(&profiles, default_profile(), hands());
+        let shared = Arc::new(Shared { config: config.clone(), tasks: tasks.clone(), voice, registry, desk });
+        let (weak, mut stop) = (Arc::downgrade(&shared), tasks.stop());
+        tasks.spawn("health desk", async move {
+            loop {
+                tokio::select! {
+                    () = tokio::time::sleep(once::TIDY_EVERY) => {}
+                    () = stop.wait() => return,
+                }
+                let Some(shared) = weak.upgrade() else { return };
+                shared.desk.tidy();
+            }
+        });
+        Ok(Self(shared))
     }
 
-    /// For HAProxy's init, before the first request: every server that is checked goes down until its first result.
-    /// The same as the first [`Checker::sweep`], whose other rules hold too.
+    /// For HAProxy's init, before the first request: every server that is checked gets what its backend's `init` says
+    /// until its first result. The same as the first [`Checker::sweep`], whose other rules hold too.
     pub fn initial(&self, servers: &[ServerSeen]) -> Vec<Action> {
         self.sweep(servers)
     }
@@ -121,6 +199,47 @@ impl Checker {
         changed.iter().filter_map(|(backend, server)| registry.action(backend, server)).collect()
     }
 
+    /// One server's state: its verdict, unless an operator or the panic threshold keeps another. None for a server that
+    /// is not checked.
+    pub fn status(&self, backend: &str, server: &str) -> Option<ServerStatus> {
+        Some(ServerStatus::of(&*self.registry().target(backend, server)?))
+    }
+
+    /// Checks a server at once, beside its schedule. False when it is not checked at all.
+    pub fn check_now(&self, backend: &str, server: &str) -> bool {
+        let target = self.registry().target(backend, server);
+        target.map(|target| target.check_now()).is_some()
+    }
+
+    /// Freezes a server's state, whatever its checks say, until [`Checker::release`]. False when it is not checked.
+    pub fn hold(&self, backend: &str, server: &str) -> bool {
+        let target = self.registry().target(backend, server);
+        target.map(|target| target.hold(true)).is_some()
+    }
+
+    /// Lets a server's state follow its checks again. False when it is not checked.
+    pub fn release(&self, backend: &str, server: &str) -> bool {
+        let target = self.registry().target(backend, server);
+        target.map(|target| target.hold(false)).is_some()
+    }
+
+    /// One check of any target. Several who ask for the same at once share one check; a result is given out for at most
+    /// a second; 256 targets are known at once. The future may be dropped at any time.
+    pub fn once(&self, spec: TargetSpec) -> impl Future<Output = CheckResult> + Send + 'static {
+        let checker = self.clone();
+        async move {
+            if checker.is_stopping() || checker.registry().is_stopped() {
+                return CheckResult::hold(Class::Overdue, "the checker is stopping");
+            }
+            checker.0.desk.check(spec).await
+        }
+    }
+
+    /// A number that changes with every change of any server's state: for waiting, then asking [`Checker::status`].
+    pub fn subscribe(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.0.voice.subscribe()
+    }
+
     /// The configured backends that are not among HAProxy's (`known`), in the order of the configuration.
     pub fn unknown_backends(&self, known: &[String]) -> Vec<String> {
         let names = self.0.config.backends.iter().map(|backend| &backend.name);
@@ -143,5 +262,33 @@ impl Checker {
 
     fn registry(&self) -> MutexGuard<'_, Registry> {
         self.0.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn profiles(config: &HealthConfig) -> Result<Vec<Arc<Profile>>, HealthError> {
+    let load = |backend: &BackendConfig| match Profile::load(backend) {
+        Ok(profile) => Ok(Arc::new(profile)),
+        Err(error) => Err(HealthError { backend: backend.name.clone(), reason: error.to_string() }),
+    };
+    config.backends.iter().map(load).collect()
+}
+
+/// For targets without a backend. A system without certificates of authorities has no TLS for them.
+fn default_profile() -> Arc<Profile> {
+    let plain = BackendConfig::named("");
+    let auto = BackendConfig { tls: TlsMode::Auto, ..plain.clone() };
+    // The defaults name no file: without TLS nothing can fail.
+    let plain =
+        Profile { tls: None, policy: policy::Policy::new(&plain), headers: http::HeaderMap::new(), config: plain };
+    Arc::new(Profile::load(&auto).unwrap_or(plain))
+}
+
+fn warn_of_insecure(profiles: &[Arc<Profile>], voice: &Voice) {
+    for profile in profiles.iter().filter(|profile| profile.config.insecure_skip_verify) {
+        let name = &profile.config.name;
+        voice.say(
+            Level::Warning,
+            format!("health.backend `{name}`: `insecure_skip_verify` is set: anybody may answer for its servers"),
+        );
     }
 }

@@ -64,13 +64,16 @@ impl Runtime {
     pub fn start(config: &RuntimeConfig) -> Result<Self, StartError> {
         let tokio = with_signals_blocked(|| {
             let number = AtomicUsize::new(0);
-            tokio::runtime::Builder::new_multi_thread()
+            let tokio = tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(config.workers)
                 .max_blocking_threads(MAX_BLOCKING_THREADS)
+                .thread_keep_alive(FOREVER)
                 .thread_name_fn(move || format!("vitals-{}", number.fetch_add(1, Ordering::Relaxed)))
                 .enable_all()
                 .build()
-                .map_err(|source| StartError::Threads { workers: config.workers, source })
+                .map_err(|source| StartError::Threads { workers: config.workers, source })?;
+            start_blocking_threads(&tokio);
+            Ok::<_, StartError>(tokio)
         })??;
         let (stop, stopped) = watch::channel(false);
         let tasks = Tasks { handle: tokio.handle().clone(), stop: stopped };
@@ -189,6 +192,14 @@ fn panicked(name: &str) {
     log::say(Level::Warning, format!("background task {name} panicked and is gone"));
 }
 
+/// HAProxy gives up its right to new threads with its other rights (`RLIMIT_NPROC`, unless `insecure-fork-wanted`):
+/// the threads for blocking work start now, and stay. Each is kept busy until the last has started.
+fn start_blocking_threads(tokio: &tokio::runtime::Runtime) {
+    for _ in 0..MAX_BLOCKING_THREADS {
+        tokio.spawn_blocking(|| std::thread::sleep(START_TIME));
+    }
+}
+
 /// Threads that `start` spawns inherit the mask of the thread that spawns them.
 fn with_signals_blocked<T>(start: impl FnOnce() -> T) -> Result<T, nix::Error> {
     let mut before = SigSet::empty();
@@ -200,6 +211,10 @@ fn with_signals_blocked<T>(start: impl FnOnce() -> T) -> Result<T, nix::Error> {
 
 /// Threads for name resolution and the like.
 const MAX_BLOCKING_THREADS: usize = 4;
+/// More than it takes to start them.
+const START_TIME: Duration = Duration::from_millis(50);
+/// As long as any process lives.
+const FOREVER: Duration = Duration::from_hours(24 * 365 * 10);
 
 #[cfg(test)]
 mod tests {

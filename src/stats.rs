@@ -297,6 +297,9 @@ pub static FAULTS: Counter = Counter::new();
 /// Attributes that rules set and that found no room, or no sampled span.
 pub static ATTRIBUTES_LEFT_OUT: Counter = Counter::new();
 
+/// How often too few servers of a backend were healthy, and its last good ones stayed up.
+pub static HEALTH_PANICS: Counter = Counter::new();
+
 /// A new thread's counters, seen by [`threads`] from now on, also after the thread has gone.
 pub fn register_thread() -> Arc<ThreadStats> {
     let stats = Arc::new(ThreadStats::default());

@@ -7,7 +7,7 @@ use super::error::ConfigError;
 use super::list::Table;
 use super::load::Loaded;
 use super::origin::Origin;
-use super::tree::{BackendConfig, ExporterKind, ParentSampler};
+use super::tree::{BackendConfig, ExporterKind, ParentSampler, TlsMode};
 use super::value::{one_line, quoted};
 
 /// The tree without its backends.
@@ -39,6 +39,7 @@ pub(super) fn backends(backends: &[BackendConfig], tables: &[Table]) -> Result<(
             return Err(ConfigError::BackendTwice { name: one_line(&backend.name), origin, first });
         }
         timeouts(backend, table)?;
+        certificates(backend, table)?;
     }
     Ok(())
 }
@@ -135,3 +136,21 @@ fn timeouts(backend: &BackendConfig, table: &Table) -> Result<(), ConfigError> {
         found: quoted(&show(backend.interval)),
     })
 }
+
+/// A certificate has its key, and is of use.
+fn certificates(backend: &BackendConfig, table: &Table) -> Result<(), ConfigError> {
+    if backend.tls == TlsMode::Off
+        && let Some(setting) = table.settings.iter().find(|setting| TLS_KEYS.contains(&setting.key))
+    {
+        return Err(ConfigError::NeedsTls { key: setting.path.clone(), origin: setting.origin.clone() });
+    }
+    let missing = match (&backend.cert_file, &backend.key_file) {
+        (Some(_), None) => ("key_file", "the private key of `cert_file`"),
+        (None, Some(_)) => ("cert_file", "the certificate of `key_file`"),
+        _ => return Ok(()),
+    };
+    let key = format!("{}.{}", table.path, missing.0);
+    Err(ConfigError::Missing { key, origin: table.origin.clone(), expected: missing.1 })
+}
+
+const TLS_KEYS: [&str; 5] = ["ca_file", "cert_file", "key_file", "server_name", "insecure_skip_verify"];

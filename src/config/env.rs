@@ -22,6 +22,12 @@ impl Environment {
         std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value))).collect()
     }
 
+    /// A variable of this process that a setting names: a secret, so not kept. None where it is unset or not UTF-8.
+    pub fn named(name: &str) -> Option<String> {
+        #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+        std::env::var(name).ok()
+    }
+
     /// The variable's value without space around it. "Configuration types" in the OpenTelemetry specification:
     /// a variable that is empty counts as unset.
     pub fn value(&self, name: &str) -> Option<&str> {

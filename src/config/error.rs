@@ -61,6 +61,9 @@ pub enum ConfigError {
     /// A rule that does nothing, or several things.
     #[error("`{key}` ({origin}): expected one of `drop`, `always`, `ratio` and `rate`, found {found}")]
     RuleActions { key: String, origin: Origin, found: String },
+    /// Certificates for connections that are not encrypted.
+    #[error("`{key}` ({origin}): expected `tls` to be `on` or `auto` beside it, found `off`")]
+    NeedsTls { key: String, origin: Origin },
     /// Two tables about one backend.
     #[error(
         "`health.backend` ({origin}): expected one table for each backend, found a second `{name}` (first: {first})"

@@ -102,6 +102,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Key<Config>> {
         export::TRACES,
         export::METRICS,
         export::LOGS,
+        health::KEYS,
     ]
     .into_iter()
     .flatten()
@@ -109,6 +110,8 @@ pub(super) fn all() -> impl Iterator<Item = &'static Key<Config>> {
 
 /// The lists of tables, in the order of the tree.
 pub(super) static LISTS: &[List] = &[List::of::<RuleConfig>(), List::of::<BackendConfig>()];
+
+pub(super) use health::METADATA;
 
 /// The tables at the top.
 const SECTIONS: [&str; 5] = ["service", "runtime", "traces", "export", "health"];

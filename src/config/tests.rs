@@ -1,6 +1,7 @@
 //! The sources together.
 
 mod arbitrary;
+mod health;
 mod opentelemetry;
 mod order;
 mod refused;

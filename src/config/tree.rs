@@ -11,7 +11,10 @@ pub use export::{
     Base, ClientIdentity, Compression, Endpoint, ExportConfig, ExporterKind, FileConfig, Headers, OwnExport, Protocol,
     Proxy, ProxyChoice, SignalExport,
 };
-pub use health::{BackendConfig, HealthConfig};
+pub use health::{
+    BackendConfig, CheckMode, CodeRule, Codes, HealthConfig, InitState, MetadataValue, OnNotServing, OnOverload,
+    OnUnimplemented, TlsMode,
+};
 pub use runtime::RuntimeConfig;
 pub use sampling::{
     HeaderCondition, HeaderValueCondition, ParentSampler, Pattern, RuleAction, RuleConfig, RuleParent, SamplingConfig,

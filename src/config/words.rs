@@ -1,6 +1,9 @@
 //! The words that a key may take.
 
-use super::tree::{Compression, Detector, ExporterKind, ParentSampler, Protocol, RuleParent, SamplerKind};
+use super::tree::{
+    CheckMode, Compression, Detector, ExporterKind, InitState, OnNotServing, OnOverload, OnUnimplemented,
+    ParentSampler, Protocol, RuleParent, SamplerKind, TlsMode,
+};
 
 /// A type whose values are written as words.
 pub(super) trait Word: Copy + PartialEq + 'static {
@@ -71,6 +74,31 @@ impl Word for Protocol {
 /// OpenTelemetry protocol exporter, `OTEL_EXPORTER_OTLP_COMPRESSION`, and `zstd`.
 impl Word for Compression {
     const WORDS: &'static [(&'static str, Self)] = &[("none", Self::None), ("gzip", Self::Gzip), ("zstd", Self::Zstd)];
+}
+
+impl Word for CheckMode {
+    const WORDS: &'static [(&'static str, Self)] = &[("check", Self::Check), ("watch", Self::Watch)];
+}
+
+impl Word for InitState {
+    const WORDS: &'static [(&'static str, Self)] = &[("down", Self::Down), ("up", Self::Up), ("hold", Self::Hold)];
+}
+
+impl Word for TlsMode {
+    const WORDS: &'static [(&'static str, Self)] = &[("off", Self::Off), ("on", Self::On), ("auto", Self::Auto)];
+}
+
+impl Word for OnNotServing {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("down", Self::Down), ("drain", Self::Drain), ("ignore", Self::Ignore)];
+}
+
+impl Word for OnUnimplemented {
+    const WORDS: &'static [(&'static str, Self)] = &[("down", Self::Down), ("up", Self::Up), ("hold", Self::Hold)];
+}
+
+impl Word for OnOverload {
+    const WORDS: &'static [(&'static str, Self)] = &[("down", Self::Down), ("hold", Self::Hold)];
 }
 
 #[cfg(test)]

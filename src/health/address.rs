@@ -10,6 +10,8 @@ pub(crate) enum Address {
     Tcp(SocketAddr),
     /// The path of a stream socket.
     Unix(PathBuf),
+    /// A name to look up for each connection, and a port other than 0.
+    Name(String, u16),
 }
 
 /// Why an address cannot be checked.
@@ -55,12 +57,37 @@ impl Address {
         }
     }
 
+    /// Reads what a user wrote: a path, or an IP address or a name beside its port.
+    pub(crate) fn of(host: &str, port: u16) -> Result<Self, AddressError> {
+        if host.starts_with('/') {
+            return Ok(Self::Unix(PathBuf::from(host)));
+        }
+        if port == 0 {
+            return Err(AddressError::NoPort);
+        }
+        match ip(host) {
+            Some(ip) if ip.is_unspecified() => Err(AddressError::Transparent),
+            Some(ip) => Ok(Self::Tcp(SocketAddr::new(ip, port))),
+            None if is_name(host) => Ok(Self::Name(host.to_owned(), port)),
+            None => Err(AddressError::Malformed),
+        }
+    }
+
+    /// `name` with this address's port: what a server that has a name is called.
+    pub(crate) fn named(&self, name: Option<&str>) -> Option<String> {
+        match self {
+            Self::Tcp(address) => name.filter(|name| is_name(name)).map(|name| format!("{name}:{}", address.port())),
+            Self::Unix(_) | Self::Name(..) => None,
+        }
+    }
+
     /// The `:authority` of requests to it, when the configuration names none. Sockets of the file system have no name
     /// of their own: `localhost`, as gRPC's name resolution says for `unix:`.
     pub(crate) fn authority(&self) -> String {
         match self {
             Self::Tcp(address) => address.to_string(),
             Self::Unix(_) => "localhost".to_owned(),
+            Self::Name(host, port) => format!("{host}:{port}"),
         }
     }
 }
@@ -68,6 +95,14 @@ impl Address {
 fn ip(host: &str) -> Option<IpAddr> {
     let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     bare.unwrap_or(host).parse().ok()
+}
+
+/// RFC 1035, section 2.3.4, and what resolvers take. Not all digits and dots: that is an address gone wrong.
+fn is_name(host: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    (1..=255).contains(&host.len())
+        && host.bytes().all(fits)
+        && !host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
 }
 
 #[cfg(test)]
@@ -103,10 +138,30 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_users_write_is_an_address_a_name_or_a_path() {
+        for (host, port, expected) in [
+            ("127.0.0.1", 1, Ok("127.0.0.1:1")),
+            ("::1", 1, Ok("[::1]:1")),
+            ("shop.example", 443, Ok("shop.example:443")),
+            ("/run/grpc.sock", 0, Ok("localhost")),
+            ("shop.example", 0, Err(AddressError::NoPort)),
+            ("0.0.0.0", 1, Err(AddressError::Transparent)),
+            ("10.0.0.256", 1, Err(AddressError::Malformed)),
+            ("user@shop.example", 1, Err(AddressError::Malformed)),
+            ("a/b", 1, Err(AddressError::Malformed)),
+            ("", 1, Err(AddressError::Malformed)),
+        ] {
+            let authority = Address::of(host, port).map(|address| address.authority());
+            assert_eq!(authority, expected.map(str::to_owned), "{host}");
+        }
+    }
+
     proptest! {
         #[test]
         fn no_text_panics(text in ".{0,60}") {
             let _ = Address::parse(&text);
+            let _ = Address::of(&text, 1);
         }
 
         #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::group::Group;
 use super::outcome::{Class, Outcome};
 use super::state::Health;
 use super::target::{Book, Target};
@@ -14,31 +15,41 @@ use super::target::{Book, Target};
 pub(crate) struct Report {
     lines: String,
     up: usize,
+    drain: usize,
     down: usize,
     pending: usize,
     skipped: usize,
     checks: u64,
     overdue: u64,
+    panics: String,
 }
 
 impl Report {
+    /// Adds a backend in panic.
+    pub(crate) fn group(&mut self, backend: &str, group: &Group) {
+        if let Some(kept) = group.panic() {
+            let _ = write!(self.panics, ", panic: {backend} keeps {kept}");
+        }
+    }
+
     /// Adds a checked server.
     pub(crate) fn target(&mut self, target: &Target, stopped: bool) {
+        let wanted = target.wanted();
         let book = target.book();
-        let state = match book.machine.health() {
-            Health::Pending => "pending",
-            Health::Up => "up",
-            Health::Down => "down",
-        };
-        match book.machine.health() {
-            Health::Pending => self.pending += 1,
-            Health::Up => self.up += 1,
-            Health::Down => self.down += 1,
-        }
+        let health = book.machine.health();
+        *match health {
+            Health::Pending => &mut self.pending,
+            Health::Up => &mut self.up,
+            Health::Drain => &mut self.drain,
+            Health::Down => &mut self.down,
+        } += 1;
         let held = if is_held(&book, stopped) { ",held" } else { "" };
+        let watched = if book.watched { ",watched" } else { "" };
+        // The operator or the panic threshold wants something else.
+        let kept = if wanted == health { String::new() } else { format!(",kept-{}", wanted.word()) };
         self.checks += book.checks;
         self.overdue += book.overdue;
-        self.line(target, &book, &format!("{state}{held}"));
+        self.line(target, &book, &format!("{}{held}{watched}{kept}", health.word()));
     }
 
     /// Adds a server that is not checked, and why.
@@ -49,17 +60,17 @@ impl Report {
 
     /// The whole text. `under_way` counts checks.
     pub(crate) fn finish(self, under_way: usize, stopped: bool) -> String {
-        let Self { lines, up, down, pending, skipped, checks, overdue } = self;
-        let servers = up + down + pending;
+        let Self { lines, up, drain, down, pending, skipped, checks, overdue, panics } = self;
+        let servers = up + drain + down + pending;
         let stopped = if stopped { "; stopped: every server keeps its last state" } else { "" };
         format!(
-            "servers: {servers}, up: {up}, down: {down}, pending: {pending}, skipped: {skipped}, checks: {checks}, \
-             under way: {under_way}, overdue: {overdue}{stopped}\n{lines}"
+            "servers: {servers}, up: {up}, drain: {drain}, down: {down}, pending: {pending}, skipped: {skipped}, \
+             checks: {checks}, under way: {under_way}, overdue: {overdue}{panics}{stopped}\n{lines}"
         )
     }
 
     fn line(&mut self, target: &Target, book: &Book, state: &str) {
-        let (name, server, address) = (&target.config.name, &target.server, shown(&target.address));
+        let (name, server, address) = (&target.profile.config.name, &target.server, shown(&target.address));
         let (passes, rise) = book.machine.rising();
         let (failures, fall) = book.machine.falling();
         let (text, class, took) = match &book.last {
@@ -79,9 +90,11 @@ impl Report {
     }
 }
 
-/// The state is kept for want of an answer.
+/// The state is kept for want of an answer, or by an operator.
 fn is_held(book: &Book, stopped: bool) -> bool {
-    stopped || matches!(&book.last, Some((result, _)) if matches!(result.outcome, Outcome::Hold(_)))
+    stopped
+        || book.held.is_some()
+        || matches!(&book.last, Some((result, _)) if matches!(result.outcome, Outcome::Hold(_)))
 }
 
 /// An address as one word.

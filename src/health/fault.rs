@@ -1,22 +1,36 @@
 //! What can go wrong with a connection, told apart by type and never by text.
 
-use std::error::Error;
+use std::fmt;
 use std::io;
 
 use http::StatusCode;
-use tonic::Code;
 
 use super::outcome::{CheckResult, Class, printable};
+use super::policy::Policy;
 
 /// Why a call got no gRPC answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum LinkFault {
+    /// The name has no address.
+    #[error("cannot resolve {host}: {reason}")]
+    Dns {
+        /// The name.
+        host: String,
+        /// The resolver's words.
+        reason: String,
+    },
     /// No connection.
     #[error("{0}")]
     Connect(String),
-    /// No connection within the bound.
-    #[error("no connection within {0} ms")]
-    ConnectTimeout(u128),
+    /// TLS failed, on either side.
+    #[error("TLS: {0}")]
+    Tls(String),
+    /// No connection within the bound, in milliseconds.
+    #[error("no {0} within {1} ms")]
+    ConnectTimeout(Stage, u128),
+    /// No answer within the bound, in milliseconds.
+    #[error("no answer within {0} ms")]
+    Timeout(u128),
     /// The connection went away.
     #[error("connection closed: {0}")]
     Closed(String),
@@ -38,6 +52,32 @@ pub(crate) enum LinkFault {
     /// An answer without `content-type: application/grpc`.
     #[error("the answer is not gRPC")]
     NotGrpc,
+    /// gRPC, but not as it must be.
+    #[error("the answer is malformed: {0}")]
+    Malformed(&'static str),
+    /// The answer says that it has so many bytes; it was not read.
+    #[error("the answer is too long: {0} bytes")]
+    TooLong(u32),
+}
+
+/// How far connecting got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Resolve,
+    Tcp,
+    Tls,
+    Settings,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Resolve => "answer from the resolver",
+            Self::Tcp => "connection",
+            Self::Tls => "TLS handshake",
+            Self::Settings => "HTTP/2 settings from the server",
+        })
+    }
 }
 
 impl LinkFault {
@@ -46,40 +86,21 @@ impl LinkFault {
         Self::Connect(printable(&error.to_string()))
     }
 
-    /// Finds the HTTP/2 layer's own error below `error`.
-    pub(crate) fn from_error(error: &(dyn Error + 'static)) -> Self {
-        let mut text = error.to_string();
-        let mut cause = Some(error);
-        while let Some(error) = cause {
-            if let Some(h2) = error.downcast_ref::<h2::Error>() {
-                return Self::from_h2(h2);
-            }
-            text = error.to_string();
-            cause = error.source();
-        }
-        Self::Closed(printable(&text))
+    /// A failure of the handshake: rustls says why, or the connection ended.
+    pub(crate) fn tls(error: &io::Error) -> Self {
+        Self::Tls(printable(&error.to_string()))
     }
 
-    /// The fault below `error`, where one of ours is.
-    pub(crate) fn below(error: &(dyn Error + 'static)) -> Option<Self> {
-        let mut cause = Some(error);
-        while let Some(error) = cause {
-            if let Some(fault) = error.downcast_ref::<Self>() {
-                return Some(fault.clone());
-            }
-            cause = error.source();
-        }
-        None
-    }
-
-    fn from_h2(error: &h2::Error) -> Self {
+    pub(crate) fn from_h2(error: &h2::Error) -> Self {
         let text = printable(&error.to_string());
         match error.reason() {
             _ if error.is_io() => Self::Closed(text),
             Some(h2::Reason::REFUSED_STREAM) => Self::RefusedStream,
             Some(h2::Reason::NO_ERROR) if error.is_remote() && error.is_go_away() => Self::GoAway,
             _ if error.is_remote() && error.is_reset() => Self::Reset(text),
-            _ => Self::NotHttp2(text),
+            // What h2 says of a connection that ended while a request waited.
+            None => Self::Closed(text),
+            Some(_) => Self::NotHttp2(text),
         }
     }
 
@@ -88,31 +109,27 @@ impl LinkFault {
     pub(crate) fn is_retryable(&self, reused: bool) -> bool {
         match self {
             Self::GoAway | Self::RefusedStream => true,
-            Self::Closed(_) | Self::NotHttp2(_) => reused,
-            Self::Connect(_) | Self::ConnectTimeout(_) | Self::Reset(_) | Self::Http(_) | Self::NotGrpc => false,
+            Self::Closed(_) | Self::NotHttp2(_) | Self::Tls(_) => reused,
+            _ => false,
         }
     }
 
+    /// The resolver has no answer, or none in time.
+    pub(crate) fn is_unresolved(&self) -> bool {
+        matches!(self, Self::Dns { .. } | Self::ConnectTimeout(Stage::Resolve, _))
+    }
+
     /// What the check's result is then.
-    pub(crate) fn result(&self) -> CheckResult {
+    pub(crate) fn result(&self, policy: &Policy) -> CheckResult {
         let class = match self {
-            Self::Connect(_) | Self::ConnectTimeout(_) | Self::Closed(_) => Class::Connect,
+            Self::Dns { .. } | Self::ConnectTimeout(Stage::Resolve, _) => Class::Dns,
+            Self::Tls(_) | Self::ConnectTimeout(Stage::Tls, _) => Class::Tls,
+            Self::Connect(_) | Self::ConnectTimeout(..) | Self::Closed(_) => Class::Connect,
+            Self::Timeout(_) => Class::Timeout,
             Self::GoAway | Self::RefusedStream | Self::Reset(_) => Class::RpcError,
-            Self::NotHttp2(_) | Self::NotGrpc => Class::Protocol,
-            Self::Http(status) => Class::of(code_for(*status)),
+            Self::NotHttp2(_) | Self::NotGrpc | Self::Malformed(_) | Self::TooLong(_) => Class::Protocol,
+            Self::Http(status) => return policy.http(*status),
         };
         CheckResult::soft(class, self.to_string())
-    }
-}
-
-/// gRPC's "HTTP to gRPC Status Code Mapping".
-fn code_for(status: StatusCode) -> Code {
-    match status.as_u16() {
-        400 => Code::Internal,
-        401 => Code::Unauthenticated,
-        403 => Code::PermissionDenied,
-        404 => Code::Unimplemented,
-        429 | 502 | 503 | 504 => Code::Unavailable,
-        _ => Code::Unknown,
     }
 }

@@ -1,18 +1,25 @@
-//! One unary `grpc.health.v1.Health/Check`, its bounds, and its one uncounted retry.
+//! Asks one server, with the bounds of its backend and one uncounted retry.
 
 use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use http::Uri;
-use tokio::time::{Instant, timeout, timeout_at};
-use tonic_health::pb::HealthCheckRequest;
-use tonic_health::pb::health_client::HealthClient;
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, TE};
+use http::{HeaderValue, Request, Uri};
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::address::Address;
+use super::call::{self, Answer, Answers};
+use super::dial::{Dial, Encryption};
 use super::fault::LinkFault;
 use super::link::Link;
-use super::outcome::{CheckResult, Class, printable};
-use crate::config::BackendConfig;
+use super::outcome::{CheckResult, Class, Outcome};
+use super::profile::Profile;
+use super::voice::Voice;
 use crate::runtime::Tasks;
 
 /// Something that can be asked how a server is.
@@ -20,100 +27,196 @@ pub(crate) trait Probe: Send + 'static {
     /// Asks once. Ends within a bound of its own.
     fn check(&mut self) -> impl Future<Output = CheckResult> + Send;
 
-    /// Forgets what a fault may have left in disorder.
+    /// Lets go of the connection: it will not be of use, or a fault may have left it in disorder.
     fn reset(&mut self);
+}
+
+/// One server, as checks need it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Spot {
+    /// Where.
+    pub(crate) address: Address,
+    /// Encrypted, as the profile and HAProxy's own line say.
+    pub(crate) tls: bool,
+    /// Replaces the configured `:authority`.
+    pub(crate) authority: Option<String>,
+    /// Its name with its port, where it has one: the default `:authority`.
+    pub(crate) name: Option<String>,
 }
 
 /// Asks one server over a connection that it keeps between checks.
 pub(crate) struct GrpcProbe {
-    address: Address,
-    origin: Uri,
-    service: String,
-    connect_timeout: Duration,
-    rpc_timeout: Duration,
-    tasks: Tasks,
+    pub(crate) profile: Arc<Profile>,
+    dial: Dial,
+    origin: Origin,
+    /// Each service with its request's body.
+    questions: Vec<(String, Bytes)>,
     link: Option<Link>,
+    /// When the connection was last of use.
+    used: Instant,
+    /// Counts connections.
+    connections: u64,
+    /// Since when the name has not been resolved.
+    unresolved: Option<Instant>,
 }
 
-/// The configured `authority` is not one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the configured `authority` is not a host, with or without a port")]
-pub(crate) struct AuthorityError;
+#[derive(Debug, Clone)]
+struct Origin {
+    check: Uri,
+    watch: Uri,
+}
+
+/// Why a server cannot be asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum SpotError {
+    /// The configured `authority` is not one.
+    #[error("its `authority` is not a host, with or without a port")]
+    Authority,
+    /// No name that a certificate could bear.
+    #[error("TLS needs `server_name`: neither the authority nor the address is a name")]
+    ServerName,
+    /// The profile has no certificates.
+    #[error("its backend's settings have no TLS")]
+    NoTls,
+}
 
 impl GrpcProbe {
     /// A probe that has not connected yet.
-    pub(crate) fn new(config: &BackendConfig, address: Address, tasks: Tasks) -> Result<Self, AuthorityError> {
-        let authority = config.authority.clone().unwrap_or_else(|| address.authority());
+    pub(crate) fn new(profile: Arc<Profile>, spot: Spot, voice: Arc<Voice>, tasks: Tasks) -> Result<Self, SpotError> {
+        let config = &profile.config;
+        let authority = spot.authority.or_else(|| config.authority.clone()).or(spot.name);
+        let authority = authority.unwrap_or_else(|| spot.address.authority());
+        let encryption = if spot.tls { Some(encryption(&profile, &authority)?) } else { None };
+        let scheme = if spot.tls { "https" } else { "http" };
+        let origin = Origin { check: uri(scheme, &authority, CHECK)?, watch: uri(scheme, &authority, WATCH)? };
+        let questions = config.services.iter().map(|service| (service.clone(), call::frame(service))).collect();
+        let dial = Dial { address: spot.address, tls: encryption, backend: config.name.clone(), voice, tasks };
         Ok(Self {
-            origin: origin(&authority)?,
-            address,
-            service: config.service.clone(),
-            connect_timeout: config.connect_timeout,
-            rpc_timeout: config.rpc_timeout,
-            tasks,
+            profile,
+            dial,
+            origin,
+            questions,
             link: None,
+            used: Instant::now(),
+            connections: 0,
+            unresolved: None,
         })
     }
 
-    /// One request; the connection stays for the next one when it is still good.
+    /// How many connections were made so far.
+    pub(crate) fn connections(&self) -> u64 {
+        self.connections
+    }
+
+    /// Whether a connection is kept and open.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.link.as_ref().is_some_and(Link::is_open)
+    }
+
+    /// The kept connection, or a new one within `connect_timeout`.
+    pub(crate) async fn connect(&mut self, deadline: Instant) -> Result<Link, LinkFault> {
+        if let Some(link) = self.link.take_if(|link| link.is_open()) {
+            return Ok(link);
+        }
+        let bound = self.profile.config.connect_timeout;
+        let bound = bound.min(deadline.saturating_duration_since(Instant::now()));
+        self.connections += 1;
+        let link = self.dial.connect(bound).await;
+        self.unresolved = match &link {
+            Err(fault) if fault.is_unresolved() => self.unresolved.or(Some(Instant::now())),
+            _ => None,
+        };
+        link
+    }
+
+    /// Takes a connection that is still good back.
+    pub(crate) fn keep(&mut self, link: Link) {
+        self.link = Some(link);
+        self.used = Instant::now();
+    }
+
+    /// The services to ask for, each with a stream that tells its changes.
+    pub(crate) fn watches(&self, link: &Link) -> Vec<(String, Opening)> {
+        let watch = |(service, body): &(String, Bytes)| {
+            let (link, request, body) = (link.clone(), self.request(&self.origin.watch, None), body.clone());
+            let opening: Opening = Box::pin(async move {
+                let mut answers = Answers::of(&link, request, body).await?;
+                let first = answers.next().await?;
+                Ok((answers, first))
+            });
+            (service.clone(), opening)
+        };
+        self.questions.iter().map(watch).collect()
+    }
+
+    /// One Check for each service on `link`, all at once. An error means that the connection is of no use any more.
+    pub(crate) async fn ask(&self, link: &Link, deadline: Instant) -> Result<CheckResult, LinkFault> {
+        let bound = self.profile.config.rpc_timeout;
+        let deadline = deadline.min(Instant::now() + bound);
+        let calls = self.questions.iter().map(|(_, body)| {
+            let call = call::unary(link, self.request(&self.origin.check, Some(bound)), body.clone());
+            Box::pin(
+                async move { timeout_at(deadline, call).await.unwrap_or(Err(LinkFault::Timeout(bound.as_millis()))) },
+            )
+        });
+        let answers: Vec<Result<Answer, LinkFault>> = all(calls.collect()).await;
+        let mut results = Vec::with_capacity(answers.len());
+        for ((service, _), answer) in self.questions.iter().zip(answers) {
+            results.push((service.as_str(), self.profile.policy.result(&answer?)));
+        }
+        Ok(CheckResult::worst(results))
+    }
+
+    /// The result of a fault. A name that is not resolved leaves the last state for a while.
+    pub(crate) fn verdict(&self, fault: &LinkFault) -> CheckResult {
+        let mut result = fault.result(&self.profile.policy);
+        let since = self.unresolved.filter(|_| fault.is_unresolved());
+        if since.is_some_and(|since| since.elapsed() < self.profile.config.resolve_hold) {
+            result.outcome = Outcome::Hold(Class::Dns);
+        }
+        result
+    }
+
+    /// One round; the connection stays for the next one when it is still good.
     async fn attempt(&mut self, deadline: Instant) -> Result<CheckResult, LinkFault> {
-        let link = match self.link.take() {
-            Some(link) => link,
-            None => self.connect(deadline).await?,
-        };
-        let deadline = deadline.min(Instant::now() + self.rpc_timeout);
-        let Ok(answer) = timeout_at(deadline, self.call(link.clone())).await else {
-            // The connection goes too: it may lead nowhere.
-            return Ok(CheckResult::soft(
-                Class::Timeout,
-                format!("no answer within {} ms", self.rpc_timeout.as_millis()),
-            ));
-        };
-        match answer {
-            Ok(status) => {
-                self.link = Some(link);
-                Ok(CheckResult::from_status(status))
-            }
-            Err(status) if link.server_refused() => {
-                self.link = Some(link);
-                Ok(CheckResult::from_code(status.code(), status.message()))
-            }
-            Err(status) => match LinkFault::below(&status) {
-                Some(fault) => Err(fault),
-                None => Ok(CheckResult::soft(Class::Protocol, printable(status.message()))),
-            },
+        let link = self.connect(deadline).await?;
+        let result = self.ask(&link, deadline).await?;
+        if self.profile.config.reuse {
+            self.keep(link);
         }
+        Ok(result)
     }
 
-    async fn connect(&self, deadline: Instant) -> Result<Link, LinkFault> {
-        let bound = self.connect_timeout.min(deadline.saturating_duration_since(Instant::now()));
-        match timeout(bound, Link::connect(&self.address, &self.tasks)).await {
-            Ok(link) => link,
-            Err(_) => Err(LinkFault::ConnectTimeout(self.connect_timeout.as_millis())),
+    fn request(&self, uri: &Uri, timeout: Option<Duration>) -> Request<()> {
+        let mut request = Request::new(());
+        *request.method_mut() = http::Method::POST;
+        *request.uri_mut() = uri.clone();
+        *request.version_mut() = http::Version::HTTP_2;
+        let headers = request.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+        // gRPC over HTTP/2, Requests: at most 8 digits, which an hour in milliseconds has not.
+        if let Some(Ok(value)) = timeout.map(|bound| HeaderValue::try_from(format!("{}m", bound.as_millis()))) {
+            headers.insert("grpc-timeout", value);
         }
-    }
-
-    async fn call(&self, link: Link) -> Result<i32, tonic::Status> {
-        let mut request = tonic::Request::new(HealthCheckRequest { service: self.service.clone() });
-        // Sent as `grpc-timeout`: a server that is late may stop working on it.
-        request.set_timeout(self.rpc_timeout);
-        let client = HealthClient::with_origin(link, self.origin.clone());
-        let answer = client.max_decoding_message_size(MAX_MESSAGE_BYTES).check(request).await?;
-        Ok(answer.into_inner().status)
+        headers.extend(self.profile.headers.clone());
+        request
     }
 }
 
 impl Probe for GrpcProbe {
     /// Ends within `connect_timeout` + `rpc_timeout`, the retry included.
     async fn check(&mut self) -> CheckResult {
-        let deadline = Instant::now() + self.connect_timeout + self.rpc_timeout;
-        self.link.take_if(|link| !link.is_open());
+        let config = &self.profile.config;
+        let deadline = Instant::now() + config.connect_timeout + config.rpc_timeout;
+        let idle = self.used.elapsed() > config.interval.saturating_mul(IDLE_INTERVALS);
+        self.link.take_if(|link| idle || !link.is_open());
         let reused = self.link.is_some();
         let mut answer = self.attempt(deadline).await;
         if answer.as_ref().is_err_and(|fault| fault.is_retryable(reused)) {
             answer = self.attempt(deadline).await;
         }
-        answer.unwrap_or_else(|fault| fault.result())
+        answer.unwrap_or_else(|fault| self.verdict(&fault))
     }
 
     fn reset(&mut self) {
@@ -121,13 +224,47 @@ impl Probe for GrpcProbe {
     }
 }
 
-fn origin(authority: &str) -> Result<Uri, AuthorityError> {
-    // User information has no place in `:authority`: RFC 9113, section 8.3.1.
-    if authority.contains('@') {
-        return Err(AuthorityError);
-    }
-    Uri::builder().scheme("http").authority(authority).path_and_query("/").build().map_err(|_| AuthorityError)
+/// A stream that has begun, and its first answer.
+pub(crate) type Opened = Result<(Answers, Answer), LinkFault>;
+
+/// A stream that begins.
+pub(crate) type Opening = Pin<Box<dyn Future<Output = Opened> + Send>>;
+
+fn encryption(profile: &Profile, authority: &str) -> Result<Encryption, SpotError> {
+    let tls = profile.tls.clone().ok_or(SpotError::NoTls)?;
+    let host = authority.parse::<http::uri::Authority>().map_err(|_| SpotError::Authority)?;
+    let host = host.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+    let name = profile.config.server_name.clone().unwrap_or(host);
+    Ok(Encryption { tls, name: ServerName::try_from(name).map_err(|_| SpotError::ServerName)? })
 }
 
-/// Bytes of a `HealthCheckResponse`; one that says more is refused unread. Two bytes are usual.
-const MAX_MESSAGE_BYTES: usize = 64 * 1024;
+fn uri(scheme: &str, authority: &str, path: &'static str) -> Result<Uri, SpotError> {
+    // User information has no place in `:authority`: RFC 9113, section 8.3.1.
+    if authority.contains('@') {
+        return Err(SpotError::Authority);
+    }
+    let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(path);
+    uri.build().map_err(|_| SpotError::Authority)
+}
+
+/// Waits for all of them, side by side.
+async fn all<F: Future>(calls: Vec<Pin<Box<F>>>) -> Vec<F::Output> {
+    let mut calls: Vec<_> = calls.into_iter().map(|call| (Some(call), None)).collect();
+    std::future::poll_fn(|cx| {
+        for (call, answer) in &mut calls {
+            if let Some(Poll::Ready(found)) = call.as_mut().map(|call| call.as_mut().poll(cx)) {
+                *answer = Some(found);
+                *call = None;
+            }
+        }
+        if calls.iter().any(|(call, _)| call.is_some()) { Poll::Pending } else { Poll::Ready(()) }
+    })
+    .await;
+    calls.into_iter().filter_map(|(_, answer)| answer).collect()
+}
+
+const CHECK: &str = "/grpc.health.v1.Health/Check";
+const WATCH: &str = "/grpc.health.v1.Health/Watch";
+
+/// A connection that was of no use for so many intervals is not tried again.
+pub(crate) const IDLE_INTERVALS: u32 = 5;

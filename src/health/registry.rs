@@ -4,18 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::address::Address;
 use super::describe::Report;
-use super::probe::GrpcProbe;
-use super::schedule::{self, MAX_CONCURRENT};
-use super::state::Health;
+use super::group::Group;
+use super::link::AbortOnDrop;
+use super::probe::{GrpcProbe, Spot};
+use super::profile::Profile;
 use super::target::Target;
 use super::voice::Voice;
-use super::{Action, Force, ServerSeen, reconcile};
-use crate::config::{BackendConfig, HealthConfig};
+use super::{Action, Force, ServerSeen, reconcile, schedule, watch};
+use crate::config::CheckMode;
 use crate::log::Level;
 use crate::runtime::Tasks;
 
@@ -29,7 +29,8 @@ pub(crate) struct Registry {
 }
 
 struct Backend {
-    config: Arc<BackendConfig>,
+    profile: Arc<Profile>,
+    group: Arc<Group>,
     servers: BTreeMap<String, Entry>,
 }
 
@@ -39,6 +40,8 @@ struct Entry {
     address: String,
     native_check: bool,
     tracks: bool,
+    tls: Option<bool>,
+    name: Option<String>,
     kind: Kind,
     /// The last sweep that showed it.
     round: u64,
@@ -47,37 +50,41 @@ struct Entry {
 }
 
 enum Kind {
-    Checked {
-        target: Arc<Target>,
-        task: AbortOnDrop,
-    },
+    Checked(Checked),
     /// Not checked, and why.
     Skipped(String),
 }
 
-/// What a new target needs.
-struct Hands {
-    tasks: Tasks,
-    voice: Arc<Voice>,
-    room: Arc<Semaphore>,
+/// Goes with its task.
+struct Checked {
+    target: Arc<Target>,
+    task: AbortOnDrop,
 }
 
-/// Ends a task with its owner.
-struct AbortOnDrop(JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
+impl Drop for Checked {
     fn drop(&mut self) {
-        self.0.abort();
+        self.target.retire();
     }
+}
+
+/// What a new target needs.
+pub(crate) struct Hands {
+    pub(crate) tasks: Tasks,
+    pub(crate) voice: Arc<Voice>,
+    /// Checks that may be under way at once.
+    pub(crate) room: Arc<Semaphore>,
+    /// How many those are.
+    pub(crate) size: usize,
 }
 
 impl Registry {
     /// Without servers yet.
-    pub(crate) fn new(config: &HealthConfig, tasks: Tasks, voice: Arc<Voice>) -> Self {
-        let backends = config.backends.iter().map(|config| {
-            (config.name.clone(), Backend { config: Arc::new(config.clone()), servers: BTreeMap::new() })
+    pub(crate) fn new(profiles: &[Arc<Profile>], hands: Hands) -> Self {
+        let backends = profiles.iter().map(|profile| {
+            let (name, threshold) = (&profile.config.name, profile.config.panic_threshold);
+            let group = Arc::new(Group::new(name, threshold, Arc::clone(&hands.voice)));
+            (name.clone(), Backend { profile: Arc::clone(profile), group, servers: BTreeMap::new() })
         });
-        let hands = Hands { tasks, voice, room: Arc::new(Semaphore::new(MAX_CONCURRENT)) };
         Self { backends: backends.collect(), hands, round: 0, stopped: false }
     }
 
@@ -95,14 +102,21 @@ impl Registry {
         actions
     }
 
-    /// The action that a check's result asks for, when nobody else has a say.
+    /// The action that a change asks for, when nobody else has a say.
     pub(crate) fn action(&self, backend: &str, server: &str) -> Option<Action> {
         let entry = self.backends.get(backend)?.servers.get(server)?;
         if self.stopped || entry.untouchable {
             return None;
         }
-        let is_up = entry.health()? == Health::Up;
-        entry.force(if is_up { Force::Up } else { Force::Down })
+        entry.action(entry.wanted()?)
+    }
+
+    /// The target of a server that is checked.
+    pub(crate) fn target(&self, backend: &str, server: &str) -> Option<Arc<Target>> {
+        match &self.backends.get(backend)?.servers.get(server)?.kind {
+            Kind::Checked(checked) => Some(Arc::clone(&checked.target)),
+            Kind::Skipped(_) => None,
+        }
     }
 
     /// Ends every check.
@@ -110,40 +124,47 @@ impl Registry {
         self.stopped = true;
         let entries = self.backends.values().flat_map(|backend| backend.servers.values());
         for entry in entries {
-            if let Kind::Checked { task, .. } = &entry.kind {
-                task.0.abort();
+            if let Kind::Checked(checked) = &entry.kind {
+                checked.task.0.abort();
             }
         }
+    }
+
+    /// Whether [`Registry::stop`] was called.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped
     }
 
     /// See [`super::Checker::describe`].
     pub(crate) fn describe(&self, stopping: bool) -> String {
         let stopped = stopping || self.stopped;
         let mut report = Report::default();
-        for (backend, Backend { servers, .. }) in &self.backends {
+        for (backend, Backend { servers, group, .. }) in &self.backends {
+            report.group(backend, group);
             for (server, entry) in servers {
                 match &entry.kind {
-                    Kind::Checked { target, .. } => report.target(target, stopped),
+                    Kind::Checked(checked) => report.target(&checked.target, stopped),
                     Kind::Skipped(reason) => report.skipped(backend, server, &entry.address, reason),
                 }
             }
         }
-        report.finish(MAX_CONCURRENT.saturating_sub(self.hands.room.available_permits()), stopped)
+        report.finish(self.hands.size.saturating_sub(self.hands.room.available_permits()), stopped)
     }
 
     /// Takes one server of a sweep in; `admitted` counts those that this sweep found.
     fn visit(&mut self, seen: &ServerSeen, admitted: &mut usize) -> Option<Action> {
-        let Backend { config, servers } = self.backends.get_mut(&seen.backend)?;
+        let Backend { profile, group, servers } = self.backends.get_mut(&seen.backend)?;
         if !servers.get(&seen.server).is_some_and(|entry| entry.is(seen)) {
-            let kind = self.hands.admit(config, seen, *admitted);
+            // A former server of this name goes first, with its task.
+            servers.remove(&seen.server);
+            let kind = self.hands.admit(profile, group, seen, *admitted);
             *admitted += 1;
-            // A former server of this name goes here, with its task.
             servers.insert(seen.server.clone(), Entry::new(seen, kind));
         }
         let entry = servers.get_mut(&seen.server)?;
         entry.round = self.round;
         entry.untouchable = reconcile::is_untouchable(&seen.status);
-        entry.force(reconcile::force(entry.health()?, &seen.status)?)
+        entry.action(reconcile::force(entry.wanted()?, &seen.status)?)
     }
 }
 
@@ -154,6 +175,8 @@ impl Entry {
             address: seen.address.clone(),
             native_check: seen.native_check,
             tracks: seen.tracks,
+            tls: seen.tls,
+            name: seen.name.clone(),
             kind,
             round: 0,
             untouchable: false,
@@ -163,21 +186,22 @@ impl Entry {
     fn is(&self, seen: &ServerSeen) -> bool {
         // Maintenance pauses HAProxy's own check, which is not shown then.
         let native_check = self.native_check == seen.native_check || reconcile::is_maintenance(&seen.status);
-        self.id == seen.id && self.address == seen.address && native_check && self.tracks == seen.tracks
+        let spot = self.address == seen.address && self.tls == seen.tls && self.name == seen.name;
+        self.id == seen.id && spot && native_check && self.tracks == seen.tracks
     }
 
-    /// None for a server that is not checked.
-    fn health(&self) -> Option<Health> {
+    /// None for a server that is not checked, or whose state is not ours yet.
+    fn wanted(&self) -> Option<Force> {
         match &self.kind {
-            Kind::Checked { target, .. } => Some(target.book().machine.health()),
+            Kind::Checked(Checked { target, .. }) => reconcile::wanted(target.wanted(), target.profile.config.init),
             Kind::Skipped(_) => None,
         }
     }
 
-    fn force(&self, force: Force) -> Option<Action> {
-        let Kind::Checked { target, .. } = &self.kind else { return None };
+    fn action(&self, force: Force) -> Option<Action> {
+        let Kind::Checked(Checked { target, .. }) = &self.kind else { return None };
         Some(Action {
-            backend: target.config.name.clone(),
+            backend: target.profile.config.name.clone(),
             server: target.server.clone(),
             id: self.id,
             force,
@@ -188,34 +212,43 @@ impl Entry {
 
 impl Hands {
     /// Starts to check the `nth` server that a sweep found, or says why not.
-    fn admit(&self, config: &Arc<BackendConfig>, seen: &ServerSeen, nth: usize) -> Kind {
-        let probe = match probe(config, seen, &self.tasks) {
+    fn admit(&self, profile: &Arc<Profile>, group: &Arc<Group>, seen: &ServerSeen, nth: usize) -> Kind {
+        let probe = match self.probe(profile, seen) {
             Ok(probe) => probe,
             Err(reason) => {
                 self.voice.say(Level::Warning, format!("{}/{} is not checked: {reason}", seen.backend, seen.server));
                 return Kind::Skipped(reason);
             }
         };
-        let next = Instant::now() + schedule::first_delay(nth, config.interval, rand::random());
+        let next = Instant::now() + schedule::first_delay(nth, profile.config.interval, rand::random());
         let (server, address) = (seen.server.clone(), seen.address.clone());
-        let target = Arc::new(Target::new(Arc::clone(config), server, address, Arc::clone(&self.voice), next));
-        let task = schedule::run(Arc::clone(&target), probe, Arc::clone(&self.room), self.tasks.stop());
-        Kind::Checked { target, task: AbortOnDrop(self.tasks.spawn("health check", task)) }
+        let (profile, group, voice) = (Arc::clone(profile), Arc::clone(group), Arc::clone(&self.voice));
+        let mode = profile.config.mode;
+        let target = Arc::new(Target::new(profile, group, server, address, voice, next));
+        let (checked, room, stop) = (Arc::clone(&target), Arc::clone(&self.room), self.tasks.stop());
+        let task = match mode {
+            CheckMode::Check => self.tasks.spawn("health check", schedule::run(checked, probe, room, stop)),
+            CheckMode::Watch => self.tasks.spawn("health watch", watch::run(checked, probe, room, stop)),
+        };
+        Kind::Checked(Checked { target, task: AbortOnDrop(task) })
     }
-}
 
-/// The probe of a server, or why it cannot be checked.
-fn probe(config: &BackendConfig, seen: &ServerSeen, tasks: &Tasks) -> Result<GrpcProbe, String> {
-    if seen.native_check {
-        let name = &seen.backend;
-        return Err(format!(
-            "its server line has `check`, and HAProxy's own checks would overrule these: remove `check`, or leave \
-             backend {name} out of [health]"
-        ));
+    /// The probe of a server, or why it cannot be checked.
+    fn probe(&self, profile: &Arc<Profile>, seen: &ServerSeen) -> Result<GrpcProbe, String> {
+        if seen.native_check {
+            let name = &seen.backend;
+            return Err(format!(
+                "its server line has `check`, and HAProxy's own checks would overrule these: remove `check`, or leave \
+                 backend {name} out of [health]"
+            ));
+        }
+        if seen.tracks {
+            return Err("it follows another server (`track`)".to_owned());
+        }
+        let address = Address::parse(&seen.address).map_err(|error| error.to_string())?;
+        let tls = profile.encrypts(seen.tls);
+        let spot = Spot { name: address.named(seen.name.as_deref()), address, tls, authority: None };
+        let (voice, tasks) = (Arc::clone(&self.voice), self.tasks.clone());
+        GrpcProbe::new(Arc::clone(profile), spot, voice, tasks).map_err(|error| error.to_string())
     }
-    if seen.tracks {
-        return Err("it follows another server (`track`)".to_owned());
-    }
-    let address = Address::parse(&seen.address).map_err(|error| error.to_string())?;
-    GrpcProbe::new(config, address, tasks.clone()).map_err(|error| error.to_string())
 }

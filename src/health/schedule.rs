@@ -11,7 +11,8 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::outcome::{CheckResult, Class};
-use super::probe::Probe;
+use super::probe::{IDLE_INTERVALS, Probe};
+use super::state::Weight;
 use super::target::Target;
 use crate::runtime::Stop;
 use crate::stats;
@@ -26,25 +27,48 @@ pub(crate) async fn run(target: Arc<Target>, mut probe: impl Probe, room: Arc<Se
 
 async fn rounds(target: &Target, probe: &mut impl Probe, room: &Semaphore) {
     loop {
-        let due = target.book().next;
-        sleep_until(due).await;
-        let latest = due + target.interval();
-        let (result, took) = match timeout_at(latest, room.acquire()).await {
-            Ok(_permit) => {
-                let start = Instant::now();
-                let result = fenced(probe.check()).await.unwrap_or_else(|| {
-                    probe.reset();
-                    CheckResult::hold(Class::Fault, "the check itself failed: a fault of haproxy-vitals")
-                });
-                (result, start.elapsed())
-            }
-            Err(_) => (CheckResult::hold(Class::Overdue, "the check found no room"), Duration::ZERO),
-        };
-        target.record(result, took);
-        let next = due + jittered(target.interval(), rand::random());
-        // After a pause of the whole process the missed checks are not made up for.
-        target.book().next = next.max(Instant::now());
+        round(target, probe, room).await;
     }
+}
+
+/// Waits until the next check is due, or wanted at once, and makes it.
+pub(crate) async fn round(target: &Target, probe: &mut impl Probe, room: &Semaphore) {
+    let due = target.book().next;
+    tokio::select! {
+        () = sleep_until(due) => {}
+        () = target.wanted_now() => {}
+    }
+    let due = due.min(Instant::now());
+    let latest = due + target.interval();
+    let (result, took) = match timeout_at(latest, room.acquire()).await {
+        Ok(_permit) => {
+            let start = Instant::now();
+            // A check's own state is large: it is there while the check runs, and not between checks.
+            let result = Box::pin(fenced(probe.check())).await.unwrap_or_else(|| {
+                probe.reset();
+                fault()
+            });
+            (result, start.elapsed())
+        }
+        Err(_) => (overdue(), Duration::ZERO),
+    };
+    target.record(result, took, Weight::Counted);
+    let pause = jittered(target.interval(), rand::random());
+    if pause > target.profile.config.interval.saturating_mul(IDLE_INTERVALS) {
+        probe.reset();
+    }
+    // After a pause of the whole process the missed checks are not made up for.
+    target.book().next = (due + pause).max(Instant::now());
+}
+
+/// The result of a check that panicked.
+pub(crate) fn fault() -> CheckResult {
+    CheckResult::hold(Class::Fault, "the check itself failed: a fault of haproxy-vitals")
+}
+
+/// The result of a check that was not made.
+pub(crate) fn overdue() -> CheckResult {
+    CheckResult::hold(Class::Overdue, "the check found no room")
 }
 
 /// How long the `nth` target found in one round waits for its first check. Few targets are checked at once; many are
@@ -56,12 +80,12 @@ pub(crate) fn first_delay(nth: usize, interval: Duration, random: f64) -> Durati
 }
 
 /// `interval` ± 10 %. `random` is 0 to 1.
-fn jittered(interval: Duration, random: f64) -> Duration {
+pub(crate) fn jittered(interval: Duration, random: f64) -> Duration {
     interval.mul_f64(0.9 + 0.2 * random.clamp(0.0, 1.0))
 }
 
 /// `None` when `check` panicked: counted, and nobody's state changes for it.
-async fn fenced<T>(check: impl Future<Output = T>) -> Option<T> {
+pub(crate) async fn fenced<T>(check: impl Future<Output = T>) -> Option<T> {
     let mut check = pin!(check);
     std::future::poll_fn(|cx| {
         let poll = catch_unwind(AssertUnwindSafe(|| check.as_mut().poll(cx)));
@@ -75,9 +99,6 @@ async fn fenced<T>(check: impl Future<Output = T>) -> Option<T> {
     })
     .await
 }
-
-/// Checks under way at once, in the whole process.
-pub(crate) const MAX_CONCURRENT: usize = 64;
 
 /// Widens the spread of first checks, per target found in the same round.
 const FIRST_STEP: Duration = Duration::from_millis(10);
@@ -93,7 +114,9 @@ mod tests {
     use proptest::prelude::*;
     use tokio::sync::watch;
 
+    use super::super::group::Group;
     use super::super::outcome::Outcome;
+    use super::super::profile::Profile;
     use super::super::state::Health;
     use super::super::voice::Voice;
     use super::*;
@@ -115,7 +138,7 @@ mod tests {
             tokio::time::sleep(self.takes).await;
             let outcome = self.script.lock().unwrap().pop_front().unwrap_or(Outcome::Pass);
             assert_ne!(outcome, Outcome::Hold(Class::Fault), "as the script wants");
-            CheckResult { outcome, text: String::new() }
+            CheckResult::new(outcome, "")
         }
 
         fn reset(&mut self) {}
@@ -132,9 +155,11 @@ mod tests {
     impl Bench {
         fn new() -> Self {
             let (stop, stopped) = watch::channel(false);
-            let voice = Arc::new(Voice::new(Box::new(|_, _| {})));
-            let config = Arc::new(BackendConfig::named("b"));
-            let target = Target::new(config, "s".to_owned(), "127.0.0.1:1".to_owned(), voice, Instant::now());
+            let voice = Arc::new(Voice::new(Box::new(|_, _| {}), 1));
+            let profile = Arc::new(Profile::load(&BackendConfig::named("b")).unwrap());
+            let group = Arc::new(Group::new("b", 0, Arc::clone(&voice)));
+            let address = "127.0.0.1:1".to_owned();
+            let target = Target::new(profile, group, "s".to_owned(), address, voice, Instant::now());
             Self {
                 target: Arc::new(target),
                 asked: Arc::default(),
@@ -184,6 +209,16 @@ mod tests {
             assert!((gap / expected - 1.0).abs() < 0.11, "{gap} instead of {expected}");
         }
         assert_eq!(bench.health(), Health::Up);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_check_that_is_wanted_at_once_does_not_wait() {
+        let bench = Bench::new();
+        bench.run(&[], Duration::ZERO, Duration::from_millis(100)).await;
+        let asked = bench.asked.lock().unwrap().len();
+        bench.target.check_now();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert_eq!(bench.asked.lock().unwrap().len(), asked + 1);
     }
 
     #[tokio::test(start_paused = true)]

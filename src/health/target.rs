@@ -3,24 +3,29 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::group::Group;
 use super::outcome::{CheckResult, Class, Outcome};
-use super::state::{Health, Machine, Pace};
+use super::profile::Profile;
+use super::state::{Health, Machine, Pace, Weight};
 use super::voice::Voice;
-use crate::config::BackendConfig;
 use crate::log::{Level, RateLimit};
 
 /// A server under check. Its task writes, the checker reads; nobody keeps the lock across I/O.
 pub(crate) struct Target {
     /// The settings of its backend.
-    pub(crate) config: Arc<BackendConfig>,
+    pub(crate) profile: Arc<Profile>,
+    /// The servers of its backend together.
+    pub(crate) group: Arc<Group>,
     /// Its name within the backend.
     pub(crate) server: String,
     /// As HAProxy prints it.
     pub(crate) address: String,
     voice: Arc<Voice>,
     book: Mutex<Book>,
+    now: Notify,
 }
 
 /// What is known about a server.
@@ -33,36 +38,59 @@ pub(crate) struct Book {
     pub(crate) since: Instant,
     /// The result that made the health what it is.
     pub(crate) reason: String,
-    /// Checks made; an uncounted retry is part of its check.
+    /// Checks made; an uncounted retry is part of its check. With `watch`: messages and Checks.
     pub(crate) checks: u64,
     /// Checks not made, because they found no room before the next one was due.
     pub(crate) overdue: u64,
     /// When the next check is due.
     pub(crate) next: Instant,
+    /// An operator keeps it so.
+    pub(crate) held: Option<Health>,
+    /// The server told its state by itself: it is being watched.
+    pub(crate) watched: bool,
+    /// No longer checked: what comes late does not count.
+    retired: bool,
     /// Lines about failures that change nothing.
     repeated: RateLimit,
+    /// Classes that were warned of, by [`Class::bit`].
+    warned: u32,
+}
+
+impl Book {
+    /// What is most often a matter of configuration is warned of once.
+    fn is_first_warning(&mut self, class: Option<Class>) -> bool {
+        let Some(class) = class.filter(|class| class.hint().is_some() || *class == Class::Fault) else { return false };
+        let first = self.warned & class.bit() == 0;
+        self.warned |= class.bit();
+        first
+    }
 }
 
 impl Target {
     /// A server about which nothing is known yet, first checked at `next`.
     pub(crate) fn new(
-        config: Arc<BackendConfig>,
+        profile: Arc<Profile>,
+        group: Arc<Group>,
         server: String,
         address: String,
         voice: Arc<Voice>,
         next: Instant,
     ) -> Self {
         let book = Book {
-            machine: Machine::new(config.rise, config.fall),
+            machine: Machine::new(profile.config.rise, profile.config.fall),
             last: None,
             since: Instant::now(),
             reason: "not checked yet".to_owned(),
             checks: 0,
             overdue: 0,
             next,
+            held: None,
+            watched: false,
+            retired: false,
             repeated: RateLimit::per(REPEAT),
+            warned: 0,
         };
-        Self { config, server, address, voice, book: Mutex::new(book) }
+        Self { profile, group, server, address, voice, book: Mutex::new(book), now: Notify::new() }
     }
 
     /// What is known now.
@@ -70,11 +98,19 @@ impl Target {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What HAProxy is to do: the checks' verdict, unless an operator or the panic threshold keeps another.
+    pub(crate) fn wanted(&self) -> Health {
+        self.wanted_by(&self.book())
+    }
+
     /// Takes in the result of a check that took `took`.
-    pub(crate) fn record(&self, result: CheckResult, took: Duration) {
+    pub(crate) fn record(&self, result: CheckResult, took: Duration, weight: Weight) {
         let mut book = self.book();
-        let was_up = book.machine.health() == Health::Up;
-        let changed = book.machine.feed(result.outcome);
+        if book.retired {
+            return;
+        }
+        let (was_wanted, before) = (self.wanted_by(&book), book.machine.health());
+        let changed = book.machine.feed(result.outcome, weight);
         if result.outcome == Outcome::Hold(Class::Overdue) {
             book.overdue += 1;
         } else {
@@ -83,42 +119,86 @@ impl Target {
         if changed {
             book.since = Instant::now();
             book.reason = self.reason(&result);
+            self.group.moved(&self.server, before, book.machine.health());
         }
         let line = self.line(&mut book, &result, changed);
-        let is_up = book.machine.health() == Health::Up;
+        let wanted = self.wanted_by(&book);
         book.last = Some((result, took));
         drop(book);
 
         if let Some((level, text)) = line {
             self.voice.say(level, text);
         }
-        if was_up != is_up {
-            self.voice.note_change(&self.config.name, &self.server);
+        if was_wanted != wanted {
+            self.note_change();
+        }
+    }
+
+    /// Freezes the state, or lets it follow the checks again.
+    pub(crate) fn hold(&self, held: bool) {
+        let mut book = self.book();
+        let before = self.wanted_by(&book);
+        book.held = held.then_some(before);
+        let changed = before != self.wanted_by(&book);
+        drop(book);
+        if changed {
+            self.note_change();
+        }
+    }
+
+    /// Its task checks at once.
+    pub(crate) fn check_now(&self) {
+        self.now.notify_one();
+    }
+
+    /// Returns when somebody wants a check at once.
+    pub(crate) async fn wanted_now(&self) {
+        self.now.notified().await;
+    }
+
+    /// It is no longer checked.
+    pub(crate) fn retire(&self) {
+        let mut book = self.book();
+        if !std::mem::replace(&mut book.retired, true) {
+            self.group.left(&self.server, book.machine.health());
         }
     }
 
     /// Start to start, until the next check.
     pub(crate) fn interval(&self) -> Duration {
+        let config = &self.profile.config;
         match self.book().machine.pace() {
-            Pace::Normal => self.config.interval,
-            Pace::Fast => self.config.fast_interval,
-            Pace::Down => self.config.down_interval,
+            Pace::Normal => config.interval,
+            Pace::Fast => config.fast_interval,
+            Pace::Down => config.down_interval,
         }
+    }
+
+    fn wanted_by(&self, book: &Book) -> Health {
+        let health = book.machine.health();
+        match book.held {
+            Some(held) => held,
+            None if health != Health::Up && self.group.keeps(&self.server) => Health::Up,
+            None => health,
+        }
+    }
+
+    fn note_change(&self) {
+        self.voice.note_change(&self.profile.config.name, &self.server);
     }
 
     fn line(&self, book: &mut Book, result: &CheckResult, changed: bool) -> Option<(Level, String)> {
         let now = Instant::now().into_std();
-        let name = format!("{}/{}", self.config.name, self.server);
+        let name = format!("{}/{}", self.profile.config.name, self.server);
         let class = result.class();
         if class == Some(Class::Overdue) {
             return self.voice.overdue(now);
         }
-        let level =
-            if class == Some(Class::Auth) || class == Some(Class::Fault) { Level::Warning } else { Level::Info };
+        let level = if book.is_first_warning(class) { Level::Warning } else { Level::Info };
         if changed {
             book.repeated.reset();
             book.repeated.pass(now);
-            let state = if book.machine.health() == Health::Up { "UP" } else { "DOWN" };
+            let state = book.machine.health().word().to_uppercase();
             let level = if level == Level::Warning { level } else { Level::Notice };
             return Some((level, format!("{name} is {state}: {}", book.reason)));
         }
@@ -130,9 +210,17 @@ impl Target {
         Some((level, format!("{name} fails its check: {}{more}", self.reason(result))))
     }
 
+    /// The result's text with the service and what to look at first.
     fn reason(&self, result: &CheckResult) -> String {
         let hint = result.class().and_then(Class::hint).map(|hint| format!("; {hint}")).unwrap_or_default();
-        format!("{} (service \"{}\"){hint}", result.text, self.config.service)
+        let services = match &result.service {
+            Some(service) => format!("service \"{service}\""),
+            None => match self.profile.config.services.as_slice() {
+                [service] => format!("service \"{service}\""),
+                several => format!("{} services", several.len()),
+            },
+        };
+        format!("{} ({services}){hint}", result.text)
     }
 }
 

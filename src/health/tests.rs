@@ -1,6 +1,11 @@
 //! The checker as the host sees it, with real gRPC servers.
 
+mod connections;
+mod interface;
+mod once;
 mod servers;
+mod tls;
+mod watching;
 mod wire;
 
 use std::net::SocketAddr;
@@ -33,13 +38,20 @@ impl Bench {
     }
 
     fn every(interval: Duration) -> Self {
-        let backend =
+        Self::with(interval, |_| {})
+    }
+
+    /// The same with other settings.
+    fn with(interval: Duration, change: impl FnOnce(&mut BackendConfig)) -> Self {
+        let mut backend =
             BackendConfig { interval, fast_interval: interval, down_interval: interval, ..BackendConfig::named("b") };
+        change(&mut backend);
         let (tasks, stop) = servers::tasks();
         let lines = Arc::new(Mutex::new(Vec::new()));
         let said = Arc::clone(&lines);
         let say = Box::new(move |level, text| said.lock().unwrap().push((level, text)));
-        Self { checker: Checker::with_log(&HealthConfig { backends: vec![backend] }, &tasks, say), lines, stop }
+        let config = HealthConfig { backends: vec![backend], ..HealthConfig::default() };
+        Self { checker: Checker::with_log(&config, &tasks, say).unwrap(), lines, stop }
     }
 
     /// Waits for actions.
@@ -68,6 +80,15 @@ impl Bench {
         }
     }
 
+    /// Waits for a line of the log.
+    async fn until_said(&self, text: &str) {
+        let end = Instant::now() + Duration::from_secs(10);
+        while self.said(text) == 0 {
+            assert!(Instant::now() < end, "not said: {text}: {:?}", self.lines.lock().unwrap());
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
     fn said(&self, text: &str) -> usize {
         self.lines.lock().unwrap().iter().filter(|(_, line)| line.contains(text)).count()
     }
@@ -82,6 +103,8 @@ fn seen(address: impl std::fmt::Display, status: &str) -> ServerSeen {
         status: status.to_owned(),
         native_check: false,
         tracks: false,
+        tls: None,
+        name: None,
     }
 }
 
@@ -255,7 +278,7 @@ async fn what_cannot_be_checked_is_named_once_and_left_alone() {
     assert_eq!(bench.lines.lock().unwrap().len(), 6);
     assert_eq!(bench.said("b/native is not checked: its server line has `check`"), 1);
     assert_eq!(bench.said("leave backend b out of [health]"), 1);
-    assert!(bench.checker.describe().starts_with("servers: 0, up: 0, down: 0, pending: 0, skipped: 6, "));
+    assert!(bench.checker.describe().starts_with("servers: 0, up: 0, drain: 0, down: 0, pending: 0, skipped: 6, "));
 }
 
 #[tokio::test]
@@ -286,7 +309,10 @@ async fn the_description_shows_each_server() {
     let text = bench.checker.describe();
     let mut lines = text.lines();
     let summary = lines.next().unwrap();
-    assert!(summary.starts_with("servers: 1, up: 1, down: 0, pending: 0, skipped: 0, checks: 1, "), "{summary}");
+    assert!(
+        summary.starts_with("servers: 1, up: 1, drain: 0, down: 0, pending: 0, skipped: 0, checks: 1, "),
+        "{summary}"
+    );
     let line = lines.next().unwrap();
     let expected =
         format!("b/s {address} up since=0s last=\"SERVING\" class=ok rise=0/2 fall=0/3 checks=1 overdue=0 took=");

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::schedule::MAX_CONCURRENT;
+use tokio::sync::watch;
+
 use crate::log::{Level, RateLimit};
 
 /// Where lines go.
@@ -15,14 +16,19 @@ pub(crate) struct Voice {
     say: Say,
     /// Backend and server. Bound: one entry per name, however often it changes.
     changed: Mutex<BTreeSet<(String, String)>>,
+    /// Counts changes.
+    version: watch::Sender<u64>,
     overdue: Mutex<RateLimit>,
+    /// For messages.
+    max_concurrent: usize,
 }
 
 impl Voice {
     /// Hands lines to `say`, which must not block.
-    pub(crate) fn new(say: Say) -> Self {
+    pub(crate) fn new(say: Say, max_concurrent: usize) -> Self {
         let overdue = Mutex::new(RateLimit::per(Duration::from_mins(1)));
-        Self { say, changed: Mutex::default(), overdue }
+        let (version, _) = watch::channel(0);
+        Self { say, changed: Mutex::default(), version, overdue, max_concurrent }
     }
 
     /// Tells the operator.
@@ -34,6 +40,8 @@ impl Voice {
     pub(crate) fn note_change(&self, backend: &str, server: &str) {
         let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
         changed.insert((backend.to_owned(), server.to_owned()));
+        drop(changed);
+        self.version.send_modify(|version| *version = version.wrapping_add(1));
     }
 
     /// Who changed since the last call.
@@ -41,12 +49,18 @@ impl Voice {
         std::mem::take(&mut *self.changed.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Is told of each change.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
     /// The line about a check that found no room: at most one per minute for all targets together.
     pub(crate) fn overdue(&self, now: Instant) -> Option<(Level, String)> {
         let more = self.overdue.lock().unwrap_or_else(PoisonError::into_inner).pass(now)?;
         let text = format!(
-            "health checks are overdue ({more} more since it was last said): {MAX_CONCURRENT} are under way at once; \
-             the servers concerned keep their state"
+            "health checks are overdue ({more} more since it was last said): {} are under way at once \
+             (`health.max_concurrent`); the servers concerned keep their state",
+            self.max_concurrent
         );
         Some((Level::Warning, text))
     }

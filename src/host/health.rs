@@ -3,7 +3,7 @@
 use mlua::prelude::*;
 
 use super::{boundary, process, settings};
-use crate::health::{Action, Force, ServerSeen};
+use crate::health::{Action, ServerSeen};
 use crate::log::{self, Level};
 
 /// Puts the `health_*` functions into `native`.
@@ -78,6 +78,9 @@ fn read(server: &LuaTable) -> LuaResult<ServerSeen> {
         status: server.get("status")?,
         native_check: server.get("native_check")?,
         tracks: server.get("tracks")?,
+        // HAProxy 3.2 does not show these two to Lua: absent unless somebody else tells.
+        tls: server.get("tls")?,
+        name: server.get("name")?,
     })
 }
 
@@ -88,13 +91,7 @@ fn write(lua: &Lua, actions: Vec<Action>) -> LuaResult<LuaTable> {
         entry.set("backend", action.backend)?;
         entry.set("server", action.server)?;
         entry.set("id", action.id)?;
-        entry.set(
-            "force",
-            match action.force {
-                Force::Up => "up",
-                Force::Down => "down",
-            },
-        )?;
+        entry.set("force", action.force.word())?;
         list.push(entry)?;
     }
     Ok(list)

@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 use super::settings;
 use crate::config::{Environment, ExportConfig, ExporterKind, Loaded, RuntimeConfig};
 use crate::export::{Outlets, Sender, SetupError, Signal, Sink, SinkError};
-use crate::health::Checker;
+use crate::health::{Checker, HealthError};
 use crate::resource::{self, Haproxy, Resource};
 use crate::runtime::{Runtime, StartError, Tasks};
 use crate::stats::{self, DropReason, SinkDrop};
@@ -80,7 +80,8 @@ impl Process {
         } else {
             (Tracer::without_export(config), None)
         };
-        let checker = (!config.health.backends.is_empty()).then(|| Checker::start(&config.health, &tasks));
+        let checker =
+            if config.health.backends.is_empty() { None } else { Some(Checker::start(&config.health, &tasks)?) };
         let process = Self { runtime: Some(runtime), bounds: config.runtime.clone(), tracer, checker, export };
         process.catch_signals()?;
         Ok(process)
@@ -160,6 +161,8 @@ enum ProcessError {
     Export(#[from] SetupError),
     #[error(transparent)]
     Sink(#[from] SinkError),
+    #[error(transparent)]
+    Health(#[from] HealthError),
     #[error("cannot listen for signals: {0}")]
     Signal(std::io::Error),
 }

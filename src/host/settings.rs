@@ -6,6 +6,7 @@ use once_cell::sync::OnceCell;
 use super::{options, raw};
 use crate::config::{self, Environment, ExporterKind, Loaded, Sources};
 use crate::export::{Sender, SetupError, Signal};
+use crate::health::Checker;
 use crate::trace::plan::{Gather, Plan};
 
 /// Puts `configure` into `native`: the error or nothing, and the warnings; and `plan`.
@@ -38,6 +39,7 @@ fn load(given: &LuaTable) -> Result<Loaded, String> {
     let loaded = config::load(Sources { options, arguments, environment: Environment::of_process() })
         .map_err(|error| error.to_string())?;
     check_export(&loaded).map_err(|error| error.to_string())?;
+    Checker::verify(&loaded.config.health).map_err(|error| error.to_string())?;
     raw::publish(&Plan::new(&loaded.config).environment());
     Ok(loaded)
 }

@@ -1,15 +1,20 @@
 //! Health checks: what HAProxy does with its servers when gRPC backends answer, or do not.
 
 mod checks;
+mod drain;
 mod dynamic;
 mod faults;
+mod init;
 mod many;
 mod operator;
+mod panic;
 mod reload;
 mod resolve;
 mod show;
 mod skipped;
 mod states;
+mod tls;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -1,17 +1,22 @@
 //! A gRPC server with `grpc.health.v1.Health`, or without it.
 
+mod tls;
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
+use tokio_rustls::TlsAcceptor;
 use tonic::codegen::Service;
 use tonic::{Code, Status};
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use tonic_health::server::{HealthReporter, HealthService};
+
+pub use tls::Pki;
 
 use crate::poll;
 use crate::server::{Body, BoxError, Serve, Server, from_tonic, header_list, serve_http};
@@ -62,22 +67,43 @@ pub struct GrpcBackend {
 impl GrpcBackend {
     /// Starts with the health service.
     pub fn start() -> Self {
-        Self::serve(true)
+        Self::serve(true, None)
+    }
+
+    /// Starts with the health service, behind TLS.
+    pub fn with_tls(pki: &Pki) -> Self {
+        Self::serve(true, Some(pki.acceptor(false)))
+    }
+
+    /// The same, for clients with a certificate of `pki`'s only.
+    pub fn with_mutual_tls(pki: &Pki) -> Self {
+        Self::serve(true, Some(pki.acceptor(true)))
     }
 
     /// Starts without it: every method is `UNIMPLEMENTED`.
     pub fn without_health() -> Self {
-        Self::serve(false)
+        Self::serve(false, None)
     }
 
-    fn serve(health: bool) -> Self {
+    fn serve(health: bool, tls: Option<TlsAcceptor>) -> Self {
         let (reporter, journal) = (HealthReporter::new(), Arc::new(Journal::default()));
         let service =
             Recording { inner: HealthService::from_health_reporter(reporter.clone()), journal: journal.clone() };
         let service = health.then(|| HealthServer::new(service));
         let serve: Serve = Arc::new(move |stream| {
-            let service = service.clone();
-            Box::pin(serve_http(stream, move |request| answer(service.clone(), request)))
+            let (service, tls) = (service.clone(), tls.clone());
+            let answer = move |request| answer(service.clone(), request);
+            Box::pin(async move {
+                match tls {
+                    None => serve_http(stream, answer).await,
+                    Some(tls) => {
+                        // A handshake that fails is what some cases want.
+                        if let Ok(stream) = tls.accept(stream).await {
+                            serve_http(stream, answer).await;
+                        }
+                    }
+                }
+            })
         });
         Self { reporter, journal, server: Server::start(serve) }
     }

@@ -1,12 +1,19 @@
-//! `[[health.backend]]`.
+//! `[health]` and `[[health.backend]]`.
 
-use super::{Key, Show, UP_TO_AN_HOUR, key, plain, seconds, text, time};
+mod values;
+
+use super::{Key, Show, UP_TO_AN_HOUR, key, plain, seconds, text, time, word};
 use crate::config::check;
 use crate::config::error::ConfigError;
 use crate::config::list::{Item, Table};
 use crate::config::tree::{BackendConfig, Config};
 use std::ops::RangeInclusive;
 use std::time::Duration;
+
+pub(in crate::config) use values::METADATA;
+
+pub(in crate::config) static KEYS: &[Key<Config>] =
+    &[key!("health.max_concurrent", health.max_concurrent, whole(1..=4096), plain)];
 
 impl Item for BackendConfig {
     const LIST: &'static str = "health.backend";
@@ -41,7 +48,9 @@ impl Item for BackendConfig {
 /// The keys of one backend.
 const BACKEND_KEYS: &[Key<BackendConfig>] = &[
     key!("name", name, some_text(), text),
-    key!("service", service, any_text(), text),
+    key!("mode", mode, word(), word),
+    key!("init", init, word(), word),
+    key!("service", services, services(), show_services),
     Key {
         name: "authority",
         set: |tree, setting| {
@@ -50,13 +59,31 @@ const BACKEND_KEYS: &[Key<BackendConfig>] = &[
         },
         show: Show::One(|tree| tree.authority.as_ref().map_or("(the server's address)".to_owned(), |name| text(name))),
     },
+    key!("metadata", metadata, metadata(), show_metadata),
+    key!("user_agent", user_agent, user_agent(), show_user_agent),
     key!("interval", interval, duration(CHECK_INTERVAL), time),
     key!("fast_interval", fast_interval, duration(CHECK_INTERVAL), time),
     key!("down_interval", down_interval, duration(CHECK_INTERVAL), time),
+    key!("watch_recheck", watch_recheck, duration(CHECK_INTERVAL), time),
     key!("connect_timeout", connect_timeout, duration(UP_TO_AN_HOUR), time),
     key!("rpc_timeout", rpc_timeout, duration(UP_TO_AN_HOUR), time),
+    key!("resolve_hold", resolve_hold, duration(seconds(0)..=seconds(3600)), time),
     key!("rise", rise, whole(1..=100), plain),
     key!("fall", fall, whole(1..=100), plain),
+    key!("panic_threshold", panic_threshold, whole(0..=100), plain),
+    key!("reuse", reuse, flag(), plain),
+    key!("not_serving", not_serving, word(), word),
+    key!("unimplemented", unimplemented, word(), word),
+    key!("overload", overload, word(), word),
+    key!("codes", codes, codes(), show_codes),
+    key!("tls", tls, word(), word),
+    key!("ca_file", ca_file, paths(), show_paths),
+    key!("cert_file", cert_file, path(), show_path),
+    key!("key_file", key_file, path(), show_path),
+    key!("server_name", server_name, host_name(), show_server_name),
+    key!("insecure_skip_verify", insecure_skip_verify, flag(), plain),
 ];
+
+use values::{show_codes, show_metadata, show_path, show_paths, show_server_name, show_services, show_user_agent};
 
 const CHECK_INTERVAL: RangeInclusive<Duration> = Duration::from_millis(100)..=seconds(3600);

@@ -106,7 +106,7 @@ fn every_key_is_read_from_a_file() {
     assert_eq!(config.export.file, file);
     assert_eq!(config.service.detectors, [Detector::Host, Detector::CommandArgs]);
     let backend = &config.health.backends[0];
-    assert_eq!((backend.name.as_str(), backend.service.as_str()), ("api", "pkg.Api"));
+    assert_eq!((backend.name.as_str(), backend.services[0].as_str()), ("api", "pkg.Api"));
     assert_eq!(backend.authority.as_deref(), Some("api.internal:443"));
     assert_eq!((backend.interval, backend.fast_interval), (Duration::from_secs(4), Duration::from_secs(2)));
     assert_eq!(backend.down_interval, Duration::from_secs(8));

@@ -19,7 +19,8 @@ fn each_setting_is_shown_with_its_source() {
     .unwrap();
     let shown = file.unnamed(&loaded.describe());
     let lines: Vec<_> = shown.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
-    assert_eq!(lines, EXPECTED.trim().lines().collect::<Vec<_>>());
+    let expected = EXPECTED.replace("VERSION", env!("CARGO_PKG_VERSION"));
+    assert_eq!(lines, expected.trim().lines().collect::<Vec<_>>());
 }
 
 #[test]
@@ -76,14 +77,33 @@ export.file.max_bytes = 104857600 # default
 export.file.max_files = 5 # default
 export.metrics.endpoint = "https://m:443/in" # lua-load argument
 export.metrics.headers.x-key = (hidden) # lua-load argument
+health.max_concurrent = 64 # default
 health.backend.api.name = "api" # FILE:2
+health.backend.api.mode = "check" # default
+health.backend.api.init = "down" # default
 health.backend.api.service = "" # default
 health.backend.api.authority = (the server's address) # default
+health.backend.api.metadata = {} # default
+health.backend.api.user_agent = "haproxy-vitals/VERSION" # default
 health.backend.api.interval = "2s" # default
 health.backend.api.fast_interval = "1s" # default
 health.backend.api.down_interval = "5s" # default
+health.backend.api.watch_recheck = "30s" # default
 health.backend.api.connect_timeout = "1s" # default
 health.backend.api.rpc_timeout = "1s" # default
+health.backend.api.resolve_hold = "30s" # default
 health.backend.api.rise = 5 # FILE:3
 health.backend.api.fall = 3 # default
+health.backend.api.panic_threshold = 0 # default
+health.backend.api.reuse = true # default
+health.backend.api.not_serving = "down" # default
+health.backend.api.unimplemented = "down" # default
+health.backend.api.overload = "down" # default
+health.backend.api.codes = {} # default
+health.backend.api.tls = "off" # default
+health.backend.api.ca_file = (the system's) # default
+health.backend.api.cert_file = (none) # default
+health.backend.api.key_file = (none) # default
+health.backend.api.server_name = (the authority's) # default
+health.backend.api.insecure_skip_verify = false # default
 "#;

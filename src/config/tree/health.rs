@@ -1,12 +1,22 @@
 //! `[health]`: the settings, typed.
 
+use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// `[health]`.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct HealthConfig {
+    /// Checks under way at once in the whole process, 1 to 4096.
+    pub max_concurrent: usize,
     /// `[[health.backend]]`, in order; a name stands at most once.
     pub backends: Vec<BackendConfig>,
+}
+
+impl Default for HealthConfig {
+    fn default() -> Self {
+        Self { max_concurrent: 64, backends: Vec::new() }
+    }
 }
 
 /// `[[health.backend]]`: one of HAProxy's backends whose servers are checked.
@@ -14,24 +24,60 @@ pub struct HealthConfig {
 pub struct BackendConfig {
     /// The backend's name in HAProxy's configuration.
     pub name: String,
-    /// The `service` of `HealthCheckRequest`; empty asks about the whole server.
-    pub service: String,
-    /// `:authority` of the check; absent means the server's address.
+    /// How servers are asked.
+    pub mode: CheckMode,
+    /// What a server gets before its first result.
+    pub init: InitState,
+    /// The `service` of each `HealthCheckRequest`, 1 to 16 of them: all must pass. Empty text asks about the whole server.
+    pub services: Vec<String>,
+    /// `:authority` of the check; absent means the server's name, else its address.
     pub authority: Option<String>,
+    /// Sent with each request; at most 32.
+    pub metadata: Vec<(String, MetadataValue)>,
+    /// `user-agent`; absent means `haproxy-vitals/VERSION`.
+    pub user_agent: Option<String>,
     /// Between the start of one check and the start of the next.
     pub interval: Duration,
     /// The same while a state change is pending.
     pub fast_interval: Duration,
     /// The same while the server is down.
     pub down_interval: Duration,
-    /// Bound on connecting: TCP and HTTP/2 preface.
+    /// With [`CheckMode::Watch`]: between two Checks that prove that the stream still lives.
+    pub watch_recheck: Duration,
+    /// Bound on connecting: TCP, TLS and the server's HTTP/2 settings together.
     pub connect_timeout: Duration,
     /// Bound on the call; sent as `grpc-timeout`. With `connect_timeout` at most `interval`.
     pub rpc_timeout: Duration,
+    /// How long a name that cannot be resolved leaves the last state.
+    pub resolve_hold: Duration,
     /// Passes in a row that bring a server up, 1 to 100.
     pub rise: u32,
     /// Failures in a row that take it down, 1 to 100.
     pub fall: u32,
+    /// Below this share of healthy servers, in percent, the last good ones stay up. 0 is off.
+    pub panic_threshold: u32,
+    /// Connections are kept between checks.
+    pub reuse: bool,
+    /// What `NOT_SERVING` does.
+    pub not_serving: OnNotServing,
+    /// What a server without health service gets.
+    pub unimplemented: OnUnimplemented,
+    /// What `RESOURCE_EXHAUSTED` does.
+    pub overload: OnOverload,
+    /// What single gRPC codes do, before every other rule.
+    pub codes: Codes,
+    /// Whether connections are encrypted.
+    pub tls: TlsMode,
+    /// Who may sign the server's certificate; empty means the system's.
+    pub ca_file: Vec<PathBuf>,
+    /// Our certificate, for servers that ask for one. With `key_file`.
+    pub cert_file: Option<PathBuf>,
+    /// Its private key.
+    pub key_file: Option<PathBuf>,
+    /// The name that the certificate must bear; absent means that of the authority.
+    pub server_name: Option<String>,
+    /// Any certificate will do.
+    pub insecure_skip_verify: bool,
 }
 
 impl BackendConfig {
@@ -39,15 +85,158 @@ impl BackendConfig {
     pub fn named(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
-            service: String::new(),
+            mode: CheckMode::Check,
+            init: InitState::Down,
+            services: vec![String::new()],
             authority: None,
+            metadata: Vec::new(),
+            user_agent: None,
             interval: Duration::from_secs(2),
             fast_interval: Duration::from_secs(1),
             down_interval: Duration::from_secs(5),
+            watch_recheck: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(1),
             rpc_timeout: Duration::from_secs(1),
+            resolve_hold: Duration::from_secs(30),
             rise: 2,
             fall: 3,
+            panic_threshold: 0,
+            reuse: true,
+            not_serving: OnNotServing::Down,
+            unimplemented: OnUnimplemented::Down,
+            overload: OnOverload::Down,
+            codes: Codes::default(),
+            tls: TlsMode::Off,
+            ca_file: Vec::new(),
+            cert_file: None,
+            key_file: None,
+            server_name: None,
+            insecure_skip_verify: false,
+        }
+    }
+}
+
+/// How servers are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckMode {
+    /// One `Check` per interval.
+    Check,
+    /// One `Watch`, on which the server tells each change.
+    Watch,
+}
+
+/// What a server gets before its first result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InitState {
+    /// No requests.
+    Down,
+    /// Requests.
+    Up,
+    /// What HAProxy gives it, from a state file for example.
+    Hold,
+}
+
+/// Whether connections are encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsMode {
+    /// Never.
+    Off,
+    /// Always.
+    On,
+    /// As HAProxy's own to that server, where that is known; else not.
+    Auto,
+}
+
+/// What `NOT_SERVING` does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnNotServing {
+    /// Down at once.
+    Down,
+    /// No new clients, at once; known ones stay.
+    Drain,
+    /// Passes: that it answers is enough.
+    Ignore,
+}
+
+/// What a server without health service gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnUnimplemented {
+    /// A failure.
+    Down,
+    /// A pass: it speaks gRPC.
+    Up,
+    /// The last state.
+    Hold,
+}
+
+/// What `RESOURCE_EXHAUSTED` does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnOverload {
+    /// A failure.
+    Down,
+    /// The last state.
+    Hold,
+}
+
+/// What one gRPC code does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CodeRule {
+    /// Passes.
+    Pass,
+    /// Counts to `fall`.
+    Fail,
+    /// No new clients, at once.
+    Drain,
+    /// Leaves the last state.
+    Hold,
+}
+
+/// Rules for single gRPC codes, 1 to 16.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Codes([Option<CodeRule>; Codes::COUNT]);
+
+impl Codes {
+    const COUNT: usize = 17;
+
+    /// The rule for `code`.
+    pub fn rule(&self, code: i32) -> Option<CodeRule> {
+        self.0.get(usize::try_from(code).ok()?).copied().flatten()
+    }
+
+    /// Adds a rule; false when `code` has one already or can have none.
+    pub(in crate::config) fn add(&mut self, code: usize, rule: CodeRule) -> bool {
+        match self.0.get_mut(code) {
+            Some(place @ None) if code != 0 => {
+                *place = Some(rule);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The codes with this rule, in order.
+    pub(in crate::config) fn with(&self, rule: CodeRule) -> Vec<usize> {
+        (0..Self::COUNT).filter(|code| self.0.get(*code).copied().flatten() == Some(rule)).collect()
+    }
+}
+
+/// A value of metadata, or where it is. Never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub enum MetadataValue {
+    /// The value itself.
+    Text(String),
+    /// The file that holds it.
+    File(PathBuf),
+    /// The environment variable that holds it.
+    Env(String),
+}
+
+impl fmt::Debug for MetadataValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(_) => f.write_str("(hidden)"),
+            Self::File(path) => write!(f, "file {}", path.display()),
+            Self::Env(name) => write!(f, "environment {name}"),
         }
     }
 }

@@ -12,7 +12,9 @@ use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::service::TowerToHyperService;
 use prost::Message;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -69,7 +71,16 @@ pub(super) fn health_on(listener: TcpListener) -> (HealthReporter, Running) {
     let (reporter, service) = tonic_health::server::health_reporter();
     let address = listener.local_addr().unwrap();
     let server = async move {
-        Server::builder().add_service(service).serve_with_incoming(TcpIncoming::from(listener)).await.unwrap();
+        // Connections end with the server, as those of a process do.
+        let mut kept = Vec::new();
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let service = TowerToHyperService::new(service.clone());
+            kept.push(Running::new(address, async move {
+                let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+            }));
+        }
     };
     (reporter, Running::new(address, server))
 }
@@ -104,6 +115,21 @@ impl Spy {
     where
         F: Future<Output = Option<TcpStream>> + Send,
     {
+        Self::start_by_path(move |_: &str| answer(), first).await
+    }
+
+    /// One that answers by the request's path.
+    pub(super) async fn answering_by_path(answer: impl Fn(&str) -> Answer + Clone + Send + 'static) -> Self {
+        Self::start_by_path(answer, |_, stream| async move { Some(stream) }).await
+    }
+
+    async fn start_by_path<F>(
+        answer: impl Fn(&str) -> Answer + Clone + Send + 'static,
+        first: impl Fn(usize, TcpStream) -> F + Send + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Option<TcpStream>> + Send,
+    {
         let listener = listen("127.0.0.1:0").await;
         let address = listener.local_addr().unwrap();
         let heads = Arc::new(Mutex::new(Vec::new()));
@@ -117,8 +143,8 @@ impl Spy {
                 let Some(stream) = first(number, stream).await else { continue };
                 let (answer, noted) = (answer.clone(), Arc::clone(&noted));
                 let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+                    let answer = answer(request.uri().path());
                     noted.lock().unwrap().push(request.into_parts().0);
-                    let answer = answer();
                     async move { Ok::<_, Infallible>(answer) }
                 });
                 let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
@@ -172,6 +198,87 @@ where
             kept.push(act(stream).await);
         }
     })
+}
+
+/// A server that is SERVING, behind what `wrap` makes of a connection.
+pub(super) async fn behind<F, S>(wrap: impl Fn(TcpStream) -> F + Send + 'static) -> Running
+where
+    F: Future<Output = Option<S>> + Send + 'static,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let listener = listen("127.0.0.1:0").await;
+    let address = listener.local_addr().unwrap();
+    Running::new(address, async move {
+        let mut kept = Vec::new();
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let wrapped = wrap(stream);
+            let service = hyper::service::service_fn(|request: Request<Incoming>| async move {
+                drop(request);
+                Ok::<_, Infallible>(status(1))
+            });
+            kept.push(Running::new(address, async move {
+                let Some(stream) = wrapped.await else { return };
+                let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+            }));
+        }
+    })
+}
+
+/// A server that speaks TLS and then nothing.
+pub(super) async fn raw_tls(acceptor: tokio_rustls::TlsAcceptor) -> Running {
+    let listener = listen("127.0.0.1:0").await;
+    let address = listener.local_addr().unwrap();
+    Running::new(address, async move {
+        let mut kept = Vec::new();
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            kept.push(acceptor.accept(stream).await);
+        }
+    })
+}
+
+/// An answer that is nothing but a code, in its head.
+pub(super) fn grpc_head(code: &'static str) -> Answer {
+    let builder = Response::builder().header("content-type", "application/grpc").header("grpc-status", code);
+    builder.body(Full::new(Bytes::new()).boxed()).unwrap()
+}
+
+/// A stream whose first message is this status, and that then stays open.
+pub(super) fn open_stream(status: i32) -> Answer {
+    let message = HealthCheckResponse { status }.encode_to_vec();
+    let mut bytes = vec![0];
+    bytes.extend_from_slice(&u32::try_from(message.len()).unwrap().to_be_bytes());
+    bytes.extend_from_slice(&message);
+    stalled(Some(Bytes::from(bytes)))
+}
+
+/// A head, and nothing behind it.
+pub(super) fn never() -> Answer {
+    stalled(None)
+}
+
+fn stalled(first: Option<Bytes>) -> Answer {
+    let builder = Response::builder().header("content-type", "application/grpc");
+    builder.body(Stalled(first).boxed()).unwrap()
+}
+
+struct Stalled(Option<Bytes>);
+
+impl hyper::body::Body for Stalled {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Infallible>>> {
+        match self.0.take() {
+            Some(bytes) => std::task::Poll::Ready(Some(Ok(hyper::body::Frame::data(bytes)))),
+            None => std::task::Poll::Pending,
+        }
+    }
 }
 
 /// HTTP/2's first frame of a server: no settings.

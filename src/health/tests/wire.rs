@@ -1,53 +1,61 @@
 //! One check at a time, against every kind of server.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 use tonic_health::ServingStatus;
 
-use super::servers::{self, GOAWAY, REFUSED, SETTINGS, Spy};
-use crate::config::BackendConfig;
+use super::servers::{self, SETTINGS, Spy};
+use crate::config::{BackendConfig, MetadataValue};
 use crate::health::address::Address;
 use crate::health::outcome::{CheckResult, Class, Outcome};
-use crate::health::probe::{GrpcProbe, Probe};
+use crate::health::probe::{GrpcProbe, Probe, Spot};
+use crate::health::profile::Profile;
+use crate::health::voice::Voice;
 
-struct Asker {
-    probe: GrpcProbe,
+pub(super) struct Asker {
+    pub(super) probe: GrpcProbe,
     _stop: watch::Sender<bool>,
 }
 
 impl Asker {
-    fn new(address: Address, config: &BackendConfig) -> Self {
-        let (tasks, stop) = servers::tasks();
-        Self { probe: GrpcProbe::new(config, address, tasks).unwrap(), _stop: stop }
+    pub(super) fn new(address: Address, config: &BackendConfig) -> Self {
+        Self::of(Spot { tls: false, authority: None, name: None, address }, config)
     }
 
-    async fn ask(&mut self) -> CheckResult {
+    pub(super) fn of(spot: Spot, config: &BackendConfig) -> Self {
+        let (tasks, stop) = servers::tasks();
+        let profile = Arc::new(Profile::load(config).unwrap());
+        let voice = Arc::new(Voice::new(Box::new(|_, _| {}), 64));
+        Self { probe: GrpcProbe::new(profile, spot, voice, tasks).unwrap(), _stop: stop }
+    }
+
+    pub(super) async fn ask(&mut self) -> CheckResult {
         self.probe.check().await
     }
 }
 
 /// Bounds that a busy machine keeps.
-fn patient() -> BackendConfig {
+pub(super) fn patient() -> BackendConfig {
     let bound = Duration::from_secs(10);
     BackendConfig { connect_timeout: bound, rpc_timeout: bound, ..BackendConfig::named("b") }
 }
 
-fn asker(address: SocketAddr) -> Asker {
+pub(super) fn asker(address: SocketAddr) -> Asker {
     Asker::new(Address::Tcp(address), &patient())
 }
 
-async fn ask(address: SocketAddr) -> Outcome {
+pub(super) async fn ask(address: SocketAddr) -> Outcome {
     let result = asker(address).ask().await;
     assert!(!result.text.is_empty());
     result.outcome
 }
 
-fn soft(class: Class) -> Outcome {
+pub(super) fn soft(class: Class) -> Outcome {
     Outcome::SoftFail(class)
 }
 
@@ -67,7 +75,7 @@ async fn a_real_servers_status_is_read_over_one_connection() {
 #[tokio::test]
 async fn unknown_service() {
     let (reporter, server) = servers::health().await;
-    let config = BackendConfig { service: "shop.Cart".to_owned(), ..patient() };
+    let config = BackendConfig { services: vec!["shop.Cart".to_owned()], ..patient() };
     let mut asker = Asker::new(Address::Tcp(server.address), &config);
     assert_eq!(asker.ask().await.outcome, soft(Class::ServiceUnknown));
     reporter.set_service_status("shop.Cart", ServingStatus::Serving).await;
@@ -124,8 +132,9 @@ async fn what_is_no_authority_is_refused() {
     let (tasks, _stop) = servers::tasks();
     for text in ["", "user@shop.example", "a:1:2/x?y", "a b"] {
         let config = BackendConfig { authority: Some(text.to_owned()), ..patient() };
-        let address = Address::parse("127.0.0.1:1").unwrap();
-        assert!(GrpcProbe::new(&config, address, tasks.clone()).is_err(), "{text}");
+        let spot = Spot { address: Address::parse("127.0.0.1:1").unwrap(), tls: false, authority: None, name: None };
+        let (profile, voice) = (Profile::load(&config).unwrap(), Voice::new(Box::new(|_, _| {}), 1));
+        assert!(GrpcProbe::new(Arc::new(profile), spot, Arc::new(voice), tasks.clone()).is_err(), "{text}");
     }
 }
 
@@ -135,20 +144,10 @@ async fn grpc_timeout_is_sent() {
     ask(spy.server.address).await;
     let heads = spy.heads.lock().unwrap();
     let headers = &heads[0].headers;
-    assert_eq!(headers["grpc-timeout"], "10000000u");
+    assert_eq!(headers["grpc-timeout"], "10000m");
     assert_eq!(headers["user-agent"], format!("haproxy-vitals/{}", crate::VERSION));
     assert_eq!(headers["content-type"], "application/grpc");
     assert_eq!(headers["te"], "trailers");
-}
-
-#[tokio::test]
-async fn one_connection_serves_many_checks() {
-    let spy = Spy::answering(|| servers::status(1)).await;
-    let mut asker = asker(spy.server.address);
-    for _ in 0..20 {
-        assert_eq!(asker.ask().await.outcome, Outcome::Pass);
-    }
-    assert_eq!(spy.connections.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]
@@ -160,11 +159,83 @@ async fn refused_port_is_soft() {
 #[tokio::test]
 async fn silent_listener_times_out() {
     let server = servers::raw(|stream| async move { stream }).await;
-    let config = BackendConfig { rpc_timeout: Duration::from_millis(200), ..patient() };
+    let config = BackendConfig { connect_timeout: Duration::from_millis(200), ..patient() };
     let start = Instant::now();
     let result = Asker::new(Address::Tcp(server.address), &config).ask().await;
-    assert_eq!(result, CheckResult::soft(Class::Timeout, "no answer within 200 ms"));
+    assert_eq!(result, CheckResult::soft(Class::Connect, "no HTTP/2 settings from the server within 200 ms"));
     assert!((Duration::from_millis(200)..Duration::from_secs(8)).contains(&start.elapsed()));
+}
+
+#[tokio::test]
+async fn a_server_that_stalls_after_its_settings_times_out() {
+    let server = servers::raw(|mut stream| async move {
+        stream.write_all(SETTINGS).await.unwrap();
+        stream
+    })
+    .await;
+    let config = BackendConfig { rpc_timeout: Duration::from_millis(200), ..patient() };
+    let result = Asker::new(Address::Tcp(server.address), &config).ask().await;
+    assert_eq!(result, CheckResult::soft(Class::Timeout, "no answer within 200 ms"));
+}
+
+#[tokio::test]
+async fn a_slow_handshake_within_the_bound_passes() {
+    let spy = Spy::start(
+        || servers::status(1),
+        |_, stream| async move {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            Some(stream)
+        },
+    )
+    .await;
+    assert_eq!(ask(spy.server.address).await, Outcome::Pass);
+    let config = BackendConfig { connect_timeout: Duration::from_millis(100), ..patient() };
+    let result = Asker::new(Address::Tcp(spy.server.address), &config).ask().await;
+    assert_eq!(result.outcome, soft(Class::Connect));
+}
+
+#[tokio::test]
+async fn several_services_share_one_connection_and_all_must_pass() {
+    let (reporter, server) = servers::health().await;
+    let services = ["", "a", "b"].map(str::to_owned).to_vec();
+    let mut asker = Asker::new(Address::Tcp(server.address), &BackendConfig { services, ..patient() });
+    reporter.set_service_status("a", ServingStatus::Serving).await;
+    let unknown = asker.ask().await;
+    assert_eq!((unknown.outcome, unknown.service.as_deref()), (soft(Class::ServiceUnknown), Some("b")));
+    reporter.set_service_status("b", ServingStatus::NotServing).await;
+    let worst = asker.ask().await;
+    assert_eq!((worst.outcome, worst.service.as_deref()), (Outcome::HardFail(Class::NotServing), Some("b")));
+    reporter.set_service_status("b", ServingStatus::Serving).await;
+    assert_eq!(asker.ask().await, CheckResult::new(Outcome::Pass, "SERVING"));
+    assert_eq!(asker.probe.connections(), 1);
+}
+
+#[tokio::test]
+async fn metadata_and_the_user_agent_are_sent() {
+    let spy = Spy::answering(|| servers::status(1)).await;
+    let metadata = vec![("x-key".to_owned(), MetadataValue::Text("word".to_owned()))];
+    let config = BackendConfig { metadata, user_agent: Some("checker/1".to_owned()), ..patient() };
+    assert_eq!(Asker::new(Address::Tcp(spy.server.address), &config).ask().await.outcome, Outcome::Pass);
+    let heads = spy.heads.lock().unwrap();
+    assert_eq!(
+        (&heads[0].headers["x-key"], &heads[0].headers["user-agent"]),
+        (&"word".parse().unwrap(), &"checker/1".parse().unwrap())
+    );
+}
+
+#[tokio::test]
+async fn a_name_is_looked_up_and_one_without_address_holds_for_a_while() {
+    let (_reporter, server) = servers::health().await;
+    let name = Address::of("localhost", server.address.port()).unwrap();
+    assert_eq!(Asker::new(name, &patient()).ask().await.outcome, Outcome::Pass);
+    let nowhere = || Address::of("nowhere.invalid", 1).unwrap();
+    let mut asker = Asker::new(nowhere(), &patient());
+    let result = asker.ask().await;
+    assert_eq!(result.outcome, Outcome::Hold(Class::Dns), "{result:?}");
+    let config = BackendConfig { resolve_hold: Duration::ZERO, ..patient() };
+    let result = Asker::new(nowhere(), &config).ask().await;
+    assert_eq!(result.outcome, soft(Class::Dns));
+    assert!(result.text.starts_with("cannot resolve nowhere.invalid: "), "{}", result.text);
 }
 
 #[tokio::test]
@@ -199,71 +270,10 @@ async fn a_server_that_hangs_up_is_soft() {
 }
 
 #[tokio::test]
-async fn goaway_is_retried_uncounted() {
-    let spy =
-        Spy::start(|| servers::status(1), |number, stream| answer_first(number, stream, &[SETTINGS, GOAWAY])).await;
-    assert_eq!(ask(spy.server.address).await, Outcome::Pass);
-    assert_eq!(spy.connections.load(Ordering::SeqCst), 2);
-}
-
-#[tokio::test]
-async fn refused_stream_is_retried_uncounted() {
-    let spy =
-        Spy::start(|| servers::status(1), |number, stream| answer_first(number, stream, &[SETTINGS, REFUSED])).await;
-    assert_eq!(ask(spy.server.address).await, Outcome::Pass);
-    assert_eq!(spy.connections.load(Ordering::SeqCst), 2);
-}
-
-#[tokio::test]
-async fn goaway_without_end_is_retried_once() {
-    let spy = Spy::start(|| servers::status(1), |_, stream| answer_first(0, stream, &[SETTINGS, GOAWAY])).await;
-    assert_eq!(ask(spy.server.address).await, soft(Class::RpcError));
-    assert_eq!(spy.connections.load(Ordering::SeqCst), 2);
-}
-
-#[tokio::test]
-async fn a_restarted_server_costs_no_check() {
-    let (_reporter, server) = servers::health().await;
-    let mut asker = asker(server.address);
-    for _ in 0..10 {
-        assert_eq!(asker.ask().await.outcome, Outcome::Pass);
-    }
-    let address = server.address;
-    server.end().await;
-    let (_reporter, _server) = servers::health_on(servers::listen(&address.to_string()).await);
-    assert_eq!(asker.ask().await.outcome, Outcome::Pass);
-}
-
-#[tokio::test]
-async fn a_connection_lost_under_a_check_costs_no_check() {
-    let (_reporter, server) = servers::health().await;
-    let address = server.address;
-    let (cut, is_cut) = watch::channel(false);
-    let spy = Spy::start(
-        || servers::status(1),
-        move |number, stream| {
-            let is_cut = is_cut.clone();
-            async move {
-                if number > 0 {
-                    return Some(stream);
-                }
-                relay(stream, TcpStream::connect(address).await.unwrap(), is_cut).await;
-                None
-            }
-        },
-    )
-    .await;
-    let mut asker = asker(spy.server.address);
-    assert_eq!(asker.ask().await.outcome, Outcome::Pass);
-    cut.send(true).unwrap();
-    assert_eq!(asker.ask().await.outcome, Outcome::Pass);
-    assert_eq!(spy.connections.load(Ordering::SeqCst), 2);
-}
-
-#[tokio::test]
 async fn a_huge_answer_is_refused() {
-    let spy = Spy::answering(|| servers::grpc(&vec![0; 1 << 20], "0")).await;
-    assert_eq!(ask(spy.server.address).await, soft(Class::Protocol));
+    let spy = Spy::answering(|| servers::grpc(&vec![0; 100 << 20], "0")).await;
+    let result = asker(spy.server.address).ask().await;
+    assert_eq!(result, CheckResult::soft(Class::Protocol, "the answer is too long: 104857600 bytes"));
     let spy = Spy::answering(|| {
         let mut answer = servers::status(1);
         for n in 0..40u8 {
@@ -322,67 +332,5 @@ async fn failures_in_the_servers_own_words_have_their_class() {
     ] {
         let spy = Spy::answering(move || servers::web(code)).await;
         assert_eq!(ask(spy.server.address).await, soft(class), "{code}");
-    }
-}
-
-#[tokio::test]
-async fn a_dropped_probe_closes_its_connection() {
-    let (listener, mut asker) = {
-        let listener = servers::listen("127.0.0.1:0").await;
-        let address = listener.local_addr().unwrap();
-        (listener, asker(address))
-    };
-    let mut stream = tokio::select! {
-        accepted = listener.accept() => accepted.unwrap().0,
-        _ = asker.ask() => panic!("nobody answered"),
-    };
-    drop(asker);
-    let mut rest = Vec::new();
-    let end = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut rest)).await;
-    assert!(end.is_ok(), "still open");
-}
-
-/// Writes `frames` on connection 0 after the client's request, and leaves the others to HTTP/2.
-async fn answer_first(number: usize, mut stream: TcpStream, frames: &[&[u8]]) -> Option<TcpStream> {
-    if number > 0 {
-        return Some(stream);
-    }
-    let mut preface = [0; 24];
-    stream.read_exact(&mut preface).await.unwrap();
-    loop {
-        let mut head = [0; 9];
-        stream.read_exact(&mut head).await.unwrap();
-        let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
-        stream.read_exact(&mut payload).await.unwrap();
-        // DATA: the request's last frame.
-        if head[3] == 0 {
-            break;
-        }
-    }
-    for frame in frames {
-        stream.write_all(frame).await.unwrap();
-    }
-    // Until the client goes: closing with unread bytes would reset the connection.
-    let _ = stream.read_to_end(&mut Vec::new()).await;
-    None
-}
-
-/// Hands bytes both ways, until the client sends some after the cut.
-async fn relay(client: TcpStream, server: TcpStream, is_cut: watch::Receiver<bool>) {
-    let (mut from_client, mut to_client) = client.into_split();
-    let (mut from_server, mut to_server) = server.into_split();
-    let up = async {
-        let mut bytes = [0; 4096];
-        loop {
-            let read = from_client.read(&mut bytes).await.unwrap();
-            if read == 0 || *is_cut.borrow() {
-                break;
-            }
-            to_server.write_all(&bytes[..read]).await.unwrap();
-        }
-    };
-    tokio::select! {
-        () = up => {}
-        _ = tokio::io::copy(&mut from_server, &mut to_client) => {}
     }
 }

@@ -58,7 +58,7 @@ fn every_fault_has_its_class_and_takes_its_server_down() {
         ("hanging", hanging.addr(), "timeout"),
         ("mute", mute.addr(), "unimplemented"),
         ("broken", broken.addr(), "rpc_error"),
-        ("silent", silent.addr(), "timeout"),
+        ("silent", silent.addr(), "connect"),
     ];
     let lines = servers.map(|(name, addr, _)| (name, addr.to_string()));
     let haproxy = proxy(&lines.each_ref().map(|(name, addr)| (*name, addr.as_str()))).start();

@@ -16,7 +16,7 @@ fn every_server_has_its_line_and_the_first_line_adds_up() {
     wait_told(&haproxy, "bad", " down ");
     let text = haproxy.cli("show vitals health");
     let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
-    assert!(lines[0].starts_with("servers: 2, up: 1, down: 1, pending: 0, skipped: 1, checks: "), "{text}");
+    assert!(lines[0].starts_with("servers: 2, up: 1, drain: 0, down: 1, pending: 0, skipped: 1, checks: "), "{text}");
     assert_eq!(lines.len(), 4, "{text}");
     assert!(lines[1].starts_with(&format!("b/bad {bad_at} down since=")), "{text}");
     assert!(lines[1].contains(" last=\"NOT_SERVING\" class=not_serving rise=0/2 fall=0/3 checks="), "{text}");

@@ -1,0 +1,80 @@
+//! `[[health.backend]]`: values that no other section has.
+
+use super::{from_file, loaded, options};
+use crate::config::{BackendConfig, CodeRule, MetadataValue, OnNotServing, TlsMode, Value};
+
+fn backend(lines: &str) -> Result<BackendConfig, String> {
+    from_file(&format!("[[health.backend]]\nname = 'api'\n{lines}\n"))
+        .map(|mut loaded| loaded.config.health.backends.remove(0))
+}
+
+#[test]
+fn services_are_one_or_a_list() {
+    assert_eq!(backend("").unwrap().services, [""]);
+    assert_eq!(backend("service = 'a,b'").unwrap().services, ["a,b"]);
+    assert_eq!(backend("service = ['a', '']").unwrap().services, ["a", ""]);
+    let message = "`health.backend.api.service` (FILE:3): expected a service or a list of 1 to 16, found a list";
+    assert_eq!(backend("service = []").unwrap_err(), message);
+}
+
+#[test]
+fn codes_are_lists_and_ranges() {
+    let codes = backend("codes = { pass = 12, fail = '5, 7-9', drain = '8' }").unwrap_err();
+    assert!(codes.contains("each in one rule only"), "{codes}");
+    let codes = backend("codes = { pass = 12, fail = '5, 7-9', hold = '14' }").unwrap().codes;
+    assert_eq!(codes.rule(12), Some(CodeRule::Pass));
+    assert_eq!(
+        [4, 5, 6, 7, 8, 9, 10].map(|code| codes.rule(code) == Some(CodeRule::Fail)),
+        [false, true, false, true, true, true, false]
+    );
+    for wrong in ["pass = '17'", "pass = '0'", "pass = '9-7'", "pass = 'x'", "pass = ''", "passs = '1'", "pass = 1.5"] {
+        let message = backend(&format!("codes = {{ {wrong} }}")).unwrap_err();
+        assert!(message.starts_with("`health.backend.api.codes.pass"), "{message}");
+    }
+}
+
+#[test]
+fn metadata_is_text_or_says_where_it_is_and_is_never_shown() {
+    let lines = "metadata = { X-A = 'word', x-b = { file = '/f' }, x-c = { env = 'HOME' } }";
+    let found = backend(lines).unwrap();
+    let expected = [
+        ("x-a".to_owned(), MetadataValue::Text("word".to_owned())),
+        ("x-b".to_owned(), MetadataValue::File("/f".into())),
+        ("x-c".to_owned(), MetadataValue::Env("HOME".to_owned())),
+    ];
+    assert_eq!(found.metadata, expected);
+    assert!(!format!("{found:?}").contains("word"));
+    let shown = from_file(&format!("[[health.backend]]\nname = 'api'\n{lines}\n")).unwrap().describe();
+    assert!(shown.contains("{ x-a = (hidden), x-b = (hidden), x-c = (hidden) }") && !shown.contains("word"), "{shown}");
+    for wrong in [
+        "grpc-timeout = 'word'",
+        "te = 'word'",
+        "a-bin = 'word'",
+        "'a b' = 'word'",
+        "a = { path = 'word' }",
+        "a = 'word\\n'",
+    ] {
+        let message = backend(&format!("metadata = {{ {} }}", wrong.replace('\'', "\""))).unwrap_err();
+        assert!(message.contains("(hidden)") && !message.contains("word"), "{message}");
+    }
+}
+
+#[test]
+fn certificates_come_in_pairs_and_with_tls() {
+    let message = "`health.backend.api.key_file` (FILE:1): expected the private key of `cert_file`, found nothing";
+    assert_eq!(backend("tls = 'on'\ncert_file = '/c'").unwrap_err(), message);
+    let message = "`health.backend.api.ca_file` (FILE:3): expected `tls` to be `on` or `auto` beside it, found `off`";
+    assert_eq!(backend("ca_file = '/c'").unwrap_err(), message);
+    assert_eq!(backend("tls = 'auto'\nca_file = ['@system-ca', '/c']").unwrap().tls, TlsMode::Auto);
+}
+
+#[test]
+fn words_and_bounds() {
+    assert_eq!(backend("not_serving = 'drain'").unwrap().not_serving, OnNotServing::Drain);
+    let message = backend("not_serving = 'drains'").unwrap_err();
+    assert!(message.ends_with("expected down or drain or ignore, found `drains`; did you mean `drain`?"), "{message}");
+    assert!(backend("panic_threshold = 101").is_err());
+    assert!(backend("server_name = 'a:1'").is_err());
+    let loaded = loaded(options(&[("health.max_concurrent", Value::Integer(7))])).unwrap();
+    assert_eq!(loaded.config.health.max_concurrent, 7);
+}

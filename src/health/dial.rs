@@ -1,0 +1,127 @@
+//! From an address to a connection that is ready for requests: name, TCP, TLS, HTTP/2, within one bound.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
+
+use super::address::Address;
+use super::alert::Alerted;
+use super::fault::{LinkFault, Stage};
+use super::link::{Fault, Io, Link};
+use super::outcome::printable;
+use super::tls::{ALPN, Tls};
+use super::voice::Voice;
+use crate::runtime::Tasks;
+
+/// Where connections go, and how.
+#[derive(Clone)]
+pub(crate) struct Dial {
+    /// The server.
+    pub(crate) address: Address,
+    /// Absent where nothing is encrypted.
+    pub(crate) tls: Option<Encryption>,
+    /// For messages.
+    pub(crate) backend: String,
+    /// What reading certificates again has to say.
+    pub(crate) voice: Arc<Voice>,
+    /// What connections run on.
+    pub(crate) tasks: Tasks,
+}
+
+/// Certificates, and the name that the server's must bear.
+#[derive(Clone)]
+pub(crate) struct Encryption {
+    pub(crate) tls: Arc<Tls>,
+    pub(crate) name: ServerName<'static>,
+}
+
+impl Dial {
+    /// A connection whose server has sent its HTTP/2 settings, within `bound`.
+    pub(crate) async fn connect(&self, bound: Duration) -> Result<Link, LinkFault> {
+        let stage = AtomicU8::new(0);
+        let link = timeout(bound, self.steps(&stage)).await;
+        link.unwrap_or_else(|_| {
+            let stage = STAGES.get(usize::from(stage.load(Ordering::Relaxed))).copied().unwrap_or(Stage::Tcp);
+            Err(LinkFault::ConnectTimeout(stage, bound.as_millis()))
+        })
+    }
+
+    async fn steps(&self, stage: &AtomicU8) -> Result<Link, LinkFault> {
+        let at = |now: Stage| {
+            let index = STAGES.iter().position(|stage| *stage == now).unwrap_or_default();
+            stage.store(u8::try_from(index).unwrap_or_default(), Ordering::Relaxed);
+        };
+        let fault = Fault::default();
+        let mut io = self.dial(&at).await?;
+        if let Some(encryption) = &self.tls {
+            at(Stage::Tls);
+            io = Box::pin(Alerted { io: self.encrypt(encryption, io).await?, fault: Arc::clone(&fault) });
+        }
+        at(Stage::Settings);
+        Link::open(io, fault, &self.tasks).await
+    }
+
+    async fn dial(&self, at: &impl Fn(Stage)) -> Result<Pin<Box<dyn Io>>, LinkFault> {
+        match &self.address {
+            Address::Tcp(address) => {
+                at(Stage::Tcp);
+                tcp(*address).await
+            }
+            Address::Unix(path) => {
+                at(Stage::Tcp);
+                let stream = UnixStream::connect(path).await.map_err(|error| LinkFault::connect(&error))?;
+                Ok(Box::pin(stream))
+            }
+            Address::Name(host, port) => {
+                at(Stage::Resolve);
+                let found = look_up(host, *port).await?;
+                at(Stage::Tcp);
+                let mut failure = LinkFault::Connect("no address".to_owned());
+                for address in found {
+                    match tcp(address).await {
+                        Ok(io) => return Ok(io),
+                        Err(fault) => failure = fault,
+                    }
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    async fn encrypt(&self, encryption: &Encryption, io: Pin<Box<dyn Io>>) -> Result<Pin<Box<dyn Io>>, LinkFault> {
+        let config = encryption.tls.config(&self.backend, &self.voice).await;
+        let stream = TlsConnector::from(config).connect(encryption.name.clone(), io).await;
+        let stream = stream.map_err(|error| LinkFault::tls(&error))?;
+        if stream.get_ref().1.alpn_protocol() != Some(ALPN) {
+            return Err(LinkFault::Tls("the server does not offer HTTP/2 (ALPN `h2`)".to_owned()));
+        }
+        Ok(Box::pin(stream))
+    }
+}
+
+async fn tcp(address: SocketAddr) -> Result<Pin<Box<dyn Io>>, LinkFault> {
+    let stream = TcpStream::connect(address).await.map_err(|error| LinkFault::connect(&error))?;
+    // A check is two small writes; Nagle's algorithm would only delay it.
+    let _ = stream.set_nodelay(true);
+    Ok(Box::pin(stream))
+}
+
+async fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, LinkFault> {
+    let unresolved =
+        |error: &io::Error| LinkFault::Dns { host: host.to_owned(), reason: printable(&error.to_string()) };
+    let found = lookup_host((host, port)).await.map_err(|error| unresolved(&error))?;
+    Ok(found.take(MAX_ADDRESSES).collect())
+}
+
+const STAGES: [Stage; 4] = [Stage::Resolve, Stage::Tcp, Stage::Tls, Stage::Settings];
+
+/// Addresses of one name that are tried.
+const MAX_ADDRESSES: usize = 8;

@@ -1,0 +1,140 @@
+//! Checks of any target, for those who ask: one at a time for each, its result kept for a moment, its connection a little longer.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Mutex as AsyncMutex;
+use tokio::time::{Instant, timeout};
+
+use super::address::Address;
+use super::outcome::{CheckResult, Class};
+use super::probe::{GrpcProbe, Probe, Spot};
+use super::profile::Profile;
+use super::registry::Hands;
+use super::schedule::{self, fenced};
+
+/// What to check, for [`Checker::once`](super::Checker::once).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct TargetSpec {
+    /// The configured backend whose settings hold; absent means the defaults.
+    pub backend: Option<String>,
+    /// An IP address, a name, or the path of a unix socket.
+    pub host: String,
+    /// 1 to 65535; of no meaning beside a path.
+    pub port: u16,
+    /// Whether to encrypt: the backend's own setting where that is not `auto`.
+    pub tls: bool,
+    /// Replaces the backend's `:authority`.
+    pub authority: Option<String>,
+    /// Replaces the backend's services.
+    pub service: Option<String>,
+}
+
+/// The targets that were asked for of late.
+pub(crate) struct Desk {
+    profiles: HashMap<String, Arc<Profile>>,
+    /// For targets without a backend.
+    default: Arc<Profile>,
+    hands: Hands,
+    slots: Mutex<HashMap<TargetSpec, Slot>>,
+}
+
+struct Slot {
+    used: Instant,
+    state: Arc<AsyncMutex<State>>,
+}
+
+/// Locked by the one check under way.
+struct State {
+    probe: GrpcProbe,
+    last: Option<(Instant, CheckResult)>,
+}
+
+impl Desk {
+    /// Nothing asked yet.
+    pub(crate) fn new(profiles: &[Arc<Profile>], default: Arc<Profile>, hands: Hands) -> Self {
+        let profiles = profiles.iter().map(|profile| (profile.config.name.clone(), Arc::clone(profile))).collect();
+        Self { profiles, default, hands, slots: Mutex::default() }
+    }
+
+    /// The result of a check that is at most [`MAX_AGE`] old.
+    pub(crate) async fn check(&self, spec: TargetSpec) -> CheckResult {
+        let state = match self.slot(spec) {
+            Ok(state) => state,
+            Err(result) => return result,
+        };
+        let mut state = state.lock().await;
+        if let Some((at, result)) = &state.last
+            && at.elapsed() <= MAX_AGE
+        {
+            return result.clone();
+        }
+        let Ok(Ok(_permit)) = timeout(MAX_WAIT, self.hands.room.acquire()).await else { return schedule::overdue() };
+        let result = fenced(state.probe.check()).await.unwrap_or_else(|| {
+            state.probe.reset();
+            schedule::fault()
+        });
+        state.last = Some((Instant::now(), result.clone()));
+        result
+    }
+
+    /// Lets go of what nobody asked for of late.
+    pub(crate) fn tidy(&self) {
+        self.slots().retain(|_, slot| slot.used.elapsed() <= MAX_IDLE);
+    }
+
+    /// How many targets are known.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.slots().len()
+    }
+
+    fn slot(&self, spec: TargetSpec) -> Result<Arc<AsyncMutex<State>>, CheckResult> {
+        let mut slots = self.slots();
+        if let Some(slot) = slots.get_mut(&spec) {
+            slot.used = Instant::now();
+            return Ok(Arc::clone(&slot.state));
+        }
+        if slots.len() >= MAX_TARGETS {
+            let oldest = slots.iter().filter(|(_, slot)| Arc::strong_count(&slot.state) == 1);
+            let oldest = oldest.min_by_key(|(_, slot)| slot.used).map(|(spec, _)| spec.clone());
+            slots.remove(&oldest.ok_or_else(schedule::overdue)?);
+        }
+        let probe = self.probe(&spec).map_err(|reason| CheckResult::hold(Class::Fault, reason))?;
+        let state = Arc::new(AsyncMutex::new(State { probe, last: None }));
+        slots.insert(spec, Slot { used: Instant::now(), state: Arc::clone(&state) });
+        Ok(state)
+    }
+
+    fn probe(&self, spec: &TargetSpec) -> Result<GrpcProbe, String> {
+        let profile = match &spec.backend {
+            None => &self.default,
+            Some(name) => self.profiles.get(name).ok_or("no backend of that name is configured")?,
+        };
+        let profile = match &spec.service {
+            None => Arc::clone(profile),
+            Some(service) => Arc::new(profile.for_service(service)),
+        };
+        let address = Address::of(&spec.host, spec.port).map_err(|error| error.to_string())?;
+        let spot =
+            Spot { address, tls: profile.encrypts(Some(spec.tls)), authority: spec.authority.clone(), name: None };
+        let (voice, tasks) = (Arc::clone(&self.hands.voice), self.hands.tasks.clone());
+        GrpcProbe::new(profile, spot, voice, tasks).map_err(|error| error.to_string())
+    }
+
+    fn slots(&self) -> MutexGuard<'_, HashMap<TargetSpec, Slot>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Targets that are known at once; beyond that the one that was not asked for the longest is forgotten.
+const MAX_TARGETS: usize = 256;
+/// A result this old answers no further question.
+const MAX_AGE: Duration = Duration::from_secs(1);
+/// A target that nobody asked for so long is forgotten, with its connection.
+const MAX_IDLE: Duration = Duration::from_secs(30);
+/// For room among the checks under way.
+const MAX_WAIT: Duration = Duration::from_secs(1);
+/// Between two looks for targets to forget.
+pub(crate) const TIDY_EVERY: Duration = Duration::from_secs(10);

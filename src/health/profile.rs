@@ -1,0 +1,137 @@
+//! What all checks of one backend share, made ready before HAProxy's chroot.
+
+use std::sync::Arc;
+
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+
+use super::policy::Policy;
+use super::tls::{Tls, TlsError, bounded};
+use crate::config::{BackendConfig, Environment, MetadataValue, TlsMode};
+
+/// One backend's settings with what they name: files, variables.
+#[derive(Debug, Clone)]
+pub(crate) struct Profile {
+    /// The settings.
+    pub(crate) config: BackendConfig,
+    /// What answers mean.
+    pub(crate) policy: Policy,
+    /// Sent with each request: metadata and `user-agent`.
+    pub(crate) headers: HeaderMap,
+    /// Absent where no connection is encrypted.
+    pub(crate) tls: Option<Arc<Tls>>,
+}
+
+/// Why a backend's settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ProfileError {
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error("`metadata.{name}`: cannot read {path}: {source}")]
+    Unreadable { name: String, path: String, source: std::io::Error },
+    #[error("`metadata.{name}`: the environment has no {variable}")]
+    Unset { name: String, variable: String },
+    #[error("`metadata.{name}`: expected text of up to {MAX_VALUE_BYTES} bytes that a header can carry, found other")]
+    Refused { name: String },
+}
+
+impl Profile {
+    /// Reads what the settings name. Blocks.
+    pub(crate) fn load(config: &BackendConfig) -> Result<Self, ProfileError> {
+        let tls = match config.tls {
+            TlsMode::Off => None,
+            TlsMode::On | TlsMode::Auto => Some(Arc::new(Tls::load(config)?)),
+        };
+        Ok(Self { policy: Policy::new(config), headers: headers(config)?, tls, config: config.clone() })
+    }
+
+    /// The same, for another service.
+    pub(crate) fn for_service(&self, service: &str) -> Self {
+        let config = BackendConfig { services: vec![service.to_owned()], ..self.config.clone() };
+        Self { config, ..self.clone() }
+    }
+
+    /// Whether to encrypt, when HAProxy's own connections to the server are encrypted so.
+    pub(crate) fn encrypts(&self, haproxy_does: Option<bool>) -> bool {
+        match self.config.tls {
+            TlsMode::Off => false,
+            TlsMode::On => true,
+            TlsMode::Auto => haproxy_does.unwrap_or(false),
+        }
+    }
+}
+
+fn headers(config: &BackendConfig) -> Result<HeaderMap, ProfileError> {
+    let mut headers = HeaderMap::with_capacity(config.metadata.len() + 1);
+    for (name, source) in &config.metadata {
+        let refused = || ProfileError::Refused { name: name.clone() };
+        let text = value(name, source)?;
+        // A file most often ends in a line break, which is no part of the secret.
+        let text = text.trim_end_matches(['\r', '\n']);
+        if text.len() > MAX_VALUE_BYTES {
+            return Err(refused());
+        }
+        let mut value = HeaderValue::from_str(text).map_err(|_| refused())?;
+        value.set_sensitive(true);
+        headers.append(name.parse::<HeaderName>().map_err(|_| refused())?, value);
+    }
+    let agent = config.user_agent.as_deref().and_then(|agent| HeaderValue::from_str(agent).ok());
+    headers.insert(http::header::USER_AGENT, agent.unwrap_or(HeaderValue::from_static(AGENT)));
+    Ok(headers)
+}
+
+fn value(name: &str, source: &MetadataValue) -> Result<String, ProfileError> {
+    let refused = || ProfileError::Refused { name: name.to_owned() };
+    match source {
+        MetadataValue::Text(text) => Ok(text.clone()),
+        MetadataValue::Env(variable) => Environment::named(variable)
+            .ok_or_else(|| ProfileError::Unset { name: name.to_owned(), variable: variable.clone() }),
+        MetadataValue::File(path) => {
+            let bytes = bounded(path, MAX_VALUE_BYTES as u64 + 2).map_err(|source| ProfileError::Unreadable {
+                name: name.to_owned(),
+                path: path.display().to_string(),
+                source,
+            })?;
+            String::from_utf8(bytes).map_err(|_| refused())
+        }
+    }
+}
+
+/// `user-agent`, told apart from the exporters' and from other gRPC clients'.
+const AGENT: &str = concat!("haproxy-vitals/", env!("CARGO_PKG_VERSION"));
+
+/// Bytes of one value of metadata.
+const MAX_VALUE_BYTES: usize = 8 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(value: MetadataValue) -> Result<HeaderMap, String> {
+        let config = BackendConfig { metadata: vec![("x-key".to_owned(), value)], ..BackendConfig::named("b") };
+        Profile::load(&config).map(|profile| profile.headers).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn secrets_come_from_files_and_variables_and_are_marked() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "word\r\n").unwrap();
+        let headers = with(MetadataValue::File(file.path().to_owned())).unwrap();
+        assert_eq!(headers["x-key"], "word");
+        assert!(headers["x-key"].is_sensitive());
+        assert!(!with(MetadataValue::Env("PATH".to_owned())).unwrap()["x-key"].is_empty());
+    }
+
+    #[test]
+    fn secrets_that_cannot_be_had_are_an_error_without_the_secret() {
+        let error = with(MetadataValue::File("/nowhere/at-all".into())).unwrap_err();
+        assert!(error.starts_with("`metadata.x-key`: cannot read /nowhere/at-all: "), "{error}");
+        let error = with(MetadataValue::Env("HAPROXY_VITALS_TEST_UNSET".to_owned())).unwrap_err();
+        assert_eq!(error, "`metadata.x-key`: the environment has no HAPROXY_VITALS_TEST_UNSET");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for content in ["wo\nrd".to_owned(), "\u{1}word".to_owned(), "word".repeat(2049)] {
+            std::fs::write(file.path(), content).unwrap();
+            let error = with(MetadataValue::File(file.path().to_owned())).unwrap_err();
+            assert!(error.starts_with("`metadata.x-key`: ") && !error.contains("word"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! One server's state, for those who ask.
+
+use std::time::Instant;
+
+use super::outcome::Class;
+use super::state::Health;
+use super::target::Target;
+
+/// What a server may get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServerState {
+    /// Requests.
+    Up,
+    /// No new clients.
+    Drain,
+    /// No requests.
+    Down,
+    /// No verdict yet.
+    Unknown,
+}
+
+/// One server's state and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerStatus {
+    /// What it may get.
+    pub state: ServerState,
+    /// Since when its checks say what they say.
+    pub since: Instant,
+    /// Why: one line, at most some 300 characters.
+    pub reason: String,
+    /// Why the last check did not pass; absent when it passed, and before the first.
+    pub class: Option<Class>,
+    /// As HAProxy prints it.
+    pub address: String,
+}
+
+impl ServerStatus {
+    pub(super) fn of(target: &Target) -> Self {
+        let state = match target.wanted() {
+            Health::Pending => ServerState::Unknown,
+            Health::Up => ServerState::Up,
+            Health::Drain => ServerState::Drain,
+            Health::Down => ServerState::Down,
+        };
+        let book = target.book();
+        Self {
+            state,
+            since: book.since.into_std(),
+            reason: book.reason.clone(),
+            class: book.last.as_ref().and_then(|(result, _)| result.class()),
+            address: target.address.clone(),
+        }
+    }
+}
