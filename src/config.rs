@@ -17,6 +17,7 @@ mod options;
 mod origin;
 mod otel;
 mod pairs;
+mod propagation;
 mod setting;
 mod show;
 mod tree;

@@ -5,7 +5,7 @@ use super::error::{ConfigError, Hint};
 use super::flatten::BackendTable;
 use super::load::Loaded;
 use super::origin::Origin;
-use super::tree::{BackendConfig, ExporterKind, Protocol, SamplerKind};
+use super::tree::{BackendConfig, ExporterKind, Propagator, Protocol, SamplerKind};
 use super::value::{one_line, quoted};
 
 /// The tree without its backends.
@@ -13,6 +13,7 @@ pub(super) fn whole(loaded: &mut Loaded) -> Result<(), ConfigError> {
     tls(loaded)?;
     batch(loaded)?;
     ratio_in_use(loaded);
+    baggage_in_use(loaded);
     attempt_within_export(loaded);
     Ok(())
 }
@@ -72,6 +73,16 @@ fn ratio_in_use(loaded: &mut Loaded) {
         let sampler = super::words::Word::word(sampler);
         loaded.warnings.push(format!(
             "`traces.ratio` ({origin}): not used, because `traces.sampler` ({sampler_origin}) is {sampler}"
+        ));
+    }
+}
+
+fn baggage_in_use(loaded: &mut Loaded) {
+    let traces = &loaded.config.traces;
+    if !traces.baggage_attributes.is_empty() && !traces.propagators.contains(&Propagator::Baggage) {
+        let (origin, list) = (loaded.origins.of("traces.baggage_attributes"), loaded.origins.of("traces.propagators"));
+        loaded.warnings.push(format!(
+            "`traces.baggage_attributes` ({origin}): not used, because `traces.propagators` ({list}) has no baggage"
         ));
     }
 }

@@ -122,6 +122,10 @@ fn word(value: &impl Word) -> String {
     format!("\"{}\"", value.word())
 }
 
+fn list(items: impl IntoIterator<Item = String>) -> String {
+    format!("[{}]", items.into_iter().collect::<Vec<_>>().join(", "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,6 @@
 //! The words that a key may take.
 
-use super::tree::{ExporterKind, Protocol, SamplerKind};
+use super::tree::{ExporterKind, Propagator, Protocol, ResponseHeader, SamplerKind, Trust};
 
 /// A type whose values are written as words.
 pub(super) trait Word: Copy + PartialEq + 'static {
@@ -33,6 +33,30 @@ impl Word for ExporterKind {
 /// OpenTelemetry protocol exporter, `OTEL_EXPORTER_OTLP_PROTOCOL`.
 impl Word for Protocol {
     const WORDS: &'static [(&'static str, Self)] = &[("grpc", Self::Grpc), ("http/protobuf", Self::HttpProtobuf)];
+}
+
+/// OpenTelemetry specification, environment variables, `OTEL_PROPAGATORS`; `none` is not among them.
+impl Word for Propagator {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("tracecontext", Self::TraceContext),
+        ("baggage", Self::Baggage),
+        ("b3", Self::B3),
+        ("b3multi", Self::B3Multi),
+        ("jaeger", Self::Jaeger),
+        ("xray", Self::XRay),
+    ];
+}
+
+/// Our own.
+impl Word for Trust {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("accept", Self::Accept), ("restart", Self::Restart), ("ignore", Self::Ignore)];
+}
+
+/// Our own.
+impl Word for ResponseHeader {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("none", Self::None), ("traceresponse", Self::TraceResponse), ("server-timing", Self::ServerTiming)];
 }
 
 #[cfg(test)]
