@@ -12,8 +12,9 @@ local YIELD_EVERY = 100
 -- src/trace/carry.rs, Verdict.
 local SAMPLED = ("S"):byte()
 local REPLACES, DELETES = {}, {}
-for verdict in ("TUt"):gmatch(".") do REPLACES[verdict:byte()] = true end
-for verdict in ("DEd"):gmatch(".") do DELETES[verdict:byte()] = true end
+for verdict in ("TUtZ"):gmatch(".") do REPLACES[verdict:byte()] = true end
+for verdict in ("DEdY"):gmatch(".") do DELETES[verdict:byte()] = true end
+local RECORDED = "^[SDTXYZRUE]"
 
 local function mend_tracestate(txn, ctx)
     local verdict = ctx:byte(56)
@@ -21,6 +22,50 @@ local function mend_tracestate(txn, ctx)
         txn.http:req_set_header("tracestate", ctx:match("^[^\t]*", 89))
     elseif DELETES[verdict] then
         txn.http:req_del_header("tracestate")
+    end
+end
+
+-- A function that does what the settings ask for beyond traceparent, or nothing: with the server's headers, and with variables.
+local function request_tail(plan)
+    local variables = plan.variables
+    if not plan.changes_requests and not variables then
+        return nil
+    end
+    return function(txn, ctx)
+        local http = txn.http
+        if plan.changes_requests then
+            local changes = native.request_headers(ctx, txn.f:fe_name())
+            for n = 1, #changes, 2 do
+                if changes[n + 1] then
+                    http:req_set_header(changes[n], changes[n + 1])
+                else
+                    http:req_del_header(changes[n])
+                end
+            end
+        end
+        if variables then
+            txn:set_var("txn.otel.trace_id", ctx:sub(4, 35))
+            txn:set_var("txn.otel.sampled", tonumber(ctx:sub(55, 55)) & 1 == 1)
+            if ctx:find(RECORDED, 56) then
+                txn:set_var("txn.otel.span_id", ctx:sub(57, 72))
+            end
+        end
+    end
+end
+
+-- A function that tells the client of its trace, or nothing where the settings do not ask for it.
+local function response_tail(plan)
+    local name = plan.response
+    if not name then
+        return nil
+    end
+    return function(txn, ctx)
+        local value = native.response_value(ctx)
+        if value and name == "server-timing" then
+            txn.http:res_add_header(name, value)
+        elseif value then
+            txn.http:res_set_header(name, value)
+        end
     end
 end
 
@@ -58,7 +103,7 @@ local function register_tracing()
     local begin, sub, byte = native.begin, string.sub, string.byte
     local get_var, set_var, set_header, headers_of, method, url, version
     local plan = native.plan()
-    local head = plan.head
+    local head, traceparent, request_rest = plan.head, plan.traceparent, request_tail(plan)
     core.register_action("otel_start", { "http-req" }, function(txn)
         local f, http = txn.f, txn.http
         if not get_var then
@@ -75,10 +120,15 @@ local function register_tracing()
             ctx = begin(headers_of(f), method(f), url(f), version(f))
         end
         set_var(txn, "txn.otel.ctx", ctx)
-        set_header(http, "traceparent", sub(ctx, 1, 55))
-        local verdict = byte(ctx, 56)
-        if verdict ~= SAMPLED and verdict then
-            mend_tracestate(txn, ctx)
+        if traceparent then
+            set_header(http, "traceparent", sub(ctx, 1, 55))
+            local verdict = byte(ctx, 56)
+            if verdict ~= SAMPLED and verdict then
+                mend_tracestate(txn, ctx)
+            end
+        end
+        if request_rest then
+            request_rest(txn, ctx)
         end
     end)
 
@@ -93,11 +143,14 @@ local function register_tracing()
     -- The fields stand in the order of lua/otel.cfg, but for those that would cost more than they say: the frontend's
     -- port, handshake and idle timers, queue positions, connection reuse. The start is the stamp of otel_start less the
     -- time that the request's headers took. The request's end is stamped here: the body is still to come.
-    local finish, gather = native.finish, gatherer(plan.gathered)
+    local finish, gather, response_rest = native.finish, gatherer(plan.gathered), response_tail(plan)
     local state, status, be, srv, srv_ip, srv_port, ip, port, fe, tls
     local hdr, queue, connect, answer, retries, be_version
     core.register_action("otel_end", { "http-res", "http-after-res" }, function(txn)
         local ctx = get_var and get_var(txn, "txn.otel.ctx")
+        if response_rest and ctx then
+            response_rest(txn, ctx)
+        end
         if not ctx or #ctx < 56 then
             return
         end
@@ -267,6 +320,11 @@ function api.register(options)
         local problem = native.start()
         if problem then
             error("haproxy-vitals: " .. problem, 0)
+        end
+        for _, name in ipairs(native.plan().frontends) do
+            if not core.frontends[name] then
+                error("haproxy-vitals: `traces.trust_of." .. name .. "`: HAProxy has no frontend of this name", 0)
+            end
         end
         if core.thread <= 1 then
             local known = {}

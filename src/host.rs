@@ -4,6 +4,7 @@
 
 mod attribute;
 mod boundary;
+mod headers;
 mod health;
 mod options;
 mod process;
@@ -28,6 +29,7 @@ fn native(lua: &Lua) -> LuaResult<LuaTable> {
     native.set("version", crate::VERSION)?;
     raw::install(lua, &native)?;
     attribute::install(lua, &native)?;
+    headers::install(lua, &native)?;
     settings::install(lua, &native)?;
     process::install(lua, &native)?;
     health::install(lua, &native)?;

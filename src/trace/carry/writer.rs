@@ -2,7 +2,10 @@
 
 use memchr::memchr;
 
-use super::{END, Field, MAX_LEN, MAX_TRACESTATE, TRACEPARENT_LEN, Verdict, write_len};
+use super::attribute::attribute_field;
+use super::{AttributeValue, END, Field, MAX_LEN, MAX_TRACESTATE, TRACEPARENT_LEN, Verdict, write_len};
+use crate::stats::ATTRIBUTES_LEFT_OUT;
+use crate::trace::w3c::{Traceparent, hex2};
 
 /// Writes an encoding into a fixed buffer that is used again and again. Hot path: allocates nothing, cannot fail.
 #[derive(Debug)]
@@ -83,6 +86,37 @@ impl Writer {
             let part = part.get(..left).unwrap_or(part);
             self.put(part);
             left -= part.len();
+        }
+    }
+
+    /// Adds [`Field::Link`].
+    pub fn link(&mut self, caller: &Traceparent) {
+        let mut value = [0; Field::Link.max_len()];
+        let parts = caller.trace_id.iter().chain(&caller.parent_id).copied().chain(hex2(caller.flags));
+        for (room, digit) in value.iter_mut().zip(parts) {
+            *room = digit;
+        }
+        self.field(Field::Link, &value);
+    }
+
+    /// Adds an attribute of the SERVER span. What finds no room, or has a NUL in it, is left out, and counted.
+    pub fn attribute(&mut self, name: &[u8], value: AttributeValue<'_>) {
+        let added = attribute_field(name, value).filter(|field| self.len + 3 + field.len() < MAX_LEN);
+        match added {
+            Some(field) => self.field(Field::Attribute, &field),
+            None => ATTRIBUTES_LEFT_OUT.add(1),
+        }
+    }
+
+    /// Keeps the caller's debug flag on: there is no such flag in a `traceparent`. For sampled requests alone.
+    pub fn mark_debug(&mut self) {
+        if let Some(verdict) = self.bytes.get_mut(TRACEPARENT_LEN) {
+            *verdict = match *verdict {
+                b'S' => b'X',
+                b'D' => b'Y',
+                b'T' => b'Z',
+                other => other,
+            };
         }
     }
 
