@@ -2,11 +2,16 @@
 
 mod attack;
 mod attributes;
+mod baggage;
+mod clients;
 mod conformance;
 mod doors;
 mod endings;
 mod logs;
 mod parents;
+mod propagators;
 mod protocols;
 mod samplers;
+mod trust;
+mod variables;
 mod volume;

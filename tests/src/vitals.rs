@@ -49,6 +49,11 @@ impl Builder {
         self.set("upstream", upstream.addr())
     }
 
+    /// Reads more settings from this TOML.
+    pub fn settings(self, toml: &str) -> Self {
+        self.file("vitals.toml", toml).env("HAPROXY_VITALS_CONFIG", "${dir}/vitals.toml")
+    }
+
     /// Exports every 100 ms with `http/protobuf`.
     pub fn export_http(self, receiver: &OtlpReceiver) -> Self {
         self.export("http/protobuf", &receiver.http_endpoint())
