@@ -60,11 +60,15 @@ local function response_tail(plan)
         return nil
     end
     return function(txn, ctx)
-        local value = native.response_value(ctx)
-        if value and name == "server-timing" then
-            txn.http:res_add_header(name, value)
-        elseif value then
-            txn.http:res_set_header(name, value)
+        -- Rules may ask twice, and a server may have metrics of its own.
+        local value = not txn:get_var("txn.otel.told") and native.response_value(ctx)
+        if value then
+            txn:set_var("txn.otel.told", true)
+            if name == "server-timing" then
+                txn.http:res_add_header(name, value)
+            else
+                txn.http:res_set_header(name, value)
+            end
         end
     end
 end

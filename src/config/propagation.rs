@@ -72,7 +72,8 @@ pub(super) fn known(variable: &str, text: &str, warnings: &mut Vec<String>) -> O
 
 /// RFC 9110, section 5.6.2.
 const fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
 }
 
 /// Bytes of the longest key: an attribute's name is not longer.

@@ -3,6 +3,7 @@
 mod arbitrary;
 mod opentelemetry;
 mod order;
+mod propagation;
 mod refused;
 mod shown;
 

@@ -10,9 +10,7 @@ pub use export::{Endpoint, ExportConfig, ExporterKind, Protocol};
 pub use health::{BackendConfig, HealthConfig};
 pub use runtime::RuntimeConfig;
 pub use service::ServiceConfig;
-pub use traces::{
-    MAX_BAGGAGE_KEYS, MAX_FRONTENDS, Propagator, ResponseHeader, SamplerKind, TracesConfig, Trust,
-};
+pub use traces::{MAX_BAGGAGE_KEYS, MAX_FRONTENDS, Propagator, ResponseHeader, SamplerKind, TracesConfig, Trust};
 
 /// All settings.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -53,6 +53,7 @@ impl Hot {
     }
 
     /// The same, which reads callers' contexts by a policy.
+    #[must_use]
     pub fn with_policy(self, policy: Option<Arc<Policy>>) -> Self {
         Self { policy, ..self }
     }
@@ -94,8 +95,7 @@ impl Hot {
             Some(parent) => (parent.trace_id, parent.flags & FLAG_RANDOM),
             None => self.new_trace_id(),
         };
-        let Decision { recorded, sampled } =
-            sampler.decide(request, seen.decided(), || w3c::trace_id_low(&trace_id));
+        let Decision { recorded, sampled } = sampler.decide(request, seen.decided(), || w3c::trace_id_low(&trace_id));
         let client_span = self.new_span_id();
         let flags = if sampled { flags | FLAG_SAMPLED } else { flags };
         let traceparent = w3c::write_traceparent(&trace_id, &client_span, flags);

@@ -17,22 +17,20 @@ pub(in crate::config) static KEYS: &[Key<Config>] = &[
             tree.traces.trust_of.push((frontend, setting.word()?));
             Ok(())
         },
-        show: Show::Each(|tree| {
-            tree.traces.trust_of.iter().map(|(name, trust)| (name.clone(), word(trust))).collect()
-        }),
+        show: Show::Each(|tree| tree.traces.trust_of.iter().map(|(name, trust)| (name.clone(), word(trust))).collect()),
     },
     key!("traces.baggage_attributes", traces.baggage_attributes, baggage_keys(), texts),
     key!("traces.response_header", traces.response_header, word(), word),
     key!("traces.variables", traces.variables, flag(), plain),
 ];
 
-fn propagators(propagators: &Vec<Propagator>) -> String {
+fn propagators(propagators: &[Propagator]) -> String {
     if propagators.is_empty() {
         return list([text("none")]);
     }
     list(propagators.iter().map(word))
 }
 
-fn texts(texts: &Vec<String>) -> String {
+fn texts(texts: &[String]) -> String {
     list(texts.iter().map(|one| text(one)))
 }

@@ -88,10 +88,16 @@ mod tests {
     fn the_specification_s_examples_are_read() {
         let own = |pairs: &[(usize, &str)]| pairs.iter().map(|(at, v)| (*at, (*v).to_owned())).collect::<Vec<_>>();
         assert_eq!(
-            read(&["key1=value1;property1;property2, key2 = value2, key3=value3; propertyKey=propertyValue"], &["key3", "key1", "key2"]),
+            read(
+                &["key1=value1;property1;property2, key2 = value2, key3=value3; propertyKey=propertyValue"],
+                &["key3", "key1", "key2"]
+            ),
             own(&[(0, "value3"), (1, "value1"), (2, "value2")])
         );
-        assert_eq!(read(&["userId=Am%C3%A9lie,serverNode=DF%2028,isProduction=false"], &["userId", "serverNode"]), own(&[(0, "Amélie"), (1, "DF 28")]));
+        assert_eq!(
+            read(&["userId=Am%C3%A9lie,serverNode=DF%2028,isProduction=false"], &["userId", "serverNode"]),
+            own(&[(0, "Amélie"), (1, "DF 28")])
+        );
         assert_eq!(read(&["userId=alice", "serverNode=DF%2028"], &["serverNode"]), own(&[(0, "DF 28")]));
         assert_eq!(read(&["a=1,a=2", "a=3"], &["a"]), own(&[(0, "3")]));
         assert_eq!(read(&["a=b=c", "A=4", "a", "=5"], &["a"]), own(&[(0, "b=c")]));
@@ -116,7 +122,7 @@ mod tests {
 
         #[test]
         fn what_is_encoded_is_read_back(value in ".{0,60}") {
-            let encoded: String = value.bytes().map(|byte| format!("%{byte:02X}")).collect();
+            let encoded = value.bytes().fold(String::new(), |text, byte| format!("{text}%{byte:02X}"));
             prop_assert_eq!(read(&[&format!("k={encoded}")], &["k"]), [(0, value)]);
         }
     }

@@ -78,7 +78,9 @@ impl DoorPlan {
                 Frontends::These(names) if names.is_empty() => None,
                 Frontends::These(names) => Some(("VITALS_UNTRUSTED", names.join(" "))),
                 // No frontend can be called `/`: the list must not be empty.
-                Frontends::AllBut(names) => Some(("VITALS_TRUSTED", format!("/ {}", names.join(" ")).trim_end().to_owned())),
+                Frontends::AllBut(names) => {
+                    Some(("VITALS_TRUSTED", format!("/ {}", names.join(" ")).trim_end().to_owned()))
+                }
             },
             flag(self.response == Some(ResponseHeader::TraceResponse), "VITALS_TRACERESPONSE"),
             flag(self.response == Some(ResponseHeader::ServerTiming), "VITALS_SERVER_TIMING"),

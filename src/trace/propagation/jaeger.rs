@@ -67,8 +67,20 @@ mod tests {
     #[test]
     fn full_short_and_encoded_ids_are_read() {
         for (text, trace_id, span_id, sampled, debug) in [
-            ("4bf92f3577b34da6a3ce929d0e0e4736:00f067aa0ba902b7:0:1", "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", true, false),
-            ("4bf92f3577b34da6a3ce929d0e0e4736%3A00f067aa0ba902b7%3a0%3A1", "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", true, false),
+            (
+                "4bf92f3577b34da6a3ce929d0e0e4736:00f067aa0ba902b7:0:1",
+                "4bf92f3577b34da6a3ce929d0e0e4736",
+                "00f067aa0ba902b7",
+                true,
+                false,
+            ),
+            (
+                "4bf92f3577b34da6a3ce929d0e0e4736%3A00f067aa0ba902b7%3a0%3A1",
+                "4bf92f3577b34da6a3ce929d0e0e4736",
+                "00f067aa0ba902b7",
+                true,
+                false,
+            ),
             ("abc45:5b6f:17c:0", "000000000000000000000000000abc45", "0000000000005b6f", false, false),
             ("ABC45:5B6F::3", "000000000000000000000000000abc45", "0000000000005b6f", true, true),
             ("1:1:0:02", "00000000000000000000000000000001", "0000000000000001", false, false),

@@ -185,8 +185,8 @@ mod tests {
 
     #[test]
     fn tracestate_belongs_to_the_traceparent_that_counts() {
-        use Propagator::{B3 as Single, TraceContext};
         use crate::trace::w3c::Tracestate::{Absent, AsItCame, Void};
+        use Propagator::{B3 as Single, TraceContext};
         let state = ("tracestate", "a=1");
         for (formats, headers, expected) in [
             (&[TraceContext, Single][..], &[W3C, B3, state][..], AsItCame),

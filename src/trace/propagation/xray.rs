@@ -24,7 +24,9 @@ pub fn read(value: &[u8]) -> Option<Found> {
                 });
             }
             // A field that stands twice says nothing.
-            field if [&b"Root="[..], b"Parent=", b"Sampled="].iter().any(|name| field.starts_with(name)) => return None,
+            field if [&b"Root="[..], b"Parent=", b"Sampled="].iter().any(|name| field.starts_with(name)) => {
+                return None;
+            }
             _ => {}
         }
     }
@@ -70,8 +72,14 @@ mod tests {
             ("Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1", Some(true)),
             ("Root=1-5759e988-bd862e3fe1be46a994272793; Parent=53995c3f42cd8ad8; Sampled=0", Some(false)),
             ("Sampled=?;Parent=53995C3F42CD8AD8;Root=1-5759E988-BD862E3FE1BE46A994272793", None),
-            ("Self=1-67891234-12456789abcdef012345678;Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;CalledFrom=app", None),
-            ("Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1;Lineage=a87bd80c:1", Some(true)),
+            (
+                "Self=1-67891234-12456789abcdef012345678;Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;CalledFrom=app",
+                None,
+            ),
+            (
+                "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1;Lineage=a87bd80c:1",
+                Some(true),
+            ),
             ("Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;", None),
         ] {
             let read = context(text).expect(text);

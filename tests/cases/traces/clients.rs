@@ -17,9 +17,9 @@ fn the_client_is_told_its_trace_and_the_server_span() {
             let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
             let config = vitals::config(door, FRONT, "").upstream(&upstream).export_http(&receiver);
             let haproxy = config.env("HAPROXY_VITALS_TRACES_RESPONSE_HEADER", header).start();
-            for (n, (path, get)) in (1..).zip(
-                ["/", "/denied", "/returned", "/status/404"].into_iter().flat_map(|p| [(p, false), (p, true)]),
-            ) {
+            for (n, (path, get)) in (1..)
+                .zip(["/", "/denied", "/returned", "/status/404"].into_iter().flat_map(|p| [(p, false), (p, true)]))
+            {
                 let get = if get { client::h2_get } else { client::get };
                 let response = get(haproxy.addr("http"), path, &[("traceparent", &vitals::traceparent(n))]);
                 let span = vitals::server_span(&receiver, &vitals::trace_id(n));
@@ -44,6 +44,21 @@ fn the_client_is_told_its_trace_and_the_server_span() {
             receiver.assert_clean();
             haproxy.finish();
         }
+    }
+}
+
+#[test]
+fn rules_that_ask_twice_tell_the_client_once() {
+    const TWICE: &str = "  http-response lua.otel_end\n";
+    let upstream = Upstream::start();
+    for header in ["traceresponse", "server-timing"] {
+        let config = vitals::actions(TWICE, "").upstream(&upstream).env("OTEL_TRACES_EXPORTER", "none");
+        let haproxy = config.env("HAPROXY_VITALS_TRACES_RESPONSE_HEADER", header).start();
+        for _ in 0..2 {
+            let response = client::get(haproxy.addr("http"), "/", &[]);
+            assert_eq!(values(&response.headers, header).len(), 1, "{:?}", response.headers);
+        }
+        haproxy.finish();
     }
 }
 

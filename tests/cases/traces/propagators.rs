@@ -142,8 +142,7 @@ fn b3_keeps_its_debug_flag_and_sends_no_parent_s_id() {
             let told = ask(haproxy, h2, &sent);
             let span = told.span();
             let flag = if state == "d" { ("x-b3-flags", "1") } else { ("x-b3-sampled", state) };
-            let mut expected: Vec<(String, String)> =
-                multi(&[("x-b3-spanid", &span), ("x-b3-traceid", TRACE), flag]);
+            let mut expected: Vec<(String, String)> = multi(&[("x-b3-spanid", &span), ("x-b3-traceid", TRACE), flag]);
             expected.sort();
             assert_eq!(told.0, expected, "{sent:?}");
         });
@@ -200,7 +199,10 @@ fn broken_and_repeated_headers_start_a_new_trace() {
             let twice = [headers(name, SPAN, "1"), headers(name, SPAN, "1")].concat();
             let told = ask(haproxy, h2, &twice);
             assert_ne!(told.trace(), TRACE, "{name}");
-            assert_eq!(told.0, told.0.iter().cloned().collect::<std::collections::BTreeMap<_, _>>().into_iter().collect::<Vec<_>>());
+            assert_eq!(
+                told.0,
+                told.0.iter().cloned().collect::<std::collections::BTreeMap<_, _>>().into_iter().collect::<Vec<_>>()
+            );
         });
     }
 }
