@@ -25,7 +25,7 @@ local function mend_tracestate(txn, ctx)
     end
 end
 
--- A function that does what the settings ask for beyond traceparent, or nothing: with the server's headers, and with variables.
+-- A function that does what the settings ask for beyond traceparent, or nothing: headers for the server, variables.
 local function request_tail(plan)
     local variables = plan.variables
     if not plan.changes_requests and not variables then

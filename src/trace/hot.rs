@@ -79,8 +79,8 @@ impl Hot {
 
     /// Starts a request: from what a door sees of it to what HAProxy carries (see [`super::carry`]).
     ///
-    /// Hot path: takes no lock, makes no system call; allocates only for a `tracestate` beyond 512 bytes and for baggage that the
-    /// settings ask for.
+    /// Hot path: takes no lock, makes no system call; allocates only for a `tracestate` beyond 512 bytes and where the settings
+    /// ask for another policy than the default.
     pub fn begin(&mut self, request: &Incoming<'_>) -> &[u8] {
         let block = request.headers;
         let seen = match &self.policy {
@@ -106,14 +106,14 @@ impl Hot {
             let verdict = Verdict { recorded, sampled, tracestate };
             let parent = seen.parent.as_ref().map(|parent| &parent.parent_id);
             self.carry.begin(&traceparent, verdict, &server_span, parent, &self.tracestate);
-            if seen.debug {
+            if seen.is_debug() {
                 self.carry.mark_debug();
             }
             self.carry.field(Field::Started, &w3c::hex16(unix_nanos()));
             let (host, user_agent) = for_the_spans(block);
             self.carry.field(Field::Host, host);
             self.carry.field(Field::UserAgent, user_agent);
-            if let Some(link) = &seen.link {
+            if let Some(link) = seen.link() {
                 self.carry.link(link);
             }
             if !request.method.is_empty() {

@@ -15,4 +15,4 @@ pub mod xray;
 pub use context::{Context, Found, Sent};
 pub use lines::{Line, Lines};
 pub use policy::Policy;
-pub use seen::{CallerDecision, Seen};
+pub use seen::{CallerDecision, More, Seen};

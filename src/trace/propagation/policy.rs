@@ -3,7 +3,7 @@
 use super::baggage;
 use super::context::{Context, Found};
 use super::lines::{Line, Lines};
-use super::seen::{CallerDecision, Seen};
+use super::seen::{CallerDecision, More, Seen};
 use super::{b3, jaeger, xray};
 use crate::config::{Propagator, TracesConfig, Trust};
 use crate::trace::carry::{AttributeValue, Writer};
@@ -40,7 +40,8 @@ impl Policy {
         if trust != Trust::Accept {
             let caller = seen.parent.take();
             let link = caller.filter(|_| trust == Trust::Restart);
-            seen = Seen { link, untrusted: true, tracestate_lines: seen.tracestate_lines, ..Seen::default() };
+            let more = More { link, untrusted: true, ..More::default() };
+            seen = Seen { tracestate_lines: seen.tracestate_lines, ..with(more) };
         }
         seen
     }
@@ -48,7 +49,7 @@ impl Policy {
     /// Puts the wanted baggage of a trusted caller on the SERVER span, after all else that is carried: what finds no room is
     /// left out, and counted.
     pub fn keep_baggage(&self, seen: &Seen, block: &[u8], carry: &mut Writer) {
-        if self.baggage.is_empty() || seen.untrusted {
+        if self.baggage.is_empty() || seen.is_untrusted() {
             return;
         }
         let mut decoded = Vec::new();
@@ -92,19 +93,21 @@ impl Policy {
         }
         let Some((sampled, debug)) = decision else { return w3c };
         let nobody = Traceparent { trace_id: [b'0'; 32], parent_id: [b'0'; 16], flags: flags(sampled) };
-        Seen { decision: CallerDecision::Alone(nobody), debug, ..w3c }
+        Seen { tracestate_lines, ..with(More { decision: CallerDecision::Alone(nobody), debug, ..More::default() }) }
     }
 }
 
 fn of_context(context: &Context) -> Seen {
     let flags = flags(context.sampled.unwrap_or(false));
+    let decision = if context.sampled.is_some() { CallerDecision::OfParent } else { CallerDecision::Open };
     Seen {
         parent: Some(Traceparent { trace_id: context.trace_id, parent_id: context.span_id, flags }),
-        decision: if context.sampled.is_some() { CallerDecision::OfParent } else { CallerDecision::Open },
-        debug: context.debug,
-        foreign: true,
-        ..Seen::default()
+        ..with(More { decision, debug: context.debug, foreign: true, ..More::default() })
     }
+}
+
+fn with(more: More) -> Seen {
+    Seen { more: Some(Box::new(more)), ..Seen::default() }
 }
 
 const fn one(line: Line<'_>) -> Option<&[u8]> {
@@ -174,7 +177,7 @@ mod tests {
         let decided = |headers: &[(&str, &str)]| {
             let block = block(headers);
             let seen = policy.read(&Incoming::of_headers(&block));
-            (seen.parent.is_some(), seen.decided().map(|parent| parent.flags), seen.debug)
+            (seen.parent.is_some(), seen.decided().map(|parent| parent.flags), seen.is_debug())
         };
         assert_eq!(decided(&[B3]), (true, Some(FLAG_SAMPLED), true));
         assert_eq!(decided(&[XRAY]), (true, None, false));
@@ -213,7 +216,7 @@ mod tests {
         let seen = |frontend: &'static str| {
             let head = Some(Head { frontend: frontend.as_bytes(), ..Head::default() });
             let seen = policy.read(&Incoming { head, ..Incoming::of_headers(&block) });
-            (seen.parent.is_some(), seen.link.is_some(), seen.untrusted, seen.tracestate_lines)
+            (seen.parent.is_some(), seen.link().is_some(), seen.is_untrusted(), seen.tracestate_lines)
         };
         assert_eq!(seen("inner"), (true, false, false, 1));
         assert_eq!(seen("www"), (false, false, true, 1));

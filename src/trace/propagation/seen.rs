@@ -3,20 +3,27 @@
 use crate::trace::headers::Headers;
 use crate::trace::w3c::{Traceparent, Tracestate, read_tracestate};
 
-/// What a request's headers say about its trace.
+/// What a request's headers say about its trace. Small: it is made for every request.
 #[derive(Debug, Default)]
 pub struct Seen {
     /// The context to continue. Absent: a trace starts here.
     pub parent: Option<Traceparent>,
+    /// Lines of `tracestate`.
+    pub tracestate_lines: usize,
+    /// Where there is more to say than W3C Trace Context of a trusted caller does.
+    pub more: Option<Box<More>>,
+}
+
+/// What only some settings can make of a request's headers.
+#[derive(Debug, Default)]
+pub struct More {
     /// The caller that is linked to instead of continued.
     pub link: Option<Traceparent>,
     /// Whose decision the sampler sees.
     pub decision: CallerDecision,
     /// The caller's debug flag.
     pub debug: bool,
-    /// Lines of `tracestate`.
-    pub tracestate_lines: usize,
-    /// `parent` comes from another format: `tracestate` has nothing to do with it.
+    /// [`Seen::parent`] comes from another format: `tracestate` has nothing to do with it.
     pub foreign: bool,
     /// The caller's baggage is not ours to keep.
     pub untrusted: bool,
@@ -60,11 +67,26 @@ impl Seen {
 
     /// The parent as samplers see it: with a decision, or not at all.
     pub fn decided(&self) -> Option<&Traceparent> {
-        match &self.decision {
-            CallerDecision::OfParent => self.parent.as_ref(),
-            CallerDecision::Open => None,
-            CallerDecision::Alone(decision) => Some(decision),
+        match self.more.as_ref().map(|more| &more.decision) {
+            None | Some(CallerDecision::OfParent) => self.parent.as_ref(),
+            Some(CallerDecision::Open) => None,
+            Some(CallerDecision::Alone(decision)) => Some(decision),
         }
+    }
+
+    /// See [`More::link`].
+    pub fn link(&self) -> Option<&Traceparent> {
+        self.more.as_ref().and_then(|more| more.link.as_ref())
+    }
+
+    /// See [`More::debug`].
+    pub fn is_debug(&self) -> bool {
+        self.more.as_ref().is_some_and(|more| more.debug)
+    }
+
+    /// See [`More::untrusted`].
+    pub fn is_untrusted(&self) -> bool {
+        self.more.as_ref().is_some_and(|more| more.untrusted)
     }
 
     /// Reads the `tracestate` lines of `block` into `list`: see [`read_tracestate`]. Without a valid caller nothing of them
@@ -74,7 +96,7 @@ impl Seen {
         if self.tracestate_lines == 0 {
             return Tracestate::Absent;
         }
-        if self.parent.is_none() || self.foreign {
+        if self.parent.is_none() || self.more.as_ref().is_some_and(|more| more.foreign) {
             return Tracestate::Void;
         }
         let lines = Headers::new(block).filter(|(name, _)| name.eq_ignore_ascii_case(b"tracestate"));
