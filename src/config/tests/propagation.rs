@@ -47,7 +47,7 @@ fn the_file_and_arguments_are_strict() {
     let many = (0..65).map(|n| format!("k{n}")).collect::<Vec<_>>().join(",");
     let message = loaded(arguments(&[&format!("traces.baggage_attributes={many}")])).unwrap_err();
     assert!(message.contains("expected at most 64 keys of baggage"), "{message}");
-    let many: String = (0..257).map(|n| format!("f{n} = 'ignore'\n")).collect();
+    let many = (0..257).fold(String::new(), |text, n| format!("{text}f{n} = 'ignore'\n"));
     let message = from_file(&format!("[traces.trust_of]\n{many}")).unwrap_err();
     assert!(message.contains("expected at most 256 frontends"), "{message}");
 }
