@@ -11,8 +11,9 @@ local YIELD_EVERY = 100
 
 -- src/trace/carry.rs, Verdict.
 local REPLACES, DELETES = {}, {}
-for verdict in ("TUt"):gmatch(".") do REPLACES[verdict:byte()] = true end
-for verdict in ("DEd"):gmatch(".") do DELETES[verdict:byte()] = true end
+for verdict in ("TUtZ"):gmatch(".") do REPLACES[verdict:byte()] = true end
+for verdict in ("DEdY"):gmatch(".") do DELETES[verdict:byte()] = true end
+local RECORDED = "^[SDTXYZRUE]"
 
 local function mend_tracestate(txn, ctx)
     local verdict = ctx:byte(56)
@@ -20,6 +21,54 @@ local function mend_tracestate(txn, ctx)
         txn.http:req_set_header("tracestate", ctx:match("^[^\t]*", 89))
     elseif DELETES[verdict] then
         txn.http:req_del_header("tracestate")
+    end
+end
+
+-- A function that does what the settings ask for beyond traceparent, or nothing: headers for the server, variables.
+local function request_tail(plan)
+    local variables = plan.variables
+    if not plan.changes_requests and not variables then
+        return nil
+    end
+    return function(txn, ctx)
+        local http = txn.http
+        if plan.changes_requests then
+            local changes = native.request_headers(ctx, txn.f:fe_name())
+            for n = 1, #changes, 2 do
+                if changes[n + 1] then
+                    http:req_set_header(changes[n], changes[n + 1])
+                else
+                    http:req_del_header(changes[n])
+                end
+            end
+        end
+        if variables then
+            txn:set_var("txn.otel.trace_id", ctx:sub(4, 35))
+            txn:set_var("txn.otel.sampled", tonumber(ctx:sub(55, 55)) & 1 == 1)
+            if ctx:find(RECORDED, 56) then
+                txn:set_var("txn.otel.span_id", ctx:sub(57, 72))
+            end
+        end
+    end
+end
+
+-- A function that tells the client of its trace, or nothing where the settings do not ask for it.
+local function response_tail(plan)
+    local name = plan.response
+    if not name then
+        return nil
+    end
+    return function(txn, ctx)
+        -- Rules may ask twice, and a server may have metrics of its own.
+        local value = not txn:get_var("txn.otel.told") and native.response_value(ctx)
+        if value then
+            txn:set_var("txn.otel.told", true)
+            if name == "server-timing" then
+                txn.http:res_add_header(name, value)
+            else
+                txn.http:res_set_header(name, value)
+            end
+        end
     end
 end
 
@@ -107,7 +156,7 @@ local function register_tracing()
     local begin = native.begin_parts
     local get_var, set_var, set_header, headers_of, method, url, version
     local plan = native.plan()
-    local head = plan.head
+    local head, sends_traceparent, request_rest = plan.head, plan.traceparent, request_tail(plan)
 
     -- Once per request, whoever asks first. `single`: one span for both legs, if it is given and not empty. `tell`: the answer
     -- is whether the end of the request is wanted; an action must not return anything.
@@ -129,9 +178,14 @@ local function register_tracing()
             ctx, traceparent, verdict = begin(headers_of(f), method(f), url(f), version(f), single)
         end
         set_var(txn, "txn.otel.ctx", ctx)
-        set_header(http, "traceparent", traceparent)
-        if verdict then
-            mend_tracestate(txn, ctx)
+        if sends_traceparent then
+            set_header(http, "traceparent", traceparent)
+            if verdict then
+                mend_tracestate(txn, ctx)
+            end
+        end
+        if request_rest then
+            request_rest(txn, ctx)
         end
         if tell then
             return #ctx >= 56
@@ -142,11 +196,14 @@ local function register_tracing()
     -- the order of lua/otel.cfg, but for those that would cost more than they say: the frontend's port, handshake and idle
     -- timers, queue positions, connection reuse. The start is the stamp of otel_start less the time that the request's headers
     -- took.
-    local finish, gather = native.finish, gatherer(plan.gathered)
+    local finish, gather, response_rest = native.finish, gatherer(plan.gathered), response_tail(plan)
     local state, status, be, srv, srv_ip, srv_port, ip, port, fe, tls
     local hdr, queue, connect, answer, retries, be_version
     local function hand_over(txn, final)
         local ctx = get_var and get_var(txn, "txn.otel.ctx")
+        if response_rest and ctx then
+            response_rest(txn, ctx)
+        end
         if not ctx or #ctx < 56 then
             return
         end
@@ -347,6 +404,11 @@ function api.register(options)
         local problem = native.start(info.Version, info.node)
         if problem then
             error("haproxy-vitals: " .. problem, 0)
+        end
+        for _, name in ipairs(native.plan().frontends) do
+            if not core.frontends[name] then
+                error("haproxy-vitals: `traces.trust_of." .. name .. "`: HAProxy has no frontend of this name", 0)
+            end
         end
         if core.thread <= 1 then
             local known = {}

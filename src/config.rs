@@ -18,6 +18,7 @@ mod options;
 mod origin;
 mod otel;
 mod pairs;
+mod propagation;
 mod proxy;
 mod resolve;
 mod setting;

@@ -5,6 +5,7 @@
 mod attribute;
 mod boundary;
 mod command;
+mod headers;
 mod health;
 mod options;
 mod process;
@@ -30,6 +31,7 @@ fn native(lua: &Lua) -> LuaResult<LuaTable> {
     raw::install(lua, &native)?;
     attribute::install(lua, &native)?;
     boundary::install(lua, &native)?;
+    headers::install(lua, &native)?;
     settings::install(lua, &native)?;
     process::install(lua, &native)?;
     health::install(lua, &native)?;

@@ -11,6 +11,7 @@ pub mod incoming;
 pub mod outcome;
 pub mod pipeline;
 pub mod plan;
+pub mod propagation;
 pub mod protobuf;
 pub mod record;
 pub mod sampler;

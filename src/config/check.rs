@@ -7,7 +7,7 @@ use super::error::ConfigError;
 use super::list::Table;
 use super::load::Loaded;
 use super::origin::Origin;
-use super::tree::{BackendConfig, ExporterKind, ParentSampler, TlsMode};
+use super::tree::{BackendConfig, ExporterKind, ParentSampler, Propagator, TlsMode};
 use super::value::{one_line, quoted};
 
 /// The tree without its backends.
@@ -16,6 +16,7 @@ pub(super) fn whole(loaded: &mut Loaded) -> Result<(), ConfigError> {
     file(loaded)?;
     ratio_in_use(loaded);
     parents_in_use(loaded);
+    baggage_in_use(loaded);
     attempt_within_export(loaded);
     Ok(())
 }
@@ -106,6 +107,16 @@ fn parents_in_use(loaded: &mut Loaded) {
                  which does not ask callers"
             ));
         }
+    }
+}
+
+fn baggage_in_use(loaded: &mut Loaded) {
+    let traces = &loaded.config.traces;
+    if !traces.baggage_attributes.is_empty() && !traces.propagators.contains(&Propagator::Baggage) {
+        let (origin, list) = (loaded.origins.of("traces.baggage_attributes"), loaded.origins.of("traces.propagators"));
+        loaded.warnings.push(format!(
+            "`traces.baggage_attributes` ({origin}): not used, because `traces.propagators` ({list}) has no baggage"
+        ));
     }
 }
 

@@ -162,9 +162,13 @@ fn word(value: &impl Word) -> String {
 }
 
 /// Words as a comma list; `none` when there are none.
-fn list(values: &[impl Word]) -> String {
+fn words(values: &[impl Word]) -> String {
     let words: Vec<_> = values.iter().map(|value| value.word()).collect();
     if words.is_empty() { "\"none\"".to_owned() } else { format!("\"{}\"", words.join(",")) }
+}
+
+fn list(items: impl IntoIterator<Item = String>) -> String {
+    format!("[{}]", items.into_iter().collect::<Vec<_>>().join(", "))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::env::Environment;
 use super::origin::Origin;
 use super::pairs;
+use super::propagation;
 use super::setting::Setting;
 use super::tree::ExporterKind;
 use super::value::{Value, quoted};
@@ -13,6 +14,7 @@ pub(super) fn settings(environment: &Environment, warnings: &mut Vec<String>) ->
     let mut reader = Reader { environment, warnings, settings: Vec::new() };
     reader.plain();
     reader.disabled();
+    reader.propagators();
     reader.resource();
     reader.headers();
     reader.settings
@@ -58,6 +60,14 @@ impl Reader<'_> {
     fn disabled(&mut self) {
         if let Some(disabled) = self.boolean(SDK_DISABLED) {
             self.set("traces.enabled", Value::Bool(!disabled), SDK_DISABLED);
+        }
+    }
+
+    /// Names that are not known are ignored one by one.
+    fn propagators(&mut self) {
+        let Some(text) = self.environment.value(PROPAGATORS) else { return };
+        if let Some(value) = propagation::known(PROPAGATORS, text, self.warnings) {
+            self.set("traces.propagators", value, PROPAGATORS);
         }
     }
 
@@ -148,6 +158,7 @@ const VARIABLES: &[(&str, &str)] = &[
 ];
 
 const SDK_DISABLED: &str = "OTEL_SDK_DISABLED";
+const PROPAGATORS: &str = "OTEL_PROPAGATORS";
 const RESOURCE_ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
 const EXPORTER: &str = "export.exporter";
 

@@ -4,6 +4,7 @@ mod arbitrary;
 mod health;
 mod opentelemetry;
 mod order;
+mod propagation;
 mod refused;
 mod sampling;
 mod shown;

@@ -20,7 +20,7 @@ pub use sampling::{
     HeaderCondition, HeaderValueCondition, ParentSampler, Pattern, RuleAction, RuleConfig, RuleParent, SamplingConfig,
 };
 pub use service::{Detector, ServiceConfig};
-pub use traces::{SamplerKind, TracesConfig};
+pub use traces::{MAX_BAGGAGE_KEYS, MAX_FRONTENDS, Propagator, ResponseHeader, SamplerKind, TracesConfig, Trust};
 
 /// All settings.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -2,7 +2,7 @@
 
 use super::tree::{
     CheckMode, Compression, Detector, ExporterKind, InitState, OnNotServing, OnOverload, OnUnimplemented,
-    ParentSampler, Protocol, RuleParent, SamplerKind, TlsMode,
+    ParentSampler, Propagator, Protocol, ResponseHeader, RuleParent, SamplerKind, TlsMode, Trust,
 };
 
 /// A type whose values are written as words.
@@ -99,6 +99,30 @@ impl Word for OnUnimplemented {
 
 impl Word for OnOverload {
     const WORDS: &'static [(&'static str, Self)] = &[("down", Self::Down), ("hold", Self::Hold)];
+}
+
+/// OpenTelemetry specification, environment variables, `OTEL_PROPAGATORS`; `none` is not among them.
+impl Word for Propagator {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("tracecontext", Self::TraceContext),
+        ("baggage", Self::Baggage),
+        ("b3", Self::B3),
+        ("b3multi", Self::B3Multi),
+        ("jaeger", Self::Jaeger),
+        ("xray", Self::XRay),
+    ];
+}
+
+/// Our own.
+impl Word for Trust {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("accept", Self::Accept), ("restart", Self::Restart), ("ignore", Self::Ignore)];
+}
+
+/// Our own.
+impl Word for ResponseHeader {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("none", Self::None), ("traceresponse", Self::TraceResponse), ("server-timing", Self::ServerTiming)];
 }
 
 #[cfg(test)]

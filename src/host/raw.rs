@@ -82,7 +82,7 @@ unsafe fn push_begin(state: *mut lua_State, request: &Incoming<'_>, parts: bool)
         }
         push(carried.get(..TRACEPARENT_LEN).unwrap_or_default());
         match carried.get(TRACEPARENT_LEN..=TRACEPARENT_LEN) {
-            None | Some(b"S" | b"R") => 2,
+            None | Some(b"S" | b"R" | b"X") => 2,
             Some(verdict) => {
                 push(verdict);
                 3

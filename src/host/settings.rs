@@ -44,7 +44,8 @@ fn load(given: &LuaTable) -> Result<Loaded, String> {
     Ok(loaded)
 }
 
-/// What the doors that are no converters must gather: `head`, and a list of `{ kind, name }`.
+/// What the doors that are no converters must do: gather `head` and a list of `{ kind, name }`, and see to headers. `frontends`: those
+/// that the settings name.
 fn plan(lua: &Lua) -> LuaResult<LuaTable> {
     let plan = loaded().map(|loaded| Plan::new(&loaded.config)).unwrap_or_default();
     let gathered = lua.create_table()?;
@@ -60,9 +61,15 @@ fn plan(lua: &Lua) -> LuaResult<LuaTable> {
         entry.set("name", name)?;
         gathered.push(entry)?;
     }
+    let frontends = loaded().map(|loaded| loaded.config.traces.trust_of.iter().map(|(name, _)| name.as_str()));
     let table = lua.create_table()?;
+    table.set("frontends", lua.create_sequence_from(frontends.into_iter().flatten())?)?;
     table.set("head", plan.head)?;
     table.set("gathered", gathered)?;
+    table.set("traceparent", !plan.headers.without_tracecontext)?;
+    table.set("changes_requests", plan.headers.changes_requests())?;
+    table.set("response", plan.headers.response_name())?;
+    table.set("variables", plan.headers.variables)?;
     Ok(table)
 }
 

@@ -3,7 +3,7 @@
 //! | bytes | what |
 //! |---|---|
 //! | 0..55 | `traceparent` for the server: its parent id is the CLIENT span's id. Native: `bytes(0,55)` |
-//! | 55 | [`Verdict`]; absent when the request is not sampled and its `tracestate` stays as it is |
+//! | 55 | [`Verdict`], or `X Y Z` for `S D T` with the caller's debug flag kept on; absent when the request is not sampled and its `tracestate` stays as it is |
 //! | 56..72 | the SERVER span's id, 16 hexadecimal digits. Native: `bytes(56,16)` |
 //! | 72..88 | the caller's span id, 16 hexadecimal digits; all zero: no caller |
 //! | 88.. | `tracestate`, up to a tab, which cannot occur in one. Native: `bytes(88),field(1,\t)` |
@@ -58,7 +58,12 @@ pub enum TracestateAction {
 impl Verdict {
     /// Whether `payload`, as the end of a request hands it over, is to be recorded: a look at one byte. Hot path.
     pub fn is_recorded(carried: &[u8]) -> bool {
-        matches!(carried.get(TRACEPARENT_LEN), Some(b'S' | b'D' | b'T' | b'R' | b'E' | b'U'))
+        matches!(carried.get(TRACEPARENT_LEN), Some(b'S' | b'D' | b'T' | b'X' | b'Y' | b'Z' | b'R' | b'E' | b'U'))
+    }
+
+    /// Whether the caller's debug flag is kept on: see [`Writer::mark_debug`].
+    pub fn is_debug(carried: &[u8]) -> bool {
+        matches!(carried.get(TRACEPARENT_LEN), Some(b'X' | b'Y' | b'Z'))
     }
 
     /// The byte at 55. The native rules compare it: keep `lua/otel.cfg` in step.
@@ -78,9 +83,9 @@ impl Verdict {
 
     const fn from_byte(byte: u8) -> Option<Self> {
         let (sampled, recorded, tracestate) = match byte {
-            b'S' => (true, true, TracestateAction::Keep),
-            b'D' => (true, true, TracestateAction::Delete),
-            b'T' => (true, true, TracestateAction::Replace),
+            b'S' | b'X' => (true, true, TracestateAction::Keep),
+            b'D' | b'Y' => (true, true, TracestateAction::Delete),
+            b'T' | b'Z' => (true, true, TracestateAction::Replace),
             b'R' => (false, true, TracestateAction::Keep),
             b'E' => (false, true, TracestateAction::Delete),
             b'U' => (false, true, TracestateAction::Replace),
@@ -107,6 +112,8 @@ pub enum Field {
     RequestLine = b'r',
     /// When the request was first seen here: Unix time in nanoseconds, 16 hexadecimal digits.
     Started = b't',
+    /// The caller that is linked to instead of continued: trace id, span id and flags, 50 hexadecimal digits.
+    Link = b'l',
 }
 
 impl Field {
@@ -117,6 +124,7 @@ impl Field {
             Self::Host => 264,
             Self::UserAgent => 512,
             Self::Started => 16,
+            Self::Link => 50,
             // HAProxy's own bound on the request lines that it keeps, tune.http.logurilen.
             Self::RequestLine => 1024,
             Self::Attribute => 2 + MAX_ATTRIBUTE_NAME + MAX_ATTRIBUTE_VALUE,
@@ -145,6 +153,8 @@ pub struct Carry<'a> {
     pub request_line: &'a [u8],
     /// When the request was first seen here: Unix time, nanoseconds.
     pub started_unix_nanos: Option<u64>,
+    /// [`Field::Link`].
+    pub link: Option<&'a [u8]>,
     /// All fields, in order.
     fields: Fields<'a>,
 }
@@ -161,7 +171,7 @@ impl<'a> Carry<'a> {
         let (tracestate, rest) = rest.split_at_checked(tab)?;
         let rest = rest.get(1..)?;
         let (mut host, mut user_agent, mut request_line) = (&[][..], &[][..], &[][..]);
-        let mut started_unix_nanos = None;
+        let (mut started_unix_nanos, mut link) = (None, None);
         let fields = Fields(rest);
         let mut walk = fields;
         loop {
@@ -178,6 +188,7 @@ impl<'a> Carry<'a> {
                         user_agent,
                         request_line,
                         started_unix_nanos,
+                        link,
                         fields,
                     };
                     return Some((carry, walk.0));
@@ -185,6 +196,7 @@ impl<'a> Carry<'a> {
                 Some((tag, value)) if tag == Field::Host as u8 => host = value,
                 Some((tag, value)) if tag == Field::UserAgent as u8 => user_agent = value,
                 Some((tag, value)) if tag == Field::RequestLine as u8 => request_line = value,
+                Some((tag, value)) if tag == Field::Link as u8 => link = Some(value),
                 Some((tag, value)) if tag == Field::Started as u8 => {
                     started_unix_nanos = std::str::from_utf8(value).ok().and_then(|t| u64::from_str_radix(t, 16).ok());
                 }

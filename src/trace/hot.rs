@@ -9,6 +9,7 @@ use rand::{Rng, SeedableRng};
 use super::carry::{Field, SERVER_SPAN, TRACEPARENT_LEN, TracestateAction, Verdict, Writer};
 use super::headers::Headers;
 use super::incoming::Incoming;
+use super::propagation::{Policy, Seen};
 use super::sampler::{self, Change, Decision, Sampler};
 use super::w3c::{self, FLAG_RANDOM, FLAG_SAMPLED, Traceparent, Tracestate};
 use crate::export::ring;
@@ -19,6 +20,8 @@ use crate::stats::ThreadStats;
 pub struct Hot {
     /// Absent: nothing is traced, and a caller's context goes on as it came.
     sampler: Option<Sampler>,
+    /// Absent: W3C Trace Context of any caller.
+    policy: Option<Arc<Policy>>,
     random: SmallRng,
     stats: Arc<ThreadStats>,
     /// Absent: spans are not exported, requests are still propagated and counted.
@@ -38,6 +41,7 @@ impl Hot {
         let random = SmallRng::from_rng(&mut rand::rng());
         Self {
             sampler,
+            policy: None,
             random,
             stats,
             ring,
@@ -46,6 +50,12 @@ impl Hot {
             record: Vec::with_capacity(1024),
             last_ended: [0; 16],
         }
+    }
+
+    /// The same, which reads callers' contexts by a policy.
+    #[must_use]
+    pub fn with_policy(self, policy: Option<Arc<Policy>>) -> Self {
+        Self { policy, ..self }
     }
 
     /// A tracer of nothing: where the process has none.
@@ -69,10 +79,14 @@ impl Hot {
 
     /// Starts a request: from what a door sees of it to what HAProxy carries (see [`super::carry`]).
     ///
-    /// Hot path: takes no lock, makes no system call; allocates only for a `tracestate` beyond 512 bytes.
+    /// Hot path: takes no lock, makes no system call; allocates only for a `tracestate` beyond 512 bytes and where the settings
+    /// ask for another policy than the default.
     pub fn begin(&mut self, request: &Incoming<'_>) -> &[u8] {
         let block = request.headers;
-        let seen = Seen::read(block);
+        let seen = match &self.policy {
+            None => Seen::read(block),
+            Some(policy) => policy.read(request),
+        };
         if self.sampler.is_none() {
             self.pass_on(&seen, block);
             return self.carry.as_bytes();
@@ -82,7 +96,7 @@ impl Hot {
             None => self.new_trace_id(),
         };
         let tracestate = self.tracestate_action(&seen, block);
-        let decision = self.decide(request, seen.parent.as_ref(), &trace_id);
+        let decision = self.decide(request, seen.decided(), &trace_id);
         let Decision { recorded, sampled, threshold } = decision;
         let tracestate =
             if threshold == Change::Leave { tracestate } else { self.change_threshold(tracestate, threshold) };
@@ -96,12 +110,21 @@ impl Hot {
             let verdict = Verdict { recorded, sampled, tracestate };
             let parent = seen.parent.as_ref().map(|parent| &parent.parent_id);
             self.carry.begin(&traceparent, verdict, &server_span, parent, &self.tracestate);
+            if seen.is_debug() {
+                self.carry.mark_debug();
+            }
             self.carry.field(Field::Started, &w3c::hex16(unix_nanos()));
             let (host, user_agent) = for_the_spans(block);
             self.carry.field(Field::Host, host);
             self.carry.field(Field::UserAgent, user_agent);
+            if let Some(link) = seen.link() {
+                self.carry.link(link);
+            }
             if !request.method.is_empty() {
                 self.carry.request_line(request.method, request.target, request.version);
+            }
+            if let Some(policy) = &self.policy {
+                policy.keep_baggage(&seen, block, &mut self.carry);
             }
             self.carry.end();
         } else {
@@ -187,23 +210,12 @@ impl Hot {
         }
     }
 
-    /// Reads the `tracestate` lines into `self.tracestate`. Without a valid caller nothing of them counts.
+    /// Reads the `tracestate` lines into `self.tracestate`.
     fn tracestate_action(&mut self, seen: &Seen, block: &[u8]) -> TracestateAction {
-        self.tracestate.clear();
-        if seen.tracestate_lines == 0 {
-            return TracestateAction::Keep;
-        }
-        if seen.parent.is_none() {
-            return TracestateAction::Delete;
-        }
-        let lines = Headers::new(block).filter(|(name, _)| name.eq_ignore_ascii_case(b"tracestate"));
-        match w3c::read_tracestate(lines.map(|(_, value)| value), &mut self.tracestate) {
+        match seen.tracestate(block, &mut self.tracestate) {
             Tracestate::Absent | Tracestate::AsItCame => TracestateAction::Keep,
             Tracestate::Combined => TracestateAction::Replace,
-            Tracestate::Void => {
-                self.tracestate.clear();
-                TracestateAction::Delete
-            }
+            Tracestate::Void => TracestateAction::Delete,
         }
     }
 
@@ -240,41 +252,11 @@ fn for_the_spans(block: &[u8]) -> (&[u8], &[u8]) {
     (host, user_agent)
 }
 
-/// What a request's headers say about its trace.
-#[derive(Debug, Default)]
-struct Seen {
-    parent: Option<Traceparent>,
-    traceparent_lines: usize,
-    tracestate_lines: usize,
-}
-
-impl Seen {
-    fn read(block: &[u8]) -> Self {
-        let mut seen = Self::default();
-        let mut headers = Headers::new(block);
-        // The first letter and the length tell most names apart without a comparison.
-        while let Some((name, value)) = headers.next_of(b"t") {
-            match name.len() {
-                10 if name.eq_ignore_ascii_case(b"tracestate") => seen.tracestate_lines += 1,
-                11 if name.eq_ignore_ascii_case(b"traceparent") => {
-                    seen.traceparent_lines += 1;
-                    seen.parent = Traceparent::parse(value);
-                }
-                _ => {}
-            }
-        }
-        // Several lines are no valid header: nobody can tell which one counts.
-        if seen.traceparent_lines > 1 {
-            seen.parent = None;
-        }
-        seen
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::carry::Carry;
     use super::super::headers::write_block;
+    use super::super::w3c::Traceparent;
     use super::*;
     use crate::config::{SamplerKind, TracesConfig};
     use tokio::sync::Notify;

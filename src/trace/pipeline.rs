@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::envelope::Envelope;
 use super::hot::Hot;
 use super::plan::Plan;
+use super::propagation::Policy;
 use super::record::Record;
 use super::sampler::{Keep, Overrides, Sampler};
 use super::spans;
@@ -25,6 +26,8 @@ use crate::stats::{self, DropReason, EXPORT};
 pub struct Tracer {
     /// Absent: nothing is traced.
     sampler: Option<Sampler>,
+    /// Absent: nothing but the default is asked for.
+    policy: Option<Arc<Policy>>,
     /// Absent: nothing is exported, so nothing is kept.
     rings: Option<Rings>,
 }
@@ -40,7 +43,9 @@ struct Rings {
 impl Tracer {
     /// A tracer whose spans go nowhere: requests are propagated and counted.
     pub fn without_export(config: &Config) -> Self {
-        Self { sampler: config.traces.enabled.then(|| Sampler::new(&config.traces)), rings: None }
+        let enabled = config.traces.enabled;
+        let policy = if enabled { policy(config) } else { None };
+        Self { sampler: enabled.then(|| Sampler::new(&config.traces)), policy, rings: None }
     }
 
     /// A tracer by the settings, and the loop that serves it: the caller runs it.
@@ -61,7 +66,8 @@ impl Tracer {
             malformed: RateLimit::per(Duration::from_mins(1)),
             ends_seen: false,
         };
-        (Self { sampler: Some(Sampler::new(&config.traces)), rings: Some(rings) }, pipeline)
+        let sampler = Some(Sampler::new(&config.traces));
+        (Self { sampler, policy: policy(config), rings: Some(rings) }, pipeline)
     }
 
     /// What of sampling may be changed at run time. `None`: nothing is traced.
@@ -76,8 +82,12 @@ impl Tracer {
             rings.new.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
             writer
         });
-        Hot::new(self.sampler.clone(), stats::register_thread(), writer)
+        Hot::new(self.sampler.clone(), stats::register_thread(), writer).with_policy(self.policy.clone())
     }
+}
+
+fn policy(config: &Config) -> Option<Arc<Policy>> {
+    Policy::new(&config.traces).map(Arc::new)
 }
 
 /// The loop. One task; it owns every ring's reading end and the open batch.

@@ -3,6 +3,7 @@
 //! `lua/otel.cfg` is told through environment variables, which HAProxy reads after it has loaded the module; the other doors ask
 //! [`Plan`] itself.
 
+use super::propagation::doors::{DoorPlan, Frontends};
 use crate::config::Config;
 
 /// What is gathered of each request beyond what always is.
@@ -12,6 +13,10 @@ pub struct Plan {
     pub head: bool,
     /// With the response, in this order. At most [`MAX_GATHERED`].
     pub gathered: Vec<Gather>,
+    /// What becomes of headers.
+    pub headers: DoorPlan,
+    /// `tracestate` is changed often: the profile does so natively, at the cost of a second rule for every request.
+    pub tracestate: bool,
 }
 
 /// One value that HAProxy is asked for when there is a response.
@@ -28,8 +33,12 @@ pub enum Gather {
 impl Plan {
     /// What `config` asks for.
     pub fn new(config: &Config) -> Self {
-        let head = config.traces.enabled && config.traces.sampling.needs_head();
-        Self { head, ..Self::default() }
+        let headers = DoorPlan::new(&config.traces);
+        let by_frontend = !config.traces.trust_of.is_empty();
+        let head = config.traces.enabled && (by_frontend || config.traces.sampling.needs_head());
+        // Callers that are not trusted lose theirs, and consistent samplers write their own.
+        let tracestate = headers.untrusted != Frontends::default() || config.traces.sampler.is_consistent();
+        Self { head, headers, tracestate, ..Self::default() }
     }
 
     /// Variables for `lua/otel.cfg`, and their values. Those that are absent here must be absent there.
@@ -38,6 +47,10 @@ impl Plan {
         if self.head {
             variables.push(("VITALS_HEAD", "1".to_owned()));
         }
+        if self.tracestate {
+            variables.push(("VITALS_TRACESTATE", "1".to_owned()));
+        }
+        variables.extend(self.headers.environment());
         if !self.gathered.is_empty() {
             let fields = self.gathered.iter().map(|gather| format!(" %[{},hex]", gather.expression()));
             variables.push(("VITALS_FIELDS", fields.collect()));
@@ -73,7 +86,7 @@ mod tests {
             Gather::Fetch("ssl_fc_cipher"),
         ];
         let fields = " %[res.fhdr(x-cache,-1),hex] %[var(txn.user),hex] %[ssl_fc_cipher,hex]".to_owned();
-        let plan = Plan { head: true, gathered };
+        let plan = Plan { head: true, gathered, ..Plan::default() };
         assert_eq!(plan.environment(), [("VITALS_HEAD", "1".to_owned()), ("VITALS_FIELDS", fields)]);
     }
 }

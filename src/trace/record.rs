@@ -40,6 +40,8 @@ pub struct Record<'a> {
     pub client_span: [u8; 8],
     /// The caller's span id.
     pub parent: Option<[u8; 8]>,
+    /// The caller that is linked to instead of continued.
+    pub link: Option<Link>,
     /// Empty if none.
     pub tracestate: &'a [u8],
     /// `Host` or `:authority` as the client sent it; empty if absent.
@@ -58,6 +60,25 @@ pub struct Record<'a> {
     pub attributes: Attributes<'a>,
     /// `None`: HAProxy made no response, and nothing more is known than the above.
     pub response: Option<Response<'a>>,
+}
+
+/// Another trace's span.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Link {
+    /// Its trace's id.
+    pub trace_id: [u8; 16],
+    /// Its id.
+    pub span_id: [u8; 8],
+    /// Its W3C trace flags.
+    pub flags: u8,
+}
+
+impl Link {
+    /// From hexadecimal digits: trace id, span id, flags.
+    fn read(digits: &[u8]) -> Option<Self> {
+        let [flags] = hex(digits.get(48..)?)?;
+        Some(Self { trace_id: hex(digits.get(..32)?)?, span_id: hex(digits.get(32..48)?)?, flags })
+    }
 }
 
 /// Why a payload is not a request to make spans of.
@@ -127,6 +148,7 @@ impl<'a> Record<'a> {
                 Some(parent) => Some(hex(parent)?),
                 None => None,
             },
+            link: carry.link.and_then(Link::read),
             tracestate: carry.tracestate,
             host: carry.host,
             user_agent: carry.user_agent,

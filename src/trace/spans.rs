@@ -78,6 +78,9 @@ fn server(record: &Record<'_>, authority: &Authority<'_>, interval: Interval, ou
             AttributeValue::Bool(flag) => span.bool(name, flag),
         }
     }
+    if let Some(link) = &record.link {
+        span.link(link);
+    }
     span.end(outcome);
 }
 

@@ -59,7 +59,7 @@ pub fn write_traceparent(trace_id: &[u8; 32], span_id: &[u8; 16], flags: u8) -> 
     };
     put(3, trace_id);
     put(36, span_id);
-    put(53, &[digit(flags >> 4), digit(flags)]);
+    put(53, &hex2(flags));
     out
 }
 
@@ -70,6 +70,11 @@ pub fn hex16(value: u64) -> [u8; 16] {
     high.copy_from_slice(&hex8(value >> 32));
     low.copy_from_slice(&hex8(value & 0xffff_ffff));
     out
+}
+
+/// `value` in lowercase hexadecimal.
+pub const fn hex2(value: u8) -> [u8; 2] {
+    [digit(value >> 4), digit(value)]
 }
 
 /// The low 32 bits, all eight digits at once: a byte each, without a branch or a table. Hot path.

@@ -2,14 +2,19 @@
 
 mod attack;
 mod attributes;
+mod baggage;
+mod clients;
 mod conformance;
 mod doors;
 mod endings;
 mod keep;
 mod logs;
 mod parents;
+mod propagators;
 mod protocols;
 mod rules;
 mod run_time;
 mod samplers;
+mod trust;
+mod variables;
 mod volume;

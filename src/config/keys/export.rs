@@ -1,6 +1,6 @@
 //! `[export]`, and what one signal has of its own.
 
-use super::{HEADERS, Key, MAX_SPANS, Show, UP_TO_AN_HOUR, key, list, plain, text, time, word};
+use super::{HEADERS, Key, MAX_SPANS, Show, UP_TO_AN_HOUR, key, plain, text, time, word, words};
 use crate::config::error::ConfigError;
 use crate::config::setting::{HIDDEN, Setting};
 use crate::config::tree::{Config, Endpoint, ExporterKind, Headers, ProxyChoice};
@@ -27,7 +27,7 @@ pub(in crate::config) static KEYS: &[Key<Config>] = &[
             tree.export.exporters = exporters(setting)?;
             Ok(())
         },
-        show: Show::One(|tree| list(&tree.export.exporters)),
+        show: Show::One(|tree| words(&tree.export.exporters)),
     },
     key!("export.protocol", export.protocol, word(), word),
     Key {

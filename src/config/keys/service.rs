@@ -1,6 +1,6 @@
 //! `[service]`.
 
-use super::{Key, Show, key, list, text};
+use super::{Key, Show, key, text, words};
 use crate::config::error::ConfigError;
 use crate::config::setting::Setting;
 use crate::config::tree::{Config, Detector};
@@ -26,7 +26,7 @@ pub(in crate::config) static KEYS: &[Key<Config>] = &[
             tree.service.detectors = detectors(setting)?;
             Ok(())
         },
-        show: Show::One(|tree| list(&tree.service.detectors)),
+        show: Show::One(|tree| words(&tree.service.detectors)),
     },
 ];
 

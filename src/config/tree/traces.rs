@@ -15,6 +15,18 @@ pub struct TracesConfig {
     pub sampling: SamplingConfig,
     /// Bytes of each HAProxy thread's ring of finished records. 64 KiB to 64 MiB.
     pub ring_bytes: usize,
+    /// `OTEL_PROPAGATORS`: read in this order, all of them written. Empty is `none`.
+    pub propagators: Vec<Propagator>,
+    /// What a caller's context is worth in a frontend that `trust_of` does not name.
+    pub trust: Trust,
+    /// The same for frontends by their names. At most [`MAX_FRONTENDS`].
+    pub trust_of: Vec<(String, Trust)>,
+    /// Keys of baggage that become attributes of the SERVER span. At most [`MAX_BAGGAGE_KEYS`].
+    pub baggage_attributes: Vec<String>,
+    /// How the client is told of its trace.
+    pub response_header: ResponseHeader,
+    /// Whether `txn.otel.trace_id`, `txn.otel.span_id` and `txn.otel.sampled` are set.
+    pub variables: bool,
 }
 
 impl Default for TracesConfig {
@@ -25,6 +37,13 @@ impl Default for TracesConfig {
             ratio: 1.0,
             sampling: SamplingConfig::default(),
             ring_bytes: 512 * 1024,
+            // OpenTelemetry specification, general SDK configuration, `OTEL_PROPAGATORS`.
+            propagators: vec![Propagator::TraceContext, Propagator::Baggage],
+            trust: Trust::Accept,
+            trust_of: Vec::new(),
+            baggage_attributes: Vec::new(),
+            response_header: ResponseHeader::None,
+            variables: false,
         }
     }
 }
@@ -72,3 +91,48 @@ impl SamplerKind {
         matches!(self, Self::ConsistentProbability | Self::ParentBasedConsistentProbability)
     }
 }
+
+/// The values of `OTEL_PROPAGATORS` that are known here. OpenTelemetry specification, general SDK configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Propagator {
+    /// `tracecontext`: W3C Trace Context.
+    TraceContext,
+    /// `baggage`: W3C Baggage. HAProxy passes the header on in any case.
+    Baggage,
+    /// `b3`: written as one header.
+    B3,
+    /// `b3multi`: written as several headers.
+    B3Multi,
+    /// `jaeger`: `uber-trace-id`.
+    Jaeger,
+    /// `xray`: `X-Amzn-Trace-Id`.
+    XRay,
+}
+
+/// What a caller's context is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// `accept`: its trace is continued.
+    Accept,
+    /// `restart`: a new trace, with a link to the caller's.
+    Restart,
+    /// `ignore`: a new trace.
+    Ignore,
+}
+
+/// The header that tells the client of its trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResponseHeader {
+    /// `none`
+    None,
+    /// `traceresponse`
+    TraceResponse,
+    /// `server-timing`
+    ServerTiming,
+}
+
+/// Frontends that may have a trust of their own.
+pub const MAX_FRONTENDS: usize = 256;
+
+/// Keys of baggage that may become attributes. W3C Baggage, 3.3.2: no list has more members that must be passed on.
+pub const MAX_BAGGAGE_KEYS: usize = 64;

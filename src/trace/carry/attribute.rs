@@ -48,8 +48,19 @@ impl<'a> AttributeValue<'a> {
 /// there is a NUL in it, or no room left in [`MAX_LEN`] bytes.
 pub fn with_attribute(carried: &[u8], name: &[u8], value: AttributeValue<'_>) -> Option<Vec<u8>> {
     let (carry, rest) = Carry::parse(carried)?;
+    let field = attribute_field(name, value)?;
+    let fits = carried.len() + 3 + field.len() <= MAX_LEN;
+    if !carry.verdict.recorded || !rest.is_empty() || !fits {
+        return None;
+    }
+    let (_, open) = carried.split_last()?;
+    Some([open, &[Field::Attribute as u8], &write_len(field.len()), &field, &[END]].concat())
+}
+
+/// The bytes of one attribute's field. `None`: the name is empty, longer than 255 bytes or not ASCII, or there is a NUL.
+pub(super) fn attribute_field(name: &[u8], value: AttributeValue<'_>) -> Option<Vec<u8>> {
     let name_len = u8::try_from(name.len()).ok().filter(|len| *len > 0 && name.is_ascii())?;
-    let mut field = vec![name_len];
+    let mut field = vec![0, name_len];
     field.extend_from_slice(name);
     let kind = match value {
         AttributeValue::Text(text) => {
@@ -65,13 +76,10 @@ pub fn with_attribute(carried: &[u8], name: &[u8], value: AttributeValue<'_>) ->
             b'b'
         }
     };
-    let len = 1 + field.len();
-    let fits = carried.len() + 3 + len <= MAX_LEN;
-    if !carry.verdict.recorded || !rest.is_empty() || !fits || field.contains(&0) {
-        return None;
+    if let Some(first) = field.first_mut() {
+        *first = kind;
     }
-    let (_, open) = carried.split_last()?;
-    Some([open, &[Field::Attribute as u8], &write_len(len), &[kind], &field, &[END]].concat())
+    (!field.contains(&0)).then_some(field)
 }
 
 /// Bytes of the longest attribute name that a rule may give.

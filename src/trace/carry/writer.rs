@@ -2,7 +2,10 @@
 
 use memchr::memchr;
 
-use super::{END, Field, MAX_LEN, MAX_TRACESTATE, TRACEPARENT_LEN, Verdict, write_len};
+use super::attribute::attribute_field;
+use super::{AttributeValue, END, Field, MAX_LEN, MAX_TRACESTATE, TRACEPARENT_LEN, Verdict, write_len};
+use crate::stats::ATTRIBUTES_LEFT_OUT;
+use crate::trace::w3c::{Traceparent, hex2};
 
 /// Writes an encoding into a fixed buffer that is used again and again. Hot path: allocates nothing, cannot fail.
 #[derive(Debug)]
@@ -86,6 +89,37 @@ impl Writer {
         }
     }
 
+    /// Adds [`Field::Link`].
+    pub fn link(&mut self, caller: &Traceparent) {
+        let mut value = [0; Field::Link.max_len()];
+        let parts = caller.trace_id.iter().chain(&caller.parent_id).copied().chain(hex2(caller.flags));
+        for (room, digit) in value.iter_mut().zip(parts) {
+            *room = digit;
+        }
+        self.field(Field::Link, &value);
+    }
+
+    /// Adds an attribute of the SERVER span. What finds no room, or has a NUL in it, is left out, and counted.
+    pub fn attribute(&mut self, name: &[u8], value: AttributeValue<'_>) {
+        let added = attribute_field(name, value).filter(|field| self.len + 3 + field.len() < MAX_LEN);
+        match added {
+            Some(field) => self.field(Field::Attribute, &field),
+            None => ATTRIBUTES_LEFT_OUT.add(1),
+        }
+    }
+
+    /// Keeps the caller's debug flag on: there is no such flag in a `traceparent`. For sampled requests alone.
+    pub fn mark_debug(&mut self) {
+        if let Some(verdict) = self.bytes.get_mut(TRACEPARENT_LEN) {
+            *verdict = match *verdict {
+                b'S' => b'X',
+                b'D' => b'Y',
+                b'T' => b'Z',
+                other => other,
+            };
+        }
+    }
+
     /// Ends the fields.
     pub fn end(&mut self) {
         self.put(&[END]);
@@ -107,4 +141,52 @@ impl Writer {
 #[cold]
 fn escape(text: &[u8]) -> Vec<u8> {
     text.split(|&b| b == b'#').collect::<Vec<_>>().join(&b"#23"[..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::ATTRIBUTES_LEFT_OUT;
+    use crate::trace::carry::{Carry, TracestateAction};
+
+    const TRACEPARENT: &[u8; TRACEPARENT_LEN] = b"00-0123456789abcdef0123456789abcdef-0123456789abcdef-01";
+
+    fn begun(sampled: bool, tracestate: TracestateAction) -> Writer {
+        let mut writer = Writer::new();
+        writer.begin(TRACEPARENT, Verdict { recorded: true, sampled, tracestate }, b"1111111111111111", None, b"");
+        writer
+    }
+
+    #[test]
+    fn the_debug_flag_changes_no_verdict_and_stands_on_sampled_requests_alone() {
+        use TracestateAction::{Delete, Keep, Replace};
+        for (sampled, action) in [true, false].into_iter().flat_map(|s| [Keep, Delete, Replace].map(|a| (s, a))) {
+            let mut writer = begun(sampled, action);
+            writer.mark_debug();
+            writer.end();
+            let (carry, _) = Carry::parse(writer.as_bytes()).unwrap();
+            assert_eq!(carry.verdict, Verdict { recorded: true, sampled, tracestate: action });
+            assert!(Verdict::is_recorded(writer.as_bytes()));
+            assert_eq!(Verdict::is_debug(writer.as_bytes()), sampled);
+        }
+    }
+
+    #[test]
+    fn a_link_and_attributes_are_read_back_and_what_has_no_room_is_counted() {
+        let caller = Traceparent { trace_id: [b'a'; 32], parent_id: [b'b'; 16], flags: 3 };
+        let mut writer = begun(true, TracestateAction::Keep);
+        writer.link(&caller);
+        let before = ATTRIBUTES_LEFT_OUT.value();
+        for _ in 0..4 {
+            writer.attribute(b"key", AttributeValue::Text(&[b'v'; 600]));
+        }
+        writer.attribute(b"key", AttributeValue::Text(b"a\0b"));
+        writer.end();
+        let (carry, rest) = Carry::parse(writer.as_bytes()).unwrap();
+        let digits = ["a".repeat(32), "b".repeat(16), "03".to_owned()].concat();
+        assert_eq!((carry.link, rest), (Some(digits.as_bytes()), &b""[..]));
+        let kept: Vec<_> = carry.attributes().collect();
+        assert_eq!(kept, vec![(&b"key"[..], AttributeValue::Text(&[b'v'; 512])); 3]);
+        assert!(ATTRIBUTES_LEFT_OUT.value() >= before + 2);
+    }
 }

@@ -3,7 +3,7 @@
 use crate::trace::outcome::{ErrorType, Outcome};
 use crate::trace::protobuf::{self, Key, Open, key};
 use crate::trace::record::scan::find;
-use crate::trace::record::{Record, push_unescaped};
+use crate::trace::record::{Link, Record, push_unescaped};
 
 /// `Span.SpanKind`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,6 +118,15 @@ impl<'o> Span<'o> {
         protobuf::bool_attribute(self.out, ATTRIBUTES, key, value);
     }
 
+    /// A link to another trace's span. `Span.Link`.
+    pub(super) fn link(&mut self, link: &Link) {
+        let open = protobuf::open(self.out, LINKS, 1);
+        protobuf::array(self.out, LINK_TRACE_ID, &link.trace_id);
+        protobuf::array(self.out, LINK_SPAN_ID, &link.span_id);
+        protobuf::fixed32(self.out, LINK_FLAGS, u32::from(link.flags) | HAS_IS_REMOTE | IS_REMOTE);
+        protobuf::close(self.out, &open);
+    }
+
     /// Says how it ended, and closes it.
     pub(super) fn end(mut self, outcome: Outcome) {
         if let Some(status) = outcome.status {
@@ -154,6 +163,10 @@ const KIND: u8 = 6;
 const START: u8 = 7;
 const END: u8 = 8;
 const ATTRIBUTES: u8 = 9;
+const LINKS: u8 = 13;
+const LINK_TRACE_ID: u8 = 1;
+const LINK_SPAN_ID: u8 = 2;
+const LINK_FLAGS: u8 = 6;
 const STATUS: u8 = 15;
 const STATUS_CODE: u8 = 3;
 const STATUS_CODE_ERROR: u64 = 2;

@@ -60,6 +60,39 @@ fn tracestate_is_kept_combined_or_dropped_by_the_rules() {
     });
 }
 
+#[test]
+fn every_flags_byte_is_read_and_only_known_bits_go_on() {
+    let upstream = Upstream::start();
+    for door in [Door::Profile, Door::Actions] {
+        let haproxy = vitals::config(door, "", "").upstream(&upstream).env("OTEL_TRACES_EXPORTER", "none").start();
+        for (flags, h2) in (0..=255_u8).flat_map(|flags| [(flags, false), (flags, true)]) {
+            let told = ask(&haproxy, h2, &[("traceparent", &format!("00-{TRACE}-{PARENT}-{flags:02x}"))]);
+            assert_eq!(&told.traceparent[3..35], TRACE);
+            assert_eq!(told.traceparent[53..], format!("{:02x}", flags & 3), "{flags:02x}");
+        }
+        haproxy.finish();
+    }
+}
+
+#[test]
+fn tracestate_of_512_bytes_goes_on_whole() {
+    everywhere(|haproxy, _, h2| {
+        let members: Vec<_> = (0..16).map(|n| format!("k{n:02}={}", "v".repeat(27))).collect();
+        let (first, second) = members.split_at(8);
+        let whole = format!("{}v", members.join(","));
+        assert_eq!(whole.len(), 512);
+        let told = ask(haproxy, h2, &[GOOD, ("tracestate", &whole)]);
+        assert_eq!(told.tracestate, [whole.as_str()]);
+        let lines = [first.join(","), format!("{}v", second.join(","))];
+        let told = ask(haproxy, h2, &[GOOD, ("tracestate", &lines[0]), ("tracestate", &lines[1])]);
+        assert_eq!(told.tracestate, [whole.as_str()]);
+        // One byte more, in two lines that must be joined: the last member goes.
+        let longer = [lines[0].clone(), format!("{}v", lines[1])];
+        let told = ask(haproxy, h2, &[GOOD, ("tracestate", &longer[0]), ("tracestate", &longer[1])]);
+        assert_eq!(told.tracestate, [members[..15].join(",")]);
+    });
+}
+
 fn continued() -> Vec<String> {
     let rest = format!("{TRACE}-{PARENT}-01");
     let mut values =

@@ -77,7 +77,7 @@ impl Builder {
         self
     }
 
-    /// Sets an environment variable.
+    /// Sets an environment variable; placeholders but ports are replaced too.
     pub fn env(mut self, name: &str, value: impl Display) -> Self {
         self.env.push((name.to_owned(), value.to_string()));
         self
@@ -184,7 +184,8 @@ impl Builder {
                 command.env_remove(name);
             }
         }
-        command.envs(self.env.iter().cloned()).arg("-f").arg(dir.join(CONFIG));
+        let env = self.env.iter().map(|(name, value)| (name, expand(value, &self.values, &BTreeMap::new())));
+        command.envs(env).arg("-f").arg(dir.join(CONFIG));
         if self.stats {
             command.arg("-f").arg(dir.join(HARNESS_CONFIG));
         }

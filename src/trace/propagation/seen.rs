@@ -1,0 +1,109 @@
+//! What a request's headers say about its trace.
+
+use crate::trace::headers::Headers;
+use crate::trace::w3c::{Traceparent, Tracestate, read_tracestate};
+
+/// What a request's headers say about its trace. Small: it is made for every request.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// The context to continue. Absent: a trace starts here.
+    pub parent: Option<Traceparent>,
+    /// Lines of `tracestate`.
+    pub tracestate_lines: usize,
+    /// Where there is more to say than W3C Trace Context of a trusted caller does.
+    pub more: Option<Box<More>>,
+}
+
+/// What only some settings can make of a request's headers.
+#[derive(Debug, Default)]
+pub struct More {
+    /// The caller that is linked to instead of continued.
+    pub link: Option<Traceparent>,
+    /// Whose decision the sampler sees.
+    pub decision: CallerDecision,
+    /// The caller's debug flag.
+    pub debug: bool,
+    /// [`Seen::parent`] comes from another format: `tracestate` has nothing to do with it.
+    pub foreign: bool,
+    /// The caller's baggage is not ours to keep.
+    pub untrusted: bool,
+}
+
+/// What the caller decided, as samplers see it.
+#[derive(Debug, Default)]
+pub enum CallerDecision {
+    /// What the flags of [`Seen::parent`] say; nobody decided where there is none.
+    #[default]
+    OfParent,
+    /// There is a parent, which left the decision to us.
+    Open,
+    /// There is no parent, but a decision: in the flags of this one, which is no span.
+    Alone(Traceparent),
+}
+
+impl Seen {
+    /// Reads W3C Trace Context. Hot path.
+    pub fn read(block: &[u8]) -> Self {
+        let mut seen = Self::default();
+        let mut traceparent_lines = 0;
+        let mut headers = Headers::new(block);
+        // The first letter and the length tell most names apart without a comparison.
+        while let Some((name, value)) = headers.next_of(b"t") {
+            match name.len() {
+                10 if name.eq_ignore_ascii_case(b"tracestate") => seen.tracestate_lines += 1,
+                11 if name.eq_ignore_ascii_case(b"traceparent") => {
+                    traceparent_lines += 1;
+                    seen.parent = Traceparent::parse(value);
+                }
+                _ => {}
+            }
+        }
+        // Several lines are no valid header: nobody can tell which one counts.
+        if traceparent_lines > 1 {
+            seen.parent = None;
+        }
+        seen
+    }
+
+    /// The parent as samplers see it: with a decision, or not at all.
+    pub fn decided(&self) -> Option<&Traceparent> {
+        match self.more.as_ref().map(|more| &more.decision) {
+            None | Some(CallerDecision::OfParent) => self.parent.as_ref(),
+            Some(CallerDecision::Open) => None,
+            Some(CallerDecision::Alone(decision)) => Some(decision),
+        }
+    }
+
+    /// See [`More::link`].
+    pub fn link(&self) -> Option<&Traceparent> {
+        self.more.as_ref().and_then(|more| more.link.as_ref())
+    }
+
+    /// See [`More::debug`].
+    pub fn is_debug(&self) -> bool {
+        self.more.as_ref().is_some_and(|more| more.debug)
+    }
+
+    /// See [`More::untrusted`].
+    pub fn is_untrusted(&self) -> bool {
+        self.more.as_ref().is_some_and(|more| more.untrusted)
+    }
+
+    /// Reads the `tracestate` lines of `block` into `list`: see [`read_tracestate`]. Without a valid caller nothing of them
+    /// counts.
+    pub fn tracestate(&self, block: &[u8], list: &mut Vec<u8>) -> Tracestate {
+        list.clear();
+        if self.tracestate_lines == 0 {
+            return Tracestate::Absent;
+        }
+        if self.parent.is_none() || self.more.as_ref().is_some_and(|more| more.foreign) {
+            return Tracestate::Void;
+        }
+        let lines = Headers::new(block).filter(|(name, _)| name.eq_ignore_ascii_case(b"tracestate"));
+        let read = read_tracestate(lines.map(|(_, value)| value), list);
+        if read == Tracestate::Void {
+            list.clear();
+        }
+        read
+    }
+}
