@@ -26,7 +26,7 @@ end
 
 -- A function that gives what follows the fixed values: reuse and two queues, which are left out; what the settings ask for, in
 -- hexadecimal; and the request line, which was carried from the start.
-local function gatherer(wanted)
+local function gatherer(wanted, most)
     if #wanted == 0 then
         return function() return "   " end
     end
@@ -42,7 +42,7 @@ local function gatherer(wanted)
             else
                 value = f[one.name](f)
             end
-            values[n + 1] = hex(value)
+            values[n + 1] = hex(value, most)
         end
         values[#values + 1] = ""
         return table.unpack(values)
@@ -93,7 +93,7 @@ local function register_tracing()
     -- The fields stand in the order of lua/otel.cfg, but for those that would cost more than they say: the frontend's
     -- port, handshake and idle timers, queue positions, connection reuse. The start is the stamp of otel_start less the
     -- time that the request's headers took. The request's end is stamped here: the body is still to come.
-    local finish, gather = native.finish, gatherer(plan.gathered)
+    local finish, gather = native.finish, gatherer(plan.gathered, plan.value_bytes)
     local state, status, be, srv, srv_ip, srv_port, ip, port, fe, tls
     local hdr, queue, connect, answer, retries, be_version
     core.register_action("otel_end", { "http-res", "http-after-res" }, function(txn)

@@ -16,3 +16,5 @@ pub mod record;
 pub mod sampler;
 pub mod spans;
 pub mod w3c;
+pub mod wanted;
+pub mod wording;

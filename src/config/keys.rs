@@ -1,5 +1,6 @@
 //! Every key there is: its name, how it is read, how it is shown. One file for each section; the order is the order of the tree.
 
+mod attributes;
 mod export;
 mod health;
 mod runtime;
@@ -69,7 +70,7 @@ pub(super) fn hint(path: &str) -> Hint {
 
 /// All keys but those of a backend, in the order of the tree.
 pub(super) fn all() -> impl Iterator<Item = &'static Key<Config>> {
-    [service::KEYS, runtime::KEYS, traces::KEYS, export::KEYS].into_iter().flatten()
+    [service::KEYS, runtime::KEYS, traces::KEYS, attributes::KEYS, export::KEYS].into_iter().flatten()
 }
 
 pub(super) use health::BACKEND_KEYS;

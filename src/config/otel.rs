@@ -13,6 +13,7 @@ pub(super) fn settings(environment: &Environment, warnings: &mut Vec<String>) ->
     let mut reader = Reader { environment, warnings, settings: Vec::new() };
     reader.plain();
     reader.disabled();
+    reader.stability();
     reader.resource();
     reader.headers();
     reader.unsupported();
@@ -41,6 +42,15 @@ impl Reader<'_> {
     fn disabled(&mut self) {
         if let Some(disabled) = self.boolean(SDK_DISABLED) {
             self.set("traces.enabled", Value::Bool(!disabled), SDK_DISABLED);
+        }
+    }
+
+    /// RPC semantic conventions: a list; what it says of other conventions is not for this module. The new names are emitted
+    /// in any case.
+    fn stability(&mut self) {
+        let asked = self.environment.value(STABILITY).unwrap_or_default();
+        if asked.split(',').any(|word| word.trim().eq_ignore_ascii_case("rpc/dup")) {
+            self.set("traces.rpc_old_names", Value::Bool(true), STABILITY);
         }
     }
 
@@ -106,6 +116,15 @@ const VARIABLES: &[(&str, &str)] = &[
     ("OTEL_SERVICE_NAME", "service.name"),
     ("OTEL_TRACES_SAMPLER", "traces.sampler"),
     ("OTEL_TRACES_SAMPLER_ARG", "traces.ratio"),
+    ("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS", "traces.known_methods"),
+    ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "traces.attribute_count_limit"),
+    ("OTEL_ATTRIBUTE_COUNT_LIMIT", "traces.attribute_count_limit"),
+    ("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "traces.attribute_value_length_limit"),
+    ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "traces.attribute_value_length_limit"),
+    ("OTEL_SPAN_EVENT_COUNT_LIMIT", "traces.event_count_limit"),
+    ("OTEL_SPAN_LINK_COUNT_LIMIT", "traces.link_count_limit"),
+    ("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", "traces.event_attribute_count_limit"),
+    ("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", "traces.link_attribute_count_limit"),
     ("OTEL_TRACES_EXPORTER", "export.exporter"),
     ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "export.protocol"),
     ("OTEL_EXPORTER_OTLP_PROTOCOL", "export.protocol"),
@@ -120,6 +139,7 @@ const VARIABLES: &[(&str, &str)] = &[
 ];
 
 const SDK_DISABLED: &str = "OTEL_SDK_DISABLED";
+const STABILITY: &str = "OTEL_SEMCONV_STABILITY_OPT_IN";
 const RESOURCE_ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
 const ENDPOINT: &str = "export.endpoint";
 

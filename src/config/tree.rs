@@ -1,11 +1,15 @@
 //! The typed tree. Every value that later code sees has passed through here; nothing is checked twice.
 
+mod attributes;
 mod export;
 mod health;
 mod runtime;
 mod service;
 mod traces;
 
+pub use attributes::{
+    AttributesConfig, ChildSpan, FixedValue, Forwarded, LimitsConfig, MAX_ROUTES, QueryMode, Route, ValueKind, VariableAttribute,
+};
 pub use export::{Endpoint, ExportConfig, ExporterKind, Protocol};
 pub use health::{BackendConfig, HealthConfig};
 pub use runtime::RuntimeConfig;
@@ -21,6 +25,8 @@ pub struct Config {
     pub runtime: RuntimeConfig,
     /// `[traces]`: what is recorded.
     pub traces: TracesConfig,
+    /// `[traces]`: what spans say.
+    pub attributes: AttributesConfig,
     /// `[export]`: how spans leave.
     pub export: ExportConfig,
     /// `[health]`: which backends are checked, and how.

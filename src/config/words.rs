@@ -1,6 +1,6 @@
 //! The words that a key may take.
 
-use super::tree::{ExporterKind, Protocol, SamplerKind};
+use super::tree::{ChildSpan, ExporterKind, Forwarded, Protocol, QueryMode, SamplerKind, ValueKind};
 
 /// A type whose values are written as words.
 pub(super) trait Word: Copy + PartialEq + 'static {
@@ -33,6 +33,24 @@ impl Word for ExporterKind {
 /// OpenTelemetry protocol exporter, `OTEL_EXPORTER_OTLP_PROTOCOL`.
 impl Word for Protocol {
     const WORDS: &'static [(&'static str, Self)] = &[("grpc", Self::Grpc), ("http/protobuf", Self::HttpProtobuf)];
+}
+
+impl Word for Forwarded {
+    const WORDS: &'static [(&'static str, Self)] = &[("x-forwarded", Self::XForwarded), ("forwarded", Self::Standard)];
+}
+
+impl Word for QueryMode {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("redact", Self::Redact), ("allow_list", Self::AllowList), ("drop", Self::Drop)];
+}
+
+impl Word for ValueKind {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("string", Self::Text), ("int", Self::Integer), ("bool", Self::Bool), ("double", Self::Double)];
+}
+
+impl Word for ChildSpan {
+    const WORDS: &'static [(&'static str, Self)] = &[("queue", Self::Queue), ("connect", Self::Connect)];
 }
 
 #[cfg(test)]

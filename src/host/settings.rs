@@ -43,6 +43,7 @@ fn load(given: &LuaTable) -> Result<Loaded, String> {
 /// What the doors that are no converters must gather: `head`, and a list of `{ kind, name }`.
 fn plan(lua: &Lua) -> LuaResult<LuaTable> {
     let plan = loaded().map(|loaded| Plan::new(&loaded.config)).unwrap_or_default();
+    let value_bytes = plan.value_bytes();
     let gathered = lua.create_table()?;
     for gather in plan.gathered {
         let (kind, name) = match gather {
@@ -59,6 +60,7 @@ fn plan(lua: &Lua) -> LuaResult<LuaTable> {
     let table = lua.create_table()?;
     table.set("head", plan.head)?;
     table.set("gathered", gathered)?;
+    table.set("value_bytes", value_bytes)?;
     Ok(table)
 }
 

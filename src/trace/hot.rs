@@ -11,6 +11,7 @@ use super::headers::Headers;
 use super::incoming::Incoming;
 use super::sampler::{Decision, Sampler};
 use super::w3c::{self, FLAG_RANDOM, FLAG_SAMPLED, Traceparent, Tracestate};
+use super::wanted::Wanted;
 use crate::export::ring;
 use crate::stats::ThreadStats;
 
@@ -24,6 +25,8 @@ pub struct Hot {
     /// Absent: spans are not exported, requests are still propagated and counted.
     ring: Option<ring::Writer>,
     carry: Writer,
+    /// What the spans need of a request beyond the fixed values; absent: nothing.
+    wanted: Option<Arc<Wanted>>,
     tracestate: Vec<u8>,
     /// Where parts are joined.
     record: Vec<u8>,
@@ -42,10 +45,17 @@ impl Hot {
             stats,
             ring,
             carry: Writer::new(),
+            wanted: None,
             tracestate: Vec::with_capacity(512),
             record: Vec::with_capacity(1024),
             last_ended: [0; 16],
         }
+    }
+
+    /// The same, which carries what is wanted too.
+    #[must_use]
+    pub fn with_wanted(self, wanted: Option<Arc<Wanted>>) -> Self {
+        Self { wanted, ..self }
     }
 
     /// A tracer of nothing: where the process has none.
@@ -94,11 +104,23 @@ impl Hot {
             let parent = seen.parent.as_ref().map(|parent| &parent.parent_id);
             self.carry.begin(&traceparent, verdict, &server_span, parent, &self.tracestate);
             self.carry.field(Field::Started, &w3c::hex16(unix_nanos()));
-            let (host, user_agent) = for_the_spans(block);
+            if let Some(wanted) = &self.wanted {
+                wanted.carry_hops(block, &mut self.carry);
+            }
+            let ForSpans { host, user_agent, upgrade } = ForSpans::read(block);
             self.carry.field(Field::Host, host);
             self.carry.field(Field::UserAgent, user_agent);
+            if !upgrade.is_empty() {
+                self.carry.field(Field::Upgrade, upgrade);
+            }
             if !request.method.is_empty() {
                 self.carry.request_line(request.method, request.target, request.version);
+            }
+            if let Some(head) = &request.head {
+                self.carry.field(Field::Source, head.source);
+            }
+            if let Some(wanted) = &self.wanted {
+                wanted.carry_headers(block, &mut self.carry);
             }
             self.carry.end();
         } else {
@@ -204,18 +226,28 @@ fn unix_nanos() -> u64 {
     u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// `Host` and `User-Agent`: looked for only when there will be spans.
-fn for_the_spans(block: &[u8]) -> (&[u8], &[u8]) {
-    let (mut host, mut user_agent) = (&b""[..], &b""[..]);
-    let mut headers = Headers::new(block);
-    while let Some((name, value)) = headers.next_of(b"hu") {
-        match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => host = value,
-            10 if name.eq_ignore_ascii_case(b"user-agent") => user_agent = value,
-            _ => {}
+/// Headers that are looked for only when there will be spans.
+#[derive(Debug, Default)]
+struct ForSpans<'a> {
+    host: &'a [u8],
+    user_agent: &'a [u8],
+    upgrade: &'a [u8],
+}
+
+impl<'a> ForSpans<'a> {
+    fn read(block: &'a [u8]) -> Self {
+        let mut found = Self::default();
+        let mut headers = Headers::new(block);
+        while let Some((name, value)) = headers.next_of(b"hu") {
+            match name.len() {
+                4 if name.eq_ignore_ascii_case(b"host") => found.host = value,
+                7 if name.eq_ignore_ascii_case(b"upgrade") => found.upgrade = value,
+                10 if name.eq_ignore_ascii_case(b"user-agent") => found.user_agent = value,
+                _ => {}
+            }
         }
+        found
     }
-    (host, user_agent)
 }
 
 /// What a request's headers say about its trace.

@@ -12,6 +12,8 @@ use super::plan::Plan;
 use super::record::Record;
 use super::sampler::Sampler;
 use super::spans;
+use super::wanted::Wanted;
+use super::wording::Wording;
 use crate::config::Config;
 use crate::export::ring::{self, Reader};
 use crate::export::{Batch, QueueHandle};
@@ -26,6 +28,7 @@ pub struct Tracer {
     sampler: Option<Sampler>,
     /// Absent: nothing is exported, so nothing is kept.
     rings: Option<Rings>,
+    wanted: Option<Arc<Wanted>>,
 }
 
 #[derive(Debug, Clone)]
@@ -39,7 +42,7 @@ struct Rings {
 impl Tracer {
     /// A tracer whose spans go nowhere: requests are propagated and counted.
     pub fn without_export(config: &Config) -> Self {
-        Self { sampler: config.traces.enabled.then(|| Sampler::new(&config.traces)), rings: None }
+        Self { sampler: config.traces.enabled.then(|| Sampler::new(&config.traces)), rings: None, wanted: None }
     }
 
     /// A tracer by the settings, and the loop that serves it: the caller runs it.
@@ -47,8 +50,11 @@ impl Tracer {
         let rings = Rings { bytes: config.traces.ring_bytes, wake: Arc::default(), new: Arc::default() };
         let mut resource = vec![("service.name".to_owned(), config.service.name.clone())];
         resource.extend(config.service.attributes.iter().cloned());
+        let plan = Plan::new(config);
+        let wanted = Wanted::new(&config.attributes).map(Arc::new);
         let pipeline = Pipeline {
-            plan: Plan::new(config),
+            wording: Wording::new(&config.attributes, &plan),
+            plan,
             rings: rings.clone(),
             readers: Vec::new(),
             envelope: Envelope::new(&resource),
@@ -61,7 +67,7 @@ impl Tracer {
             malformed: RateLimit::per(Duration::from_mins(1)),
             ends_seen: false,
         };
-        (Self { sampler: Some(Sampler::new(&config.traces)), rings: Some(rings) }, pipeline)
+        (Self { sampler: Some(Sampler::new(&config.traces)), rings: Some(rings), wanted }, pipeline)
     }
 
     /// The calling thread's part.
@@ -71,7 +77,7 @@ impl Tracer {
             rings.new.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
             writer
         });
-        Hot::new(self.sampler, stats::register_thread(), writer)
+        Hot::new(self.sampler, stats::register_thread(), writer).with_wanted(self.wanted.clone())
     }
 }
 
@@ -79,6 +85,7 @@ impl Tracer {
 #[derive(Debug)]
 pub struct Pipeline {
     plan: Plan,
+    wording: Wording,
     rings: Rings,
     readers: Vec<Reader>,
     envelope: Envelope,
@@ -132,7 +139,7 @@ impl Pipeline {
     /// As many records as export has room for, beside the open batch.
     fn records_wanted(&self) -> usize {
         let room = self.queue.room().saturating_sub(self.spans);
-        usize::try_from(room / MAX_SPANS_PER_RECORD).unwrap_or(usize::MAX).max(1)
+        usize::try_from(room / self.wording.max_spans()).unwrap_or(usize::MAX).max(1)
     }
 
     /// Reads at most `wanted` records, and a bounded number of each ring; says how many there were.
@@ -158,11 +165,11 @@ impl Pipeline {
             Ok(record) => record,
             Err(error) => return self.malformed(&error.to_string()),
         };
-        let made = spans::encode(&record, &mut self.batch);
+        let made = spans::encode(&record, &self.wording, &mut self.batch);
         EXPORT.created.add(made);
         self.spans += made;
         self.opened.get_or_insert_with(Instant::now);
-        if self.spans + MAX_SPANS_PER_RECORD > self.max_spans {
+        if self.spans + self.wording.max_spans() > self.max_spans {
             self.ship();
         }
     }
@@ -212,6 +219,3 @@ const STARTED_WITHOUT_END: u64 = 1000;
 
 /// Records read from one ring before the next ring has its turn.
 const RECORDS_PER_TURN: usize = 256;
-
-/// A SERVER and a CLIENT span.
-const MAX_SPANS_PER_RECORD: u64 = 2;

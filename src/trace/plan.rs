@@ -3,7 +3,7 @@
 //! `lua/otel.cfg` is told through environment variables, which HAProxy reads after it has loaded the module; the other doors ask
 //! [`Plan`] itself.
 
-use crate::config::Config;
+use crate::config::{AttributesConfig, Config};
 
 /// What is gathered of each request beyond what always is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -27,8 +27,18 @@ pub enum Gather {
 
 impl Plan {
     /// What `config` asks for.
-    pub fn new(_config: &Config) -> Self {
-        Self::default()
+    pub fn new(config: &Config) -> Self {
+        Self { head: false, gathered: gathered(&config.attributes) }
+    }
+
+    /// Where `gather` stands among what is gathered.
+    pub fn place(&self, gather: &Gather) -> Option<usize> {
+        self.gathered.iter().position(|one| one == gather)
+    }
+
+    /// Bytes that are taken of each gathered value: all of them and what is carried must fit into one buffer of HAProxy's.
+    pub fn value_bytes(&self) -> usize {
+        (MAX_GATHERED_BYTES / self.gathered.len().max(1)).min(MAX_VALUE)
     }
 
     /// Variables for `lua/otel.cfg`, and their values. Those that are absent here must be absent there.
@@ -38,7 +48,8 @@ impl Plan {
             variables.push(("VITALS_HEAD", "1".to_owned()));
         }
         if !self.gathered.is_empty() {
-            let fields = self.gathered.iter().map(|gather| format!(" %[{},hex]", gather.expression()));
+            let most = self.value_bytes();
+            let fields = self.gathered.iter().map(|gather| format!(" %[{},bytes(0,{most}),hex]", gather.expression()));
             variables.push(("VITALS_FIELDS", fields.collect()));
         }
         variables
@@ -56,8 +67,46 @@ impl Gather {
     }
 }
 
+/// What `config` asks for beyond what every request gives, in the order of the settings.
+fn gathered(attributes: &AttributesConfig) -> Vec<Gather> {
+    let variable = |name: &String| Gather::Variable(name.clone());
+    let mut all: Vec<_> = attributes.route_variable.iter().chain(&attributes.span_name_variable).map(variable).collect();
+    all.extend(attributes.variables.iter().map(|attribute| variable(&attribute.variable)));
+    all.extend(attributes.response_headers.iter().cloned().map(Gather::ResponseHeader));
+    if attributes.rpc {
+        all.push(Gather::ResponseHeader(GRPC_STATUS.to_owned()));
+    }
+    all.extend(TLS.iter().filter(|_| attributes.tls).map(|name| Gather::Fetch(name)));
+    all.extend(TLS_CLIENT.iter().filter(|_| attributes.tls_client_certificate).map(|name| Gather::Fetch(name)));
+    let mut once: Vec<Gather> = Vec::new();
+    for gather in all {
+        if !once.contains(&gather) {
+            once.push(gather);
+        }
+    }
+    once.truncate(MAX_GATHERED);
+    once
+}
+
+/// Where gRPC says how a call ended, if there is no body: in the headers.
+pub(super) const GRPC_STATUS: &str = "grpc-status";
+
+/// Both connections' TLS.
+const TLS: [&str; 6] =
+    ["ssl_fc_cipher", "ssl_fc_curve", "ssl_fc_alpn", "ssl_fc_sni", "ssl_fc_is_resumed", "ssl_bc_protocol"];
+
+/// The client's certificate.
+const TLS_CLIENT: [&str; 3] = ["ssl_c_s_dn", "ssl_c_i_dn", "ssl_c_sha1"];
+
 /// Values that may be gathered. The record has one field for each.
 pub const MAX_GATHERED: usize = 64;
+
+/// Bytes of all gathered values together. They are written twice as long, beside two times what is carried, the request line and
+/// the fixed values: with the default `tune.bufsize` of 16 KiB there is room.
+const MAX_GATHERED_BYTES: usize = 3072;
+
+/// Bytes of one gathered value.
+const MAX_VALUE: usize = 512;
 
 #[cfg(test)]
 mod tests {
@@ -71,7 +120,12 @@ mod tests {
             Gather::Variable("txn.user".to_owned()),
             Gather::Fetch("ssl_fc_cipher"),
         ];
-        let fields = " %[res.fhdr(x-cache,-1),hex] %[var(txn.user),hex] %[ssl_fc_cipher,hex]".to_owned();
+        let fields = [
+            " %[res.fhdr(x-cache,-1),bytes(0,512),hex]",
+            " %[var(txn.user),bytes(0,512),hex]",
+            " %[ssl_fc_cipher,bytes(0,512),hex]",
+        ]
+        .concat();
         let plan = Plan { head: true, gathered };
         assert_eq!(plan.environment(), [("VITALS_HEAD", "1".to_owned()), ("VITALS_FIELDS", fields)]);
     }

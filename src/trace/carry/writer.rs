@@ -2,7 +2,7 @@
 
 use memchr::memchr;
 
-use super::{END, Field, MAX_LEN, MAX_TRACESTATE, TRACEPARENT_LEN, Verdict, write_len};
+use super::{END, Field, MAX_HEADER_VALUE, MAX_LEN, MAX_TRACESTATE, TRACEPARENT_LEN, Verdict, write_len};
 
 /// Writes an encoding into a fixed buffer that is used again and again. Hot path: allocates nothing, cannot fail.
 #[derive(Debug)]
@@ -60,6 +60,19 @@ impl Writer {
             self.put(&write_len(value.len()));
             self.put(value);
         }
+    }
+
+    /// Adds [`Field::Header`]: one line of the header at `place` in what is wanted, from 1. Says whether it found room.
+    pub fn header(&mut self, place: u8, value: &[u8]) -> bool {
+        let value = value.get(..MAX_HEADER_VALUE).unwrap_or(value);
+        let fits = place > 0 && self.len + 4 + value.len() < MAX_LEN && !value.contains(&0);
+        if fits {
+            self.put(&[Field::Header as u8]);
+            self.put(&write_len(1 + value.len()));
+            self.put(&[place]);
+            self.put(value);
+        }
+        fits
     }
 
     /// Adds [`Field::RequestLine`] from its parts; `version` without `HTTP/`. Cut to its bound. A `#` is escaped as
