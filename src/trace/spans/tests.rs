@@ -1,7 +1,11 @@
 //! Whole requests: payload in, decoded spans out.
 
+mod asked;
+mod table;
+
 use std::collections::BTreeMap;
 
+use opentelemetry_proto::tonic::common::v1::AnyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::{ScopeSpans, Span};
 use proptest::prelude::*;
@@ -9,14 +13,20 @@ use prost::Message;
 
 use crate::trace::record::Record;
 use crate::trace::record::sample::Sample;
+use crate::trace::wording::Wording;
 
 const START: u64 = 1_700_000_000_000_000_000;
 const END: u64 = START + 40_900_000;
 
 fn spans_of(payload: &[u8]) -> Vec<Span> {
-    let record = Record::parse(payload, END, 0).unwrap();
+    worded(payload, &Wording::default(), 0)
+}
+
+fn worded(payload: &[u8], wording: &Wording, gathered: usize) -> Vec<Span> {
+    let record = Record::parse(payload, END, gathered).unwrap();
     let mut out = Vec::new();
-    let count = super::encode(&record, &mut out);
+    let count = super::encode(&record, wording, &mut out);
+    assert!(count <= wording.max_spans());
     let spans = ScopeSpans::decode(out.as_slice()).unwrap().spans;
     assert_eq!(spans.len() as u64, count);
     spans
@@ -26,7 +36,7 @@ fn spans(sample: &Sample) -> Vec<Span> {
     spans_of(&sample.payload())
 }
 
-/// Attributes as text; a number has a `#` before it, a boolean a `?`.
+/// Attributes as text; a number has a `#` before it, one with a fraction a `~`, a boolean a `?`; a list stands in brackets.
 fn attributes(span: &Span) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     for attribute in &span.attributes {
@@ -34,6 +44,14 @@ fn attributes(span: &Span) -> BTreeMap<String, String> {
             Value::StringValue(text) => text.clone(),
             Value::IntValue(number) => format!("#{number}"),
             Value::BoolValue(flag) => format!("?{flag}"),
+            Value::DoubleValue(number) => format!("~{number}"),
+            Value::ArrayValue(array) => {
+                let text = |any: &AnyValue| match any.value.as_ref().unwrap() {
+                    Value::StringValue(text) => text.clone(),
+                    other => panic!("{other:?}"),
+                };
+                format!("[{}]", array.values.iter().map(text).collect::<Vec<_>>().join("|"))
+            }
             other => panic!("{other:?}"),
         };
         assert_eq!(all.insert(attribute.key.clone(), text), None, "{} twice", attribute.key);
