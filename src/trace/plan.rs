@@ -49,7 +49,9 @@ impl Plan {
         }
         if !self.gathered.is_empty() {
             let most = self.value_bytes();
-            let fields = self.gathered.iter().map(|gather| format!(" %[{},bytes(0,{most}),hex]", gather.expression()));
+            let field =
+                |gather: &Gather| format!(" %[{}{},bytes(0,{most}),hex]", gather.expression(), gather.cast_to_text());
+            let fields = self.gathered.iter().map(field);
             variables.push(("VITALS_FIELDS", fields.collect()));
         }
         variables
@@ -63,6 +65,15 @@ impl Gather {
             Self::ResponseHeader(name) => format!("res.fhdr({name},-1)"),
             Self::Variable(name) => format!("var({name})"),
             Self::Fetch(name) => (*name).to_owned(),
+        }
+    }
+
+    /// A converter that takes text and leaves it as it is: without it HAProxy hands numbers, booleans and addresses to the
+    /// next one in binary form. What is binary itself must stay so: as text it ends at a NUL.
+    fn cast_to_text(&self) -> &'static str {
+        match self {
+            Self::Fetch(FINGERPRINT) | Self::ResponseHeader(_) => "",
+            Self::Variable(_) | Self::Fetch(_) => ",concat()",
         }
     }
 }
@@ -96,7 +107,10 @@ const TLS: [&str; 6] =
     ["ssl_fc_cipher", "ssl_fc_curve", "ssl_fc_alpn", "ssl_fc_sni", "ssl_fc_is_resumed", "ssl_bc_protocol"];
 
 /// The client's certificate.
-const TLS_CLIENT: [&str; 3] = ["ssl_c_s_dn", "ssl_c_i_dn", "ssl_c_sha1"];
+const TLS_CLIENT: [&str; 3] = ["ssl_c_s_dn", "ssl_c_i_dn", FINGERPRINT];
+
+/// Binary.
+const FINGERPRINT: &str = "ssl_c_sha1";
 
 /// Values that may be gathered. The record has one field for each.
 pub const MAX_GATHERED: usize = 64;
@@ -122,8 +136,8 @@ mod tests {
         ];
         let fields = [
             " %[res.fhdr(x-cache,-1),bytes(0,512),hex]",
-            " %[var(txn.user),bytes(0,512),hex]",
-            " %[ssl_fc_cipher,bytes(0,512),hex]",
+            " %[var(txn.user),concat(),bytes(0,512),hex]",
+            " %[ssl_fc_cipher,concat(),bytes(0,512),hex]",
         ]
         .concat();
         let plan = Plan { head: true, gathered };

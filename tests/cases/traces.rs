@@ -8,5 +8,7 @@ mod endings;
 mod logs;
 mod parents;
 mod protocols;
+mod said;
 mod samplers;
+mod tls;
 mod volume;
