@@ -50,8 +50,10 @@ fn tls(loaded: &Loaded) -> Result<(), ConfigError> {
 /// Spans travel far, and are read by many.
 fn credentials(loaded: &Loaded) -> Result<(), ConfigError> {
     let attributes = &loaded.config.attributes;
-    let lists =
-        [("traces.request_headers", &attributes.request_headers), ("traces.response_headers", &attributes.response_headers)];
+    let lists = [
+        ("traces.request_headers", &attributes.request_headers),
+        ("traces.response_headers", &attributes.response_headers),
+    ];
     for (key, names) in lists {
         let secret = names.iter().find(|name| CREDENTIALS.contains(&name.as_str()));
         if let Some(name) = secret.filter(|_| !attributes.allow_credentials) {
@@ -72,7 +74,9 @@ fn unused_query_lists(loaded: &mut Loaded) {
         if mode != used_in && loaded.origins.is_set(key) {
             let (origin, mode_origin) = (loaded.origins.of(key), loaded.origins.of("traces.query"));
             let mode = super::words::Word::word(mode);
-            loaded.warnings.push(format!("`{key}` ({origin}): not used, because `traces.query` ({mode_origin}) is {mode}"));
+            loaded
+                .warnings
+                .push(format!("`{key}` ({origin}): not used, because `traces.query` ({mode_origin}) is {mode}"));
         }
     }
 }

@@ -8,7 +8,8 @@ mod service;
 mod traces;
 
 pub use attributes::{
-    AttributesConfig, ChildSpan, FixedValue, Forwarded, LimitsConfig, MAX_ROUTES, QueryMode, Route, ValueKind, VariableAttribute,
+    AttributesConfig, ChildSpan, FixedValue, Forwarded, LimitsConfig, MAX_ROUTES, QueryMode, Route, ValueKind,
+    VariableAttribute,
 };
 pub use export::{Endpoint, ExportConfig, ExporterKind, Protocol};
 pub use health::{BackendConfig, HealthConfig};

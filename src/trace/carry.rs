@@ -134,17 +134,15 @@ impl Field {
     pub const fn max_len(self) -> usize {
         match self {
             // The longest DNS name, a port, and room for IPv6 literals.
-            Self::Host => 264,
+            Self::Host | Self::ForwardedHost => 264,
             Self::UserAgent => 512,
-            Self::Started => 16,
+            Self::Started | Self::ForwardedProto => 16,
             // Registered tokens are short; RFC 6455's is `websocket`.
             Self::Upgrade => 32,
             Self::Rpc => 0,
             // The longest text of an IPv6 address with a zone.
             Self::Source => 64,
             Self::ForwardedFor => MAX_FORWARDED,
-            Self::ForwardedProto => 16,
-            Self::ForwardedHost => 264,
             Self::Header => 1 + MAX_HEADER_VALUE,
             // HAProxy's own bound on the request lines that it keeps, tune.http.logurilen.
             Self::RequestLine => 1024,

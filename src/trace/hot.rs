@@ -11,7 +11,7 @@ use super::headers::Headers;
 use super::incoming::Incoming;
 use super::sampler::{Decision, Sampler};
 use super::w3c::{self, FLAG_RANDOM, FLAG_SAMPLED, Traceparent, Tracestate};
-use super::wanted::Wanted;
+use super::wanted::{ForSpans, Wanted};
 use crate::export::ring;
 use crate::stats::ThreadStats;
 
@@ -224,30 +224,6 @@ impl Hot {
 fn unix_nanos() -> u64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
     u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// Headers that are looked for only when there will be spans.
-#[derive(Debug, Default)]
-struct ForSpans<'a> {
-    host: &'a [u8],
-    user_agent: &'a [u8],
-    upgrade: &'a [u8],
-}
-
-impl<'a> ForSpans<'a> {
-    fn read(block: &'a [u8]) -> Self {
-        let mut found = Self::default();
-        let mut headers = Headers::new(block);
-        while let Some((name, value)) = headers.next_of(b"hu") {
-            match name.len() {
-                4 if name.eq_ignore_ascii_case(b"host") => found.host = value,
-                7 if name.eq_ignore_ascii_case(b"upgrade") => found.upgrade = value,
-                10 if name.eq_ignore_ascii_case(b"user-agent") => found.user_agent = value,
-                _ => {}
-            }
-        }
-        found
-    }
 }
 
 /// What a request's headers say about its trace.

@@ -81,7 +81,8 @@ impl Gather {
 /// What `config` asks for beyond what every request gives, in the order of the settings.
 fn gathered(attributes: &AttributesConfig) -> Vec<Gather> {
     let variable = |name: &String| Gather::Variable(name.clone());
-    let mut all: Vec<_> = attributes.route_variable.iter().chain(&attributes.span_name_variable).map(variable).collect();
+    let mut all: Vec<_> =
+        attributes.route_variable.iter().chain(&attributes.span_name_variable).map(variable).collect();
     all.extend(attributes.variables.iter().map(|attribute| variable(&attribute.variable)));
     all.extend(attributes.response_headers.iter().cloned().map(Gather::ResponseHeader));
     if attributes.rpc {

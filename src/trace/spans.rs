@@ -11,11 +11,14 @@ mod span;
 mod tests;
 mod url;
 
+use std::borrow::Cow;
+
 use super::carry::Field;
 use super::outcome;
 use super::protobuf::key;
 use super::record::{Record, RequestLine, Response, Server};
 use super::wording::{Call, Origin, QueryRules, Wording};
+use asked::rpc;
 use phases::Phases;
 use span::{Identity, Kind, Span};
 use url::Authority;
@@ -25,13 +28,18 @@ pub fn encode(record: &Record<'_>, wording: &Wording, out: &mut Vec<u8>) -> u64 
     let start = record.start_unix_nanos.unwrap_or(record.end_unix_nanos);
     let interval = Interval { start, end: record.end_unix_nanos.max(start) };
     let response = record.response.as_ref();
-    let values = asked::values(record, wording);
-    let rules = wording.rpc.as_ref();
-    let call = rules.and_then(|rules| rules.call(record, asked::value(&values, rules.status_place)));
-    let origin = wording.forwarding.as_ref().and_then(|forwarding| forwarding.origin(record)).unwrap_or_default();
+    let extras = if wording.asks { Some(Extras::new(record, wording)) } else { None };
     let upstream = response.and_then(|response| upstream(record, response).map(|server| Upstream { response, server }));
     let phases = Phases::new(record, interval);
-    let request = Request { record, wording, interval, phases, authority: authority(record), values, call, origin };
+    let request = Request {
+        record,
+        wording,
+        interval,
+        phases,
+        known: is_known(record.request.method, wording),
+        authority: authority(record),
+        extras: extras.as_ref(),
+    };
     request.server(out);
     let mut count = 1;
     if let Some(upstream) = &upstream {
@@ -57,9 +65,17 @@ struct Request<'r, 'a> {
     wording: &'r Wording,
     interval: Interval,
     phases: Phases,
+    /// The method is known.
+    known: bool,
     /// Whom the client asked for.
     authority: Authority<'a>,
-    /// What was gathered for the settings; empty if nothing was.
+    /// Absent where no setting asks for any.
+    extras: Option<&'r Extras<'a>>,
+}
+
+/// What settings ask for.
+struct Extras<'a> {
+    /// What was gathered; empty if nothing was.
     values: Vec<Option<Vec<u8>>>,
     /// The request is gRPC's.
     call: Option<Call>,
@@ -104,7 +120,7 @@ impl<'a> Request<'_, 'a> {
         }
         target(&mut span, request, &wording.query);
         if let Some(response) = &record.response {
-            connection(&mut span, response, request, self.origin.scheme);
+            connection(&mut span, response, request, self.extras.and_then(|extras| extras.origin.scheme));
         }
         self.client_addresses(&mut span);
         self.server_address(&mut span);
@@ -114,9 +130,14 @@ impl<'a> Request<'_, 'a> {
             handling(&mut span, response, self.interval);
             tunnel(&mut span, record, response);
         }
-        self.tls_from_client(&mut span);
-        let outcome = self.rpc(&mut span, outcome, true);
-        span.outcome(outcome);
+        match self.extras {
+            Some(extras) => {
+                self.tls_from_client(&mut span, &extras.values);
+                let outcome = rpc(extras, &mut span, outcome, true);
+                span.outcome(outcome);
+            }
+            None => span.outcome(outcome),
+        }
         self.asked_of_server(&mut span);
         if wording.events {
             self.server_events(span.out());
@@ -131,7 +152,7 @@ impl<'a> Request<'_, 'a> {
             kind: Kind::Client,
             id: record.client_span,
             parent: Some(record.server_span),
-            name: self.call.as_ref().map_or(self.method_name(), Call::name),
+            name: self.call().map_or(self.method_name(), Call::name),
             start: self.phases.left_queue,
             end: self.interval.end,
         };
@@ -143,7 +164,7 @@ impl<'a> Request<'_, 'a> {
         }
         span.string(key!("server.address"), authority.host);
         span.port(key!("server.port"), authority.port.or(response.server_port));
-        let tls = asked::value(&self.values, self.wording.tls.to_server).and_then(tls);
+        let tls = self.value(self.wording.tls.to_server).and_then(tls);
         let scheme: &[u8] = if tls.is_some() { b"https" } else { b"http" };
         let query = &self.wording.query;
         span.built(b"url.full", |out| url::push_full(out, scheme, &authority, &request.target, query));
@@ -159,7 +180,8 @@ impl<'a> Request<'_, 'a> {
         if let Some(reused) = response.connection_reused {
             span.bool(b"haproxy.connection.reused", reused);
         }
-        let outcome = self.rpc(&mut span, outcome::client(&record.ending()), false);
+        let outcome = outcome::client(&record.ending());
+        let outcome = self.extras.map_or(outcome, |extras| rpc(extras, &mut span, outcome, false));
         span.outcome(outcome);
         self.fixed(&mut span);
         if self.wording.events {
@@ -169,26 +191,26 @@ impl<'a> Request<'_, 'a> {
     }
 
     /// HTTP semantic conventions, "Name": never the path. RPC semantic conventions, "Span name": the method.
-    fn server_name(&self, route: Option<&[u8]>) -> std::borrow::Cow<'_, [u8]> {
-        if let Some(name) = asked::value(&self.values, self.wording.name_variable) {
-            return name.into();
+    fn server_name(&self, route: Option<&[u8]>) -> Cow<'_, [u8]> {
+        if let Some(name) = self.value(self.wording.name_variable) {
+            return lossy(name);
         }
-        match (&self.call, route) {
+        match (self.call(), route) {
             (Some(call), _) => call.name().into(),
-            (None, Some(route)) => [self.method_name(), b" ", route].concat().into(),
+            (None, Some(route)) => [self.method_name(), b" ", &lossy(route)].concat().into(),
             (None, None) => self.method_name().into(),
         }
     }
 
     fn route(&self) -> Option<&[u8]> {
-        let named = asked::value(&self.values, self.wording.route_variable);
+        let named = self.value(self.wording.route_variable);
         let RequestLine { method, target, .. } = &self.record.request;
         named.or_else(|| self.wording.routes.find(method, target.path))
     }
 
     fn method(&self, span: &mut Span<'_>) {
         let method = self.record.request.method;
-        if self.knows(method) {
+        if self.known {
             span.string(key!("http.request.method"), method);
         } else {
             span.string(key!("http.request.method"), b"_OTHER");
@@ -198,21 +220,12 @@ impl<'a> Request<'_, 'a> {
 
     /// The method as it stands in names.
     fn method_name(&self) -> &'a [u8] {
-        let method = self.record.request.method;
-        if self.knows(method) { method } else { b"HTTP" }
-    }
-
-    /// HTTP semantic conventions, `http.request.method`: case-sensitive.
-    fn knows(&self, method: &[u8]) -> bool {
-        match &self.wording.methods {
-            None => is_known(method),
-            Some(methods) => methods.iter().any(|known| known == method),
-        }
+        if self.known { self.record.request.method } else { b"HTTP" }
     }
 
     fn client_addresses(&self, span: &mut Span<'_>) {
         let peer = self.record.client_ip();
-        match self.origin.client {
+        match self.extras.and_then(|extras| extras.origin.client) {
             Some(client) => span.built(b"client.address", |out| out.extend_from_slice(client.to_string().as_bytes())),
             None => span.present(key!("client.address"), peer),
         }
@@ -221,8 +234,9 @@ impl<'a> Request<'_, 'a> {
     }
 
     fn server_address(&self, span: &mut Span<'_>) {
-        let before = Authority::parse(self.origin.host);
-        if !before.host.is_empty() {
+        let before = self.extras.map_or(&b""[..], |extras| extras.origin.host);
+        if !before.is_empty() {
+            let before = Authority::parse(before);
             span.string(key!("server.address"), before.host);
             span.port(key!("server.port"), before.port);
         } else if !self.authority.host.is_empty() {
@@ -230,6 +244,14 @@ impl<'a> Request<'_, 'a> {
             span.string(key!("server.address"), self.authority.host);
             span.port(key!("server.port"), port);
         }
+    }
+}
+
+/// What is not UTF-8 becomes U+FFFD.
+fn lossy(text: &[u8]) -> Cow<'_, [u8]> {
+    match String::from_utf8_lossy(text) {
+        Cow::Borrowed(text) => text.as_bytes().into(),
+        Cow::Owned(text) => text.into_bytes().into(),
     }
 }
 
@@ -291,12 +313,15 @@ fn tunnel(span: &mut Span<'_>, record: &Record<'_>, response: &Response<'_>) {
     span.string(key!("haproxy.tunnel"), kind);
 }
 
-/// The methods that the HTTP semantic conventions know.
-const fn is_known(method: &[u8]) -> bool {
-    matches!(
-        method,
-        b"GET" | b"POST" | b"PUT" | b"HEAD" | b"DELETE" | b"OPTIONS" | b"PATCH" | b"CONNECT" | b"TRACE" | b"QUERY"
-    )
+/// HTTP semantic conventions, `http.request.method`: case-sensitive.
+fn is_known(method: &[u8], wording: &Wording) -> bool {
+    match &wording.methods {
+        Some(methods) => methods.iter().any(|known| known == method),
+        None => matches!(
+            method,
+            b"GET" | b"POST" | b"PUT" | b"HEAD" | b"DELETE" | b"OPTIONS" | b"PATCH" | b"CONNECT" | b"TRACE" | b"QUERY"
+        ),
+    }
 }
 
 /// Whom the client asked for: `Host`, or else the target's own.

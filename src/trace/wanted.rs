@@ -1,4 +1,4 @@
-//! Request headers that the settings ask for: looked for at the start, of requests that are recorded alone.
+//! Request headers for the spans: looked for at the start, of requests that are recorded alone.
 
 use memchr::memchr;
 
@@ -61,13 +61,35 @@ impl Wanted {
             return;
         }
         for (name, value) in Headers::new(block) {
-            let wanted = |(_, wanted): &(u8, &Box<[u8]>)| name.eq_ignore_ascii_case(wanted);
-            if let Some((place, _)) = (1..).zip(&self.headers).find(wanted) {
-                if !carry.header(place, value) {
-                    stats::ATTRIBUTES_LEFT_OUT.add(1);
-                }
+            let place = (1..).zip(&self.headers).find(|(_, wanted)| name.eq_ignore_ascii_case(wanted));
+            if place.is_some_and(|(place, _)| !carry.header(place, value)) {
+                stats::ATTRIBUTES_LEFT_OUT.add(1);
             }
         }
+    }
+}
+
+/// Headers that are looked for only when there will be spans.
+#[derive(Debug, Default)]
+pub(super) struct ForSpans<'a> {
+    pub(super) host: &'a [u8],
+    pub(super) user_agent: &'a [u8],
+    pub(super) upgrade: &'a [u8],
+}
+
+impl<'a> ForSpans<'a> {
+    pub(super) fn read(block: &'a [u8]) -> Self {
+        let mut found = Self::default();
+        let mut headers = Headers::new(block);
+        while let Some((name, value)) = headers.next_of(b"hu") {
+            match name.len() {
+                4 if name.eq_ignore_ascii_case(b"host") => found.host = value,
+                7 if name.eq_ignore_ascii_case(b"upgrade") => found.upgrade = value,
+                10 if name.eq_ignore_ascii_case(b"user-agent") => found.user_agent = value,
+                _ => {}
+            }
+        }
+        found
     }
 }
 
@@ -191,8 +213,12 @@ mod tests {
     #[test]
     fn the_nearest_hops_are_kept_whole() {
         let far = [&b"192.0.2.1,".repeat(60)[..], b"10.9.9.9"].concat();
-        let headers: [(&[u8], &[u8]); 4] =
-            [(b"x-forwarded-for", &far), (b"forwarded", b"for=1"), (b"X-Forwarded-For", b"10.0.0.1"), (b"x-forwarded-proto", b"a, https")];
+        let headers: [(&[u8], &[u8]); 4] = [
+            (b"x-forwarded-for", &far),
+            (b"forwarded", b"for=1"),
+            (b"X-Forwarded-For", b"10.0.0.1"),
+            (b"x-forwarded-proto", b"a, https"),
+        ];
         let bytes = carried(&trusting(Forwarded::XForwarded), &headers);
         let (carry, _) = Carry::parse(&bytes).unwrap();
         let hops = first(&carry, Field::ForwardedFor);
@@ -201,7 +227,10 @@ mod tests {
         assert_eq!(first(&carry, Field::ForwardedProto), b"https");
         let bytes = carried(&trusting(Forwarded::Standard), &headers);
         let (carry, _) = Carry::parse(&bytes).unwrap();
-        assert_eq!((first(&carry, Field::ForwardedFor), first(&carry, Field::ForwardedProto)), (&b"for=1"[..], &b""[..]));
+        assert_eq!(
+            (first(&carry, Field::ForwardedFor), first(&carry, Field::ForwardedProto)),
+            (&b"for=1"[..], &b""[..])
+        );
     }
 
     proptest! {

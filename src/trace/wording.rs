@@ -18,6 +18,7 @@ use crate::config::{AttributesConfig, ChildSpan, FixedValue, ValueKind};
 
 /// How spans are worded. The default is that of a proxy without settings.
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each follows from a setting of its own")]
 pub struct Wording {
     /// `None`: the conventions' list.
     pub(super) methods: Option<Vec<Vec<u8>>>,
@@ -34,6 +35,8 @@ pub struct Wording {
     pub(super) tls: Tls,
     /// Something of what is gathered is for the spans.
     pub(super) gathers: bool,
+    /// Spans say what not every request gives.
+    pub(super) asks: bool,
     pub(super) rpc: Option<RpcRules>,
     /// Encoded attributes that every span has, and how many they are.
     pub(super) fixed: (Vec<u8>, usize),
@@ -66,9 +69,8 @@ impl Wording {
         let variable = |name: &String| place(Gather::Variable(name.clone()));
         let header = |kind: &str, name: &str| format!("http.{kind}.header.{name}").into_bytes();
         let child = |kind| config.child_spans.contains(&kind);
-        let placed_header = |name: &String| {
-            Some((place(Gather::ResponseHeader(name.clone()))?, header("response", name)))
-        };
+        let placed_header =
+            |name: &String| Some((place(Gather::ResponseHeader(name.clone()))?, header("response", name)));
         let placed_variable = |attribute: &crate::config::VariableAttribute| {
             Some((variable(&attribute.variable)?, attribute.name.clone().into_bytes(), attribute.kind))
         };
@@ -84,6 +86,7 @@ impl Wording {
             variables: config.variables.iter().filter_map(placed_variable).collect(),
             tls: Tls::new(config, plan),
             gathers: !plan.gathered.is_empty(),
+            asks: !plan.gathered.is_empty() || config.rpc || config.tls || !config.trusted_networks.is_empty(),
             rpc: config.rpc.then(|| {
                 let status = place(Gather::ResponseHeader(GRPC_STATUS.to_owned()));
                 RpcRules::new(&config.rpc_methods, config.rpc_old_names, status)
@@ -130,7 +133,9 @@ fn encode_fixed(attributes: &[(String, FixedValue)]) -> Vec<u8> {
         let name = name.as_bytes();
         match value {
             FixedValue::Text(text) => {
-                protobuf::built_attribute(&mut out, SPAN_ATTRIBUTES, name, |out| out.extend_from_slice(text.as_bytes()));
+                protobuf::built_attribute(&mut out, SPAN_ATTRIBUTES, name, |out| {
+                    out.extend_from_slice(text.as_bytes());
+                });
             }
             FixedValue::Integer(number) => protobuf::named_int_attribute(&mut out, SPAN_ATTRIBUTES, name, *number),
             FixedValue::Double(number) => protobuf::double_attribute(&mut out, SPAN_ATTRIBUTES, name, *number),

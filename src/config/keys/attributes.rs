@@ -115,7 +115,9 @@ impl Setting {
     /// Names of headers, in lower case.
     fn headers(&self) -> Result<Vec<String>, ConfigError> {
         let mut names = self.list(MAX_HEADERS, "a list of headers' names", is_header)?;
-        names.iter_mut().for_each(|name| name.make_ascii_lowercase());
+        for name in &mut names {
+            name.make_ascii_lowercase();
+        }
         names.sort();
         names.dedup();
         Ok(names)
@@ -214,20 +216,17 @@ fn network(text: &str) -> Option<ipnet::IpNet> {
     text.parse().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(ipnet::IpNet::from))
 }
 
+#[expect(clippy::ref_option, reason = "as the table of keys calls it")]
 fn optional(value: &Option<String>) -> String {
     text(value.as_deref().unwrap_or_default())
 }
 
 fn or_conventions(value: Option<&Vec<String>>) -> String {
-    value.map_or("(the conventions' list)".to_owned(), texts_of)
+    value.map_or("(the conventions' list)".to_owned(), |list| texts(list))
 }
 
 fn texts(value: &[String]) -> String {
     list(value.iter())
-}
-
-fn texts_of(value: &Vec<String>) -> String {
-    texts(value)
 }
 
 fn list<T: ToString>(items: impl Iterator<Item = T>) -> String {
@@ -261,7 +260,18 @@ fn shown_fixed(value: &FixedValue) -> String {
 
 /// Name spaces of this module's own attributes.
 const RESERVED: [&str; 12] = [
-    "client.", "error.", "haproxy.", "http.", "network.", "otel.", "rpc.", "server.", "tls.", "url.", "user_agent.", "baggage.",
+    "client.",
+    "error.",
+    "haproxy.",
+    "http.",
+    "network.",
+    "otel.",
+    "rpc.",
+    "server.",
+    "tls.",
+    "url.",
+    "user_agent.",
+    "baggage.",
 ];
 
 const LIMIT: RangeInclusive<usize> = 0..=0x7fff_ffff;
@@ -287,4 +297,5 @@ const ROUTES: &str = "a list of templates such as `/users/{id}`, `/static/*` or 
 const RPC_METHODS: &str = "a list of methods such as `pkg.Service/Method` or `pkg.Service/*`";
 const VARIABLE: &str = "a variable with its scope, `proc.`, `sess.`, `txn.` or `res.`";
 const TYPED_VARIABLE: &str = "a variable such as `txn.user` or `txn.count:int`; types are string, int, bool, double";
-const OWN_NAME: &str = "a name outside the spaces of the conventions and of this module (`http.`, `haproxy.` and so on)";
+const OWN_NAME: &str =
+    "a name outside the spaces of the conventions and of this module (`http.`, `haproxy.` and so on)";

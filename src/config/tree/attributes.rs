@@ -148,7 +148,14 @@ pub struct LimitsConfig {
 
 impl Default for LimitsConfig {
     fn default() -> Self {
-        Self { attributes: 128, value_length: None, events: 128, links: 128, event_attributes: 128, link_attributes: 128 }
+        Self {
+            attributes: 128,
+            value_length: None,
+            events: 128,
+            links: 128,
+            event_attributes: 128,
+            link_attributes: 128,
+        }
     }
 }
 

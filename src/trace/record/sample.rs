@@ -66,7 +66,7 @@ impl Sample {
     /// Gathered values, before the request line, as HAProxy writes them.
     pub(crate) fn gathered(mut self, values: &[Option<&[u8]>]) -> Self {
         let line = self.fields.pop().unwrap();
-        let hex = |value: &[u8]| value.iter().map(|byte| format!("{byte:02X}")).collect::<String>();
+        let hex = |value: &[u8]| value.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().concat();
         self.fields.extend(values.iter().map(|value| value.map_or("-".to_owned(), hex).into_bytes()));
         self.fields.push(line);
         self

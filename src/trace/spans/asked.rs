@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Request, Span};
+use super::{Extras, Request, Span};
 use crate::config::ValueKind;
 use crate::stats;
 use crate::trace::carry::{AttributeValue, Field};
@@ -10,61 +10,46 @@ use crate::trace::outcome::Outcome;
 use crate::trace::protobuf::key;
 use crate::trace::record::Record;
 use crate::trace::record::scan::split_once;
-use crate::trace::wording::{Method, OTHER, Wording};
+use crate::trace::wording::{Call, Method, OTHER, Wording};
 
-/// What was gathered, decoded, if the wording needs any of it.
-pub(super) fn values(record: &Record<'_>, wording: &Wording) -> Vec<Option<Vec<u8>>> {
-    match &record.response {
-        Some(response) if wording.gathers => response.gathered.values().collect(),
-        _ => Vec::new(),
+impl<'a> Extras<'a> {
+    pub(super) fn new(record: &Record<'a>, wording: &Wording) -> Self {
+        let values: Vec<_> = match &record.response {
+            Some(response) if wording.gathers => response.gathered.values().collect(),
+            _ => Vec::new(),
+        };
+        let rules = wording.rpc.as_ref();
+        let call = rules.and_then(|rules| rules.call(record, value(&values, rules.status_place)));
+        let origin = wording.forwarding.as_ref().and_then(|forwarding| forwarding.origin(record)).unwrap_or_default();
+        Self { values, call, origin }
     }
 }
 
 /// The value at a place, unless there is none, or an empty one.
-pub(super) fn value(values: &[Option<Vec<u8>>], place: Option<usize>) -> Option<&[u8]> {
+fn value(values: &[Option<Vec<u8>>], place: Option<usize>) -> Option<&[u8]> {
     values.get(place?)?.as_deref().filter(|value| !value.is_empty())
 }
 
-impl Request<'_, '_> {
-    /// RPC semantic conventions, gRPC; and the outcome with them.
-    pub(super) fn rpc(&self, span: &mut Span<'_>, outcome: Outcome, of_server: bool) -> Outcome {
-        let Some(call) = &self.call else { return outcome };
-        span.string(key!("rpc.system.name"), b"grpc");
-        match &call.method {
-            Method::Known(method) => span.built(b"rpc.method", |out| out.extend_from_slice(method)),
-            Method::Other(original) => {
-                span.string(key!("rpc.method"), OTHER);
-                span.present(key!("rpc.method_original"), original);
-            }
-        }
-        // The CLIENT span has a status where the server's answer came.
-        let answered = outcome.status.is_some();
-        let name = call.status_name().filter(|_| answered);
-        if let Some(name) = name {
-            span.string(key!("rpc.response.status_code"), name.as_bytes());
-        }
-        if call.old_names {
-            span.string(key!("rpc.system"), b"grpc");
-            if let Method::Known(method) = &call.method {
-                span.present(key!("rpc.service"), split_once(method, b'/').map_or(b"", |(service, _)| service));
-            }
-            if let Some(code) = call.status.filter(|_| answered) {
-                span.unsigned(key!("rpc.grpc.status_code"), u64::from(code));
-            }
-        }
-        if answered { call.refine(outcome, of_server) } else { outcome }
+impl<'r> Request<'r, '_> {
+    /// The same.
+    pub(super) fn value(&self, place: Option<usize>) -> Option<&'r [u8]> {
+        value(&self.extras?.values, place)
+    }
+
+    pub(super) fn call(&self) -> Option<&'r Call> {
+        self.extras?.call.as_ref()
     }
 
     /// The client's TLS.
-    pub(super) fn tls_from_client(&self, span: &mut Span<'_>) {
+    pub(super) fn tls_from_client(&self, span: &mut Span<'_>, values: &[Option<Vec<u8>>]) {
         let tls = &self.wording.tls;
         if tls.wanted && self.record.response.as_ref().is_some_and(|response| !response.tls_version.is_empty()) {
             span.bool(b"tls.established", true);
         }
-        if self.values.is_empty() {
+        if values.is_empty() {
             return;
         }
-        let at = |place| value(&self.values, place).unwrap_or_default();
+        let at = |place| value(values, place).unwrap_or_default();
         span.present(key!("tls.cipher"), at(tls.cipher));
         span.present(key!("tls.curve"), at(tls.curve));
         span.present(key!("tls.next_protocol"), at(tls.next_protocol));
@@ -86,22 +71,29 @@ impl Request<'_, '_> {
         self.rules(span);
         self.fixed(span);
         let wording = self.wording;
-        for (place, name) in (1_u8..).zip(&wording.request_headers) {
-            let lines = || self.record.all_carried(Field::Header).filter_map(|field| field.split_first());
-            let mut of_this = lines().filter(|(at, _)| **at == place).map(|(_, value)| value).peekable();
-            if of_this.peek().is_some() {
-                span.texts(name, of_this);
-            }
+        if self.record.has_more {
+            self.request_headers(span);
         }
+        let Some(Extras { values, .. }) = self.extras else { return };
         for (place, name) in &wording.response_headers {
-            if let Some(Some(line)) = self.values.get(*place) {
+            if let Some(Some(line)) = values.get(*place) {
                 span.texts(name, [line.as_slice()]);
             }
         }
         for (place, name, kind) in &wording.variables {
-            match value(&self.values, Some(*place)) {
+            match value(values, Some(*place)) {
                 Some(text) if !self.is_ruled(name) => variable(span, name, *kind, text),
                 _ => {}
+            }
+        }
+    }
+
+    fn request_headers(&self, span: &mut Span<'_>) {
+        for (place, name) in (1_u8..).zip(&self.wording.request_headers) {
+            let lines = || self.record.all_carried(Field::Header).filter_map(|field| field.split_first());
+            let mut of_this = lines().filter(|(at, _)| **at == place).map(|(_, value)| value).peekable();
+            if of_this.peek().is_some() {
+                span.texts(name, of_this);
             }
         }
     }
@@ -109,7 +101,9 @@ impl Request<'_, '_> {
     /// What every span has.
     pub(super) fn fixed(&self, span: &mut Span<'_>) {
         let (attributes, count) = &self.wording.fixed;
-        span.encoded(attributes, *count);
+        if *count > 0 {
+            span.encoded(attributes, *count);
+        }
     }
 
     /// A name that rules gave several values has the last one. OpenTelemetry specification, "Set Attributes".
@@ -133,10 +127,39 @@ impl Request<'_, '_> {
     }
 }
 
+/// RPC semantic conventions, gRPC; and the outcome with them.
+pub(super) fn rpc(extras: &Extras<'_>, span: &mut Span<'_>, outcome: Outcome, of_server: bool) -> Outcome {
+    let Some(call) = &extras.call else { return outcome };
+    span.string(key!("rpc.system.name"), b"grpc");
+    match &call.method {
+        Method::Known(method) => span.built(b"rpc.method", |out| out.extend_from_slice(method)),
+        Method::Other(original) => {
+            span.string(key!("rpc.method"), OTHER);
+            span.present(key!("rpc.method_original"), original);
+        }
+    }
+    // The CLIENT span has a status where the server's answer came.
+    let answered = outcome.status.is_some();
+    let name = call.status_name().filter(|_| answered);
+    if let Some(name) = name {
+        span.string(key!("rpc.response.status_code"), name.as_bytes());
+    }
+    if call.old_names {
+        span.string(key!("rpc.system"), b"grpc");
+        if let Method::Known(method) = &call.method {
+            span.present(key!("rpc.service"), split_once(method, b'/').map_or(b"", |(service, _)| service));
+        }
+        if let Some(code) = call.status.filter(|_| answered) {
+            span.unsigned(key!("rpc.grpc.status_code"), u64::from(code));
+        }
+    }
+    if answered { call.refine(outcome, of_server) } else { outcome }
+}
+
 fn variable(span: &mut Span<'_>, name: &[u8], kind: ValueKind, text: &[u8]) {
     let number = || std::str::from_utf8(text).ok().map(str::trim);
-    let said = match kind {
-        ValueKind::Text => Some(span.text(name, text)),
+    let value = match kind {
+        ValueKind::Text => return span.text(name, text),
         ValueKind::Integer => number().and_then(|text| text.parse().ok()).map(|number| span.integer(name, number)),
         ValueKind::Double => number()
             .and_then(|text| text.parse::<f64>().ok())
@@ -144,7 +167,7 @@ fn variable(span: &mut Span<'_>, name: &[u8], kind: ValueKind, text: &[u8]) {
             .map(|number| span.double(name, number)),
         ValueKind::Bool => truth(text).map(|flag| span.flag(name, flag)),
     };
-    if said.is_none() {
+    if value.is_none() {
         stats::ATTRIBUTES_LEFT_OUT.add(1);
     }
 }

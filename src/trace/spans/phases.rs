@@ -20,7 +20,8 @@ pub(super) struct Phases {
 impl Phases {
     pub(super) fn new(record: &Record<'_>, interval: Interval) -> Self {
         let timers = record.response.as_ref().map(|response| response.timers);
-        let after = |from: u64, millis: u64| from.saturating_add(millis.saturating_mul(NANOS_PER_MILLI)).min(interval.end);
+        let after =
+            |from: u64, millis: u64| from.saturating_add(millis.saturating_mul(NANOS_PER_MILLI)).min(interval.end);
         let headers = after(interval.start, timers.and_then(|timers| timers.request_headers).unwrap_or(0));
         let left_queue = after(headers, timers.and_then(|timers| timers.queue).unwrap_or(0));
         let connected = timers.and_then(|timers| timers.connect).map(|millis| after(left_queue, millis));
@@ -82,7 +83,7 @@ impl Request<'_, '_> {
     }
 }
 
-/// A span's id that follows from another: SplitMix64's finaliser of `id + phase`, which takes different values to different
+/// A span's id that follows from another: `SplitMix64`'s finaliser of `id + phase`, which takes different values to different
 /// ones. Never the invalid id.
 fn derived(id: [u8; 8], phase: u64) -> [u8; 8] {
     let mut mixed = u64::from_be_bytes(id).wrapping_add(phase.wrapping_mul(0x9e37_79b9_7f4a_7c15));

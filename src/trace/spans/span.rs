@@ -19,7 +19,7 @@ pub(super) struct Identity<'i> {
     pub(super) kind: Kind,
     pub(super) id: [u8; 8],
     pub(super) parent: Option<[u8; 8]>,
-    /// Not empty.
+    /// Not empty; UTF-8.
     pub(super) name: &'i [u8],
     /// Unix time, nanoseconds; not after `end`.
     pub(super) start: u64,
@@ -48,7 +48,7 @@ impl<'o> Span<'o> {
         if !record.tracestate.is_empty() {
             protobuf::string(out, TRACE_STATE, record.tracestate);
         }
-        protobuf::string(out, NAME, name);
+        protobuf::bytes(out, NAME, name);
         protobuf::unsigned(out, KIND, *kind as u64);
         protobuf::fixed64(out, START, *start);
         protobuf::fixed64(out, END, *end);

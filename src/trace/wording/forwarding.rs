@@ -37,7 +37,7 @@ impl Forwarding {
         let peer = address(record.client_ip()).filter(|peer| self.trusts(*peer))?;
         let hops = record.carried(Field::ForwardedFor);
         let origin = match self.headers {
-            Forwarded::Standard => self.from_elements(hops),
+            Forwarded::Standard => self.by_elements(hops),
             Forwarded::XForwarded => Origin {
                 client: self.walk(hops, address).map(|(client, _)| client),
                 scheme: scheme(record.carried(Field::ForwardedProto)),
@@ -48,7 +48,7 @@ impl Forwarding {
     }
 
     /// Scheme and host are those that stand beside the client's address.
-    fn from_elements<'a>(&self, list: &'a [u8]) -> Origin<'a> {
+    fn by_elements<'a>(&self, list: &'a [u8]) -> Origin<'a> {
         let Some((client, element)) = self.walk(list, |element| address(parameter(element, b"for")?)) else {
             return Origin::default();
         };
@@ -139,10 +139,10 @@ mod tests {
     #[test]
     fn scheme_and_host_stand_beside_the_client() {
         let list = b"for=6.6.6.6;proto=http;host=evil, For=\"192.0.2.1:1\" ; Proto=HTTPS;host=\"shop:8443\", for=10.0.0.1;proto=http";
-        let origin = forwarding().from_elements(list);
+        let origin = forwarding().by_elements(list);
         assert_eq!(origin.client.unwrap().to_string(), "192.0.2.1");
         assert_eq!((origin.scheme, origin.host), (Some(&b"https"[..]), &b"shop:8443"[..]));
-        assert_eq!(forwarding().from_elements(b"for=_hidden;proto=https"), Origin::default());
+        assert_eq!(forwarding().by_elements(b"for=_hidden;proto=https"), Origin::default());
     }
 
     proptest! {
@@ -151,7 +151,7 @@ mod tests {
             let list = format!("{said},192.0.2.1, 10.0.0.1");
             let (client, _) = forwarding().walk(list.as_bytes(), address).unwrap();
             prop_assert_eq!(client.to_string(), "192.0.2.1");
-            let _ = forwarding().from_elements(list.as_bytes());
+            let _ = forwarding().by_elements(list.as_bytes());
         }
     }
 }

@@ -40,26 +40,30 @@ impl QueryRules {
     }
 
     fn push_parameter(&self, out: &mut Vec<u8>, parameter: &[u8]) {
-        match self.kept_key(parameter) {
-            None => push_unescaped(out, parameter),
-            Some(key) => {
-                if !key.is_empty() {
-                    push_unescaped(out, key);
-                    out.push(b'=');
-                }
-                out.extend_from_slice(b"REDACTED");
-            }
+        // Every secret's first letter.
+        if matches!(self, Self::Conventions) && !matches!(parameter.first(), Some(b'X' | b's')) {
+            push_unescaped(out, parameter);
+        } else {
+            self.push_suspect(out, parameter);
         }
+    }
+
+    #[inline(never)]
+    fn push_suspect(&self, out: &mut Vec<u8>, parameter: &[u8]) {
+        let Some(key) = self.kept_key(parameter) else { return push_unescaped(out, parameter) };
+        if !key.is_empty() {
+            push_unescaped(out, key);
+            out.push(b'=');
+        }
+        out.extend_from_slice(b"REDACTED");
     }
 
     /// The key of a parameter whose value is replaced; empty if all of it is. `None`: nothing is.
     fn kept_key<'p>(&self, parameter: &'p [u8]) -> Option<&'p [u8]> {
         match self {
             Self::Conventions => {
-                // Every secret's first letter.
-                let suspect = matches!(parameter.first(), Some(b'X' | b's'));
-                let key = || Some(split_once(parameter, b'=')?.0);
-                if suspect { key().filter(|key| SECRETS.contains(key)) } else { None }
+                let is_key = |key: &&&[u8]| parameter.get(key.len()) == Some(&b'=') && parameter.starts_with(key);
+                SECRETS.iter().find(is_key).copied()
             }
             Self::Redact(list) => {
                 let (key, _) = split_once(parameter, b'=')?;

@@ -81,7 +81,8 @@ mod tests {
 
     #[test]
     fn the_first_template_that_fits_counts() {
-        let routes = routes(&["GET /x", "/x", "/users/me", "/users/{id}", "/users/{id}/a/{b}", "/static/*", "/", "/t/"]);
+        let routes =
+            routes(&["GET /x", "/x", "/users/me", "/users/{id}", "/users/{id}/a/{b}", "/static/*", "/", "/t/"]);
         let cases = [
             ("GET", "/x", Some("/x")),
             ("PUT", "/x", Some("/x")),

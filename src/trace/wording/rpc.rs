@@ -1,8 +1,8 @@
 //! gRPC in OpenTelemetry's words. RPC semantic conventions 1.44.0; gRPC over HTTP/2; gRPC status codes.
 
+use crate::trace::carry::Field;
 use crate::trace::outcome::{ErrorType, Outcome};
 use crate::trace::record::{Record, push_unescaped};
-use crate::trace::carry::Field;
 
 /// How gRPC requests are worded.
 #[derive(Debug, Clone)]
@@ -45,7 +45,8 @@ impl RpcRules {
         let method = if self.knows(path) { Method::Known(path.to_vec()) } else { Method::other(path) };
         let status = status.and_then(|text| std::str::from_utf8(text).ok()?.trim().parse::<u16>().ok());
         // gRPC, "Status codes and their use": a code that is not known counts as UNKNOWN.
-        let status = status.map(|code| u8::try_from(code).ok().filter(|&code| code <= UNAUTHENTICATED).unwrap_or(UNKNOWN));
+        let status =
+            status.map(|code| u8::try_from(code).ok().filter(|&code| code <= UNAUTHENTICATED).unwrap_or(UNKNOWN));
         Some(Call { method, status, old_names: self.old_names })
     }
 
@@ -53,10 +54,10 @@ impl RpcRules {
         let Some((service, method)) = std::str::from_utf8(path).ok().and_then(|path| path.split_once('/')) else {
             return false;
         };
-        let word = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._".contains(&b));
-        let listed = |known: &String| {
-            known.split_once('/').is_some_and(|(s, m)| s == service && (m == "*" || m == method))
-        };
+        let word =
+            |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._".contains(&b));
+        let listed =
+            |known: &String| known.split_once('/').is_some_and(|(s, m)| s == service && (m == "*" || m == method));
         word(service) && word(method) && (self.known.is_empty() || self.known.iter().any(listed))
     }
 }
@@ -98,7 +99,7 @@ pub(in crate::trace) const OTHER: &[u8] = b"_OTHER";
 const UNKNOWN: u8 = 2;
 const UNAUTHENTICATED: u8 = 16;
 
-/// UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS.
+/// `UNKNOWN`, `DEADLINE_EXCEEDED`, `UNIMPLEMENTED`, `INTERNAL`, `UNAVAILABLE`, `DATA_LOSS`.
 const SERVERS_FAULT: [u8; 6] = [UNKNOWN, 4, 12, 13, 14, 15];
 
 /// gRPC, "Status codes and their use", by code.

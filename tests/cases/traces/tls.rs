@@ -18,7 +18,8 @@ frontend inner
   default_backend back
 ";
 
-const FRONT: &str = "  bind 127.0.0.1:${port:secure} ssl crt ${dir}/server.pem ca-file ${dir}/client.pem verify optional \
+const FRONT: &str =
+    "  bind 127.0.0.1:${port:secure} ssl crt ${dir}/server.pem ca-file ${dir}/client.pem verify optional \
                      crt-ignore-err all ca-ignore-err all alpn http/1.1
   use_backend inside
 ";

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::config::{
-    AttributesConfig, ChildSpan, Config, FixedValue, Forwarded, LimitsConfig, QueryMode, Route, ValueKind, VariableAttribute,
+    AttributesConfig, ChildSpan, Config, FixedValue, Forwarded, LimitsConfig, QueryMode, Route, ValueKind,
+    VariableAttribute,
 };
 use crate::trace::carry::{AttributeValue, Field, with_attribute};
 use crate::trace::plan::Plan;
@@ -79,7 +80,8 @@ fn forwarding_headers_count_from_trusted_peers_alone() {
     config.trusted_networks = vec!["192.0.2.9/32".parse().unwrap()];
     config.forwarded = Forwarded::Standard;
     let sample = Sample::default().carrying(Field::ForwardedFor, b"for=\"[2001:db8::9]:77\";proto=http;host=h:81");
-    let before = [("client.address", "2001:db8::9"), ("url.scheme", "http"), ("server.address", "h"), ("server.port", "#81")];
+    let before =
+        [("client.address", "2001:db8::9"), ("url.scheme", "http"), ("server.address", "h"), ("server.port", "#81")];
     expect(&asked(&config, &sample)[0], &before);
     expect(&asked(&config, &Sample::default())[0], &own);
 }
@@ -162,7 +164,10 @@ fn variables_have_types_and_rules_are_stronger() {
             variable("app.no", "txn.n", ValueKind::Bool),
             variable("app.ruled", "txn.n", ValueKind::Text),
         ],
-        fixed: vec![("app.where".to_owned(), FixedValue::Text("here".to_owned())), ("app.n".to_owned(), FixedValue::Double(0.5))],
+        fixed: vec![
+            ("app.where".to_owned(), FixedValue::Text("here".to_owned())),
+            ("app.n".to_owned(), FixedValue::Double(0.5)),
+        ],
         ..AttributesConfig::default()
     };
     let plan = Plan::new(&Config { attributes: config.clone(), ..Config::default() });
@@ -190,7 +195,13 @@ fn variables_have_types_and_rules_are_stronger() {
 
 #[test]
 fn limits_cut_attributes_texts_and_events() {
-    let limits = LimitsConfig { attributes: 5, value_length: Some(3), events: 1, event_attributes: 0, ..LimitsConfig::default() };
+    let limits = LimitsConfig {
+        attributes: 5,
+        value_length: Some(3),
+        events: 1,
+        event_attributes: 0,
+        ..LimitsConfig::default()
+    };
     let config = AttributesConfig { limits, events: true, ..AttributesConfig::default() };
     let sample = Sample::with(&[("%rc", "2"), ("bc_reused", "0"), ("%r", "GET /#C3#A9#C3#A9#C3#A9#C3#A9 HTTP/1.1")]);
     let spans = asked(&config, &sample);
@@ -222,7 +233,10 @@ fn the_default_limit_holds_for_what_rules_add() {
     let spans = spans_of(&[&context[..], b" ", &fields].concat());
     assert_eq!(spans[0].attributes.len(), 128);
     expect(&spans[0], &[("http.response.status_code", "#200")]);
-    assert_eq!(spans[0].dropped_attributes_count as usize + 128, 150 + spans_of(&Sample::default().payload())[0].attributes.len());
+    assert_eq!(
+        spans[0].dropped_attributes_count as usize + 128,
+        150 + spans_of(&Sample::default().payload())[0].attributes.len()
+    );
 }
 
 #[test]
@@ -233,7 +247,8 @@ fn grpc_requests_are_calls() {
     let spans = with_settings(&config, &sample, status(b"5"));
     for span in &spans {
         assert_eq!(span.name, "pkg.Shop/Buy");
-        let common = [("rpc.system.name", "grpc"), ("rpc.method", "pkg.Shop/Buy"), ("rpc.response.status_code", "NOT_FOUND")];
+        let common =
+            [("rpc.system.name", "grpc"), ("rpc.method", "pkg.Shop/Buy"), ("rpc.response.status_code", "NOT_FOUND")];
         expect(span, &common);
         expect(span, &[("rpc.system", "")]);
     }
@@ -301,7 +316,8 @@ fn phases_are_events_and_spans() {
 
 #[test]
 fn a_request_without_a_response_has_its_head() {
-    let sample = Sample::default().carrying(Field::RequestLine, b"GET /x?y HTTP/1.1").carrying(Field::Source, b"192.0.2.8");
+    let sample =
+        Sample::default().carrying(Field::RequestLine, b"GET /x?y HTTP/1.1").carrying(Field::Source, b"192.0.2.8");
     let payload = [b"PR ", &sample.context()[..], b" "].concat();
     let [span] = spans_of(&payload).try_into().unwrap();
     assert_eq!(span.name, "GET");
@@ -313,33 +329,35 @@ fn settings() -> impl Strategy<Value = AttributesConfig> {
     let flags = any::<[bool; 8]>();
     let limits = (0_usize..200, proptest::option::of(0_usize..30), 0_usize..4);
     let kinds = proptest::sample::select(vec![ValueKind::Text, ValueKind::Integer, ValueKind::Bool, ValueKind::Double]);
-    (names(), names(), flags, limits, kinds).prop_map(|(first, second, flags, (attributes, value_length, events), kind)| {
-        let network = |_| "0.0.0.0/0".parse().unwrap();
-        AttributesConfig {
-            routes: vec![route("/{a}"), route("/*")],
-            route_variable: flags[0].then(|| "txn.r".to_owned()),
-            span_name_variable: flags[1].then(|| "txn.s".to_owned()),
-            known_methods: flags[2].then(|| texts(&["GET"])),
-            trusted_networks: (0..usize::from(flags[3])).map(network).collect(),
-            forwarded: if flags[4] { Forwarded::Standard } else { Forwarded::XForwarded },
-            request_headers: first.clone(),
-            response_headers: second.clone(),
-            query: if flags[5] { QueryMode::AllowList } else { QueryMode::Redact },
-            query_allowed: first,
-            tls: flags[6],
-            tls_client_certificate: flags[6],
-            variables: second
-                .into_iter()
-                .map(|name| VariableAttribute { variable: format!("txn.{name}"), name, kind })
-                .collect(),
-            rpc: flags[7],
-            rpc_old_names: flags[0],
-            events: flags[1],
-            child_spans: vec![ChildSpan::Connect, ChildSpan::Queue],
-            limits: LimitsConfig { attributes, value_length, events, ..LimitsConfig::default() },
-            ..AttributesConfig::default()
-        }
-    })
+    (names(), names(), flags, limits, kinds).prop_map(
+        |(first, second, flags, (attributes, value_length, events), kind)| {
+            let network = |_| "0.0.0.0/0".parse().unwrap();
+            AttributesConfig {
+                routes: vec![route("/{a}"), route("/*")],
+                route_variable: flags[0].then(|| "txn.r".to_owned()),
+                span_name_variable: flags[1].then(|| "txn.s".to_owned()),
+                known_methods: flags[2].then(|| texts(&["GET"])),
+                trusted_networks: (0..usize::from(flags[3])).map(network).collect(),
+                forwarded: if flags[4] { Forwarded::Standard } else { Forwarded::XForwarded },
+                request_headers: first.clone(),
+                response_headers: second.clone(),
+                query: if flags[5] { QueryMode::AllowList } else { QueryMode::Redact },
+                query_allowed: first,
+                tls: flags[6],
+                tls_client_certificate: flags[6],
+                variables: second
+                    .into_iter()
+                    .map(|name| VariableAttribute { variable: format!("txn.{name}"), name, kind })
+                    .collect(),
+                rpc: flags[7],
+                rpc_old_names: flags[0],
+                events: flags[1],
+                child_spans: vec![ChildSpan::Connect, ChildSpan::Queue],
+                limits: LimitsConfig { attributes, value_length, events, ..LimitsConfig::default() },
+                ..AttributesConfig::default()
+            }
+        },
+    )
 }
 
 proptest! {
@@ -364,7 +382,7 @@ proptest! {
         }
         let plan = Plan::new(&Config { attributes: config.clone(), ..Config::default() });
         let values: Vec<_> = plan.gathered.iter().zip(&gathered).map(|(_, value)| Some(value.as_slice())).collect();
-        let sample = Sample { state, fields, carried, ..Sample::default() }.gathered(&values);
+        let sample = Sample { state, carried, fields, ..Sample::default() }.gathered(&values);
         let wording = Wording::new(&config, &plan);
         for span in worded(&sample.payload(), &wording, values.len()) {
             prop_assert!(span.start_time_unix_nano <= span.end_time_unix_nano);
