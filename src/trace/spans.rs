@@ -46,7 +46,7 @@ pub fn encode(record: &Record<'_>, wording: &Wording, out: &mut Vec<u8>) -> u64 
         request.client(upstream, out);
         count += 1;
     }
-    if wording.queue_span || wording.connect_span {
+    if extras.is_some() {
         count += request.phases(upstream.as_ref(), out);
     }
     count
@@ -102,7 +102,7 @@ impl<'a> Request<'_, 'a> {
     fn server(&self, out: &mut Vec<u8>) {
         let (record, wording) = (self.record, self.wording);
         let request = &record.request;
-        let outcome = outcome::server(&record.ending());
+        let mut outcome = outcome::server(&record.ending());
         let route = self.route();
         let name = self.server_name(route);
         let identity = Identity {
@@ -130,17 +130,14 @@ impl<'a> Request<'_, 'a> {
             handling(&mut span, response, self.interval);
             tunnel(&mut span, record, response);
         }
-        match self.extras {
-            Some(extras) => {
-                self.tls_from_client(&mut span, &extras.values);
-                let outcome = rpc(extras, &mut span, outcome, true);
-                span.outcome(outcome);
-            }
-            None => span.outcome(outcome),
+        if let Some(extras) = self.extras {
+            self.tls_from_client(&mut span, &extras.values);
+            outcome = rpc(extras, &mut span, outcome, true);
         }
-        self.asked_of_server(&mut span);
-        if wording.events {
-            self.server_events(span.out());
+        span.outcome(outcome);
+        self.rules(&mut span);
+        if let Some(extras) = self.extras {
+            self.asked_of_server(extras, &mut span);
         }
         span.end(&wording.limits);
     }
@@ -180,12 +177,13 @@ impl<'a> Request<'_, 'a> {
         if let Some(reused) = response.connection_reused {
             span.bool(b"haproxy.connection.reused", reused);
         }
-        let outcome = outcome::client(&record.ending());
-        let outcome = self.extras.map_or(outcome, |extras| rpc(extras, &mut span, outcome, false));
+        let mut outcome = outcome::client(&record.ending());
+        if let Some(extras) = self.extras {
+            outcome = rpc(extras, &mut span, outcome, false);
+        }
         span.outcome(outcome);
-        self.fixed(&mut span);
-        if self.wording.events {
-            self.client_events(response, span.out());
+        if self.extras.is_some() {
+            self.asked_of_client(response, &mut span);
         }
         span.end(&self.wording.limits);
     }
@@ -203,6 +201,7 @@ impl<'a> Request<'_, 'a> {
     }
 
     fn route(&self) -> Option<&[u8]> {
+        self.extras?;
         let named = self.value(self.wording.route_variable);
         let RequestLine { method, target, .. } = &self.record.request;
         named.or_else(|| self.wording.routes.find(method, target.path))

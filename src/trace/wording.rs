@@ -35,7 +35,7 @@ pub struct Wording {
     pub(super) tls: Tls,
     /// Something of what is gathered is for the spans.
     pub(super) gathers: bool,
-    /// Spans say what not every request gives.
+    /// A setting is not at its default: what follows from it is looked at.
     pub(super) asks: bool,
     pub(super) rpc: Option<RpcRules>,
     /// Encoded attributes that every span has, and how many they are.
@@ -86,7 +86,7 @@ impl Wording {
             variables: config.variables.iter().filter_map(placed_variable).collect(),
             tls: Tls::new(config, plan),
             gathers: !plan.gathered.is_empty(),
-            asks: !plan.gathered.is_empty() || config.rpc || config.tls || !config.trusted_networks.is_empty(),
+            asks: *config != AttributesConfig::default(),
             rpc: config.rpc.then(|| {
                 let status = place(Gather::ResponseHeader(GRPC_STATUS.to_owned()));
                 RpcRules::new(&config.rpc_methods, config.rpc_old_names, status)

@@ -8,8 +8,8 @@ use crate::stats;
 use crate::trace::carry::{AttributeValue, Field};
 use crate::trace::outcome::Outcome;
 use crate::trace::protobuf::key;
-use crate::trace::record::Record;
 use crate::trace::record::scan::split_once;
+use crate::trace::record::{Record, Response};
 use crate::trace::wording::{Call, Method, OTHER, Wording};
 
 impl<'a> Extras<'a> {
@@ -66,15 +66,13 @@ impl<'r> Request<'r, '_> {
         span.present(key!("tls.client.hash.sha1"), digest.as_bytes());
     }
 
-    /// What only the SERVER span has: rules' and settings' attributes, and headers.
-    pub(super) fn asked_of_server(&self, span: &mut Span<'_>) {
-        self.rules(span);
+    /// What only the SERVER span has of what settings ask for, and its events.
+    pub(super) fn asked_of_server(&self, extras: &Extras<'_>, span: &mut Span<'_>) {
+        let (wording, values) = (self.wording, &extras.values);
         self.fixed(span);
-        let wording = self.wording;
         if self.record.has_more {
             self.request_headers(span);
         }
-        let Some(Extras { values, .. }) = self.extras else { return };
         for (place, name) in &wording.response_headers {
             if let Some(Some(line)) = values.get(*place) {
                 span.texts(name, [line.as_slice()]);
@@ -85,6 +83,17 @@ impl<'r> Request<'r, '_> {
                 Some(text) if !self.is_ruled(name) => variable(span, name, *kind, text),
                 _ => {}
             }
+        }
+        if wording.events {
+            self.server_events(span.out());
+        }
+    }
+
+    /// What the CLIENT span has of it.
+    pub(super) fn asked_of_client(&self, response: &Response<'_>, span: &mut Span<'_>) {
+        self.fixed(span);
+        if self.wording.events {
+            self.client_events(response, span.out());
         }
     }
 
@@ -107,7 +116,7 @@ impl<'r> Request<'r, '_> {
     }
 
     /// A name that rules gave several values has the last one. OpenTelemetry specification, "Set Attributes".
-    fn rules(&self, span: &mut Span<'_>) {
+    pub(super) fn rules(&self, span: &mut Span<'_>) {
         let mut rest = self.record.attributes.clone();
         while let Some((name, value)) = rest.next() {
             if rest.clone().any(|(later, _)| later == name) {
