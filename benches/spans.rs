@@ -11,10 +11,12 @@ use haproxy_vitals::trace::carry::{Field, TRACEPARENT_LEN, TracestateAction, Ver
 use haproxy_vitals::trace::envelope::Envelope;
 use haproxy_vitals::trace::record::Record;
 use haproxy_vitals::trace::spans;
+use haproxy_vitals::trace::wording::Wording;
 
 fn main() {
     let requests: u32 = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(2_000_000);
     let payload = payload();
+    let wording = Wording::default();
     let mut out = Vec::with_capacity(1 << 20);
     let start = Instant::now();
     for _ in 0..requests {
@@ -22,7 +24,7 @@ fn main() {
             out.clear();
         }
         let record = Record::parse(black_box(&payload), black_box(END), 0).expect("a valid record");
-        black_box(spans::encode(&record, &mut out));
+        black_box(spans::encode(&record, &wording, &mut out));
     }
     let nanos = start.elapsed().as_nanos();
     let envelope = Envelope::new(&Resource::new(&ServiceConfig::default(), Vec::new()));

@@ -74,7 +74,7 @@ end
 
 -- A function that gives what follows the fixed values: reuse and two queues, which are left out; what the settings ask for, in
 -- hexadecimal; and the request line, which was carried from the start. None where the settings ask for nothing.
-local function gatherer(wanted)
+local function gatherer(wanted, most)
     if #wanted == 0 then
         return nil
     end
@@ -90,7 +90,7 @@ local function gatherer(wanted)
             else
                 value = f[one.name](f)
             end
-            values[n] = hex(value)
+            values[n] = hex(value, most)
         end
         return "   " .. table.concat(values, " ") .. " "
     end
@@ -196,7 +196,7 @@ local function register_tracing()
     -- the order of lua/otel.cfg, but for those that would cost more than they say: the frontend's port, handshake and idle
     -- timers, queue positions, connection reuse. The start is the stamp of otel_start less the time that the request's headers
     -- took.
-    local finish, gather, response_rest = native.finish, gatherer(plan.gathered), response_tail(plan)
+    local finish, gather, response_rest = native.finish, gatherer(plan.gathered, plan.value_bytes), response_tail(plan)
     local state, status, be, srv, srv_ip, srv_port, ip, port, fe, tls
     local hdr, queue, connect, answer, retries, be_version
     local function hand_over(txn, final)

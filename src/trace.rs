@@ -17,3 +17,5 @@ pub mod record;
 pub mod sampler;
 pub mod spans;
 pub mod w3c;
+pub mod wanted;
+pub mod wording;

@@ -7,11 +7,13 @@ use super::error::ConfigError;
 use super::list::Table;
 use super::load::Loaded;
 use super::origin::Origin;
-use super::tree::{BackendConfig, ExporterKind, ParentSampler, Propagator, TlsMode};
+use super::tree::{BackendConfig, ExporterKind, ParentSampler, Propagator, QueryMode, TlsMode};
 use super::value::{one_line, quoted};
 
 /// The tree without its backends.
 pub(super) fn whole(loaded: &mut Loaded) -> Result<(), ConfigError> {
+    credentials(loaded)?;
+    unused_query_lists(loaded);
     batch(loaded)?;
     file(loaded)?;
     ratio_in_use(loaded);
@@ -61,6 +63,40 @@ fn file(loaded: &Loaded) -> Result<(), ConfigError> {
     };
     let key = "export.file.path".to_owned();
     Err(ConfigError::BadText { key, origin, expected, found: quoted(&export.file.path) })
+}
+
+/// Spans travel far, and are read by many.
+fn credentials(loaded: &Loaded) -> Result<(), ConfigError> {
+    let attributes = &loaded.config.attributes;
+    let lists = [
+        ("traces.request_headers", &attributes.request_headers),
+        ("traces.response_headers", &attributes.response_headers),
+    ];
+    for (key, names) in lists {
+        let secret = names.iter().find(|name| CREDENTIALS.contains(&name.as_str()));
+        if let Some(name) = secret.filter(|_| !attributes.allow_credentials) {
+            return Err(ConfigError::BadText {
+                key: key.to_owned(),
+                origin: loaded.origins.of(key),
+                expected: "headers without credentials, or `traces.allow_credentials`",
+                found: quoted(name),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn unused_query_lists(loaded: &mut Loaded) {
+    let mode = loaded.config.attributes.query;
+    for (key, used_in) in [("traces.redact_query", QueryMode::Redact), ("traces.query_allowed", QueryMode::AllowList)] {
+        if mode != used_in && loaded.origins.is_set(key) {
+            let (origin, mode_origin) = (loaded.origins.of(key), loaded.origins.of("traces.query"));
+            let mode = super::words::Word::word(mode);
+            loaded
+                .warnings
+                .push(format!("`{key}` ({origin}): not used, because `traces.query` ({mode_origin}) is {mode}"));
+        }
+    }
 }
 
 /// OpenTelemetry SDK specification, batching processor: `maxExportBatchSize` is at most `maxQueueSize`.
@@ -165,3 +201,22 @@ fn certificates(backend: &BackendConfig, table: &Table) -> Result<(), ConfigErro
 }
 
 const TLS_KEYS: [&str; 5] = ["ca_file", "cert_file", "key_file", "server_name", "insecure_skip_verify"];
+/// Headers whose values let somebody in.
+const CREDENTIALS: [&str; 16] = [
+    "authentication-info",
+    "authorization",
+    "api-key",
+    "cookie",
+    "cookie2",
+    "proxy-authentication-info",
+    "proxy-authorization",
+    "set-cookie",
+    "set-cookie2",
+    "x-access-token",
+    "x-amz-security-token",
+    "x-api-key",
+    "x-auth-token",
+    "x-csrf-token",
+    "x-forwarded-access-token",
+    "x-xsrf-token",
+];

@@ -1,5 +1,6 @@
 //! Every key there is: its name, how it is read, how it is shown. One file for each section; the order is the order of the tree.
 
+mod attributes;
 mod export;
 mod health;
 mod runtime;
@@ -98,6 +99,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Key<Config>> {
         runtime::KEYS,
         traces::KEYS,
         sampling::KEYS,
+        attributes::KEYS,
         export::KEYS,
         export::TRACES,
         export::METRICS,

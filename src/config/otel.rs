@@ -15,6 +15,7 @@ pub(super) fn settings(environment: &Environment, warnings: &mut Vec<String>) ->
     reader.plain();
     reader.disabled();
     reader.propagators();
+    reader.stability();
     reader.resource();
     reader.headers();
     reader.settings
@@ -71,6 +72,15 @@ impl Reader<'_> {
         }
     }
 
+    /// RPC semantic conventions: a list; what it says of other conventions is not for this module. The new names are emitted
+    /// in any case.
+    fn stability(&mut self) {
+        let asked = self.environment.value(STABILITY).unwrap_or_default();
+        if asked.split(',').any(|word| word.trim().eq_ignore_ascii_case("rpc/dup")) {
+            self.set("traces.rpc_old_names", Value::Bool(true), STABILITY);
+        }
+    }
+
     /// Resource specification, "Specifying resource information via an environment variable": `service.name` in
     /// it is weaker than `OTEL_SERVICE_NAME`.
     fn resource(&mut self) {
@@ -123,6 +133,15 @@ const VARIABLES: &[(&str, &str)] = &[
     ("OTEL_TRACES_SAMPLER", "traces.sampler"),
     ("OTEL_TRACES_SAMPLER_ARG", "traces.ratio"),
     ("OTEL_TRACES_EXPORTER", EXPORTER),
+    ("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS", "traces.known_methods"),
+    ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "traces.attribute_count_limit"),
+    ("OTEL_ATTRIBUTE_COUNT_LIMIT", "traces.attribute_count_limit"),
+    ("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "traces.attribute_value_length_limit"),
+    ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "traces.attribute_value_length_limit"),
+    ("OTEL_SPAN_EVENT_COUNT_LIMIT", "traces.event_count_limit"),
+    ("OTEL_SPAN_LINK_COUNT_LIMIT", "traces.link_count_limit"),
+    ("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", "traces.event_attribute_count_limit"),
+    ("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", "traces.link_attribute_count_limit"),
     ("OTEL_EXPORTER_OTLP_PROTOCOL", "export.protocol"),
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "export.endpoint"),
     ("OTEL_EXPORTER_OTLP_TIMEOUT", "export.timeout"),
@@ -159,6 +178,7 @@ const VARIABLES: &[(&str, &str)] = &[
 
 const SDK_DISABLED: &str = "OTEL_SDK_DISABLED";
 const PROPAGATORS: &str = "OTEL_PROPAGATORS";
+const STABILITY: &str = "OTEL_SEMCONV_STABILITY_OPT_IN";
 const RESOURCE_ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
 const EXPORTER: &str = "export.exporter";
 

@@ -1,5 +1,6 @@
 //! The typed tree. Every value that later code sees has passed through here; nothing is checked twice.
 
+mod attributes;
 mod export;
 mod health;
 mod runtime;
@@ -7,6 +8,10 @@ mod sampling;
 mod service;
 mod traces;
 
+pub use attributes::{
+    AttributesConfig, ChildSpan, FixedValue, Forwarded, LimitsConfig, MAX_ROUTES, QueryMode, Route, ValueKind,
+    VariableAttribute,
+};
 pub use export::{
     Base, ClientIdentity, Compression, Endpoint, ExportConfig, ExporterKind, FileConfig, Headers, OwnExport, Protocol,
     Proxy, ProxyChoice, SignalExport,
@@ -31,6 +36,8 @@ pub struct Config {
     pub runtime: RuntimeConfig,
     /// `[traces]`: what is recorded.
     pub traces: TracesConfig,
+    /// `[traces]`: what spans say.
+    pub attributes: AttributesConfig,
     /// `[export]`: how spans leave.
     pub export: ExportConfig,
     /// `[health]`: which backends are checked, and how.

@@ -1,8 +1,9 @@
 //! The words that a key may take.
 
 use super::tree::{
-    CheckMode, Compression, Detector, ExporterKind, InitState, OnNotServing, OnOverload, OnUnimplemented,
-    ParentSampler, Propagator, Protocol, ResponseHeader, RuleParent, SamplerKind, TlsMode, Trust,
+    CheckMode, ChildSpan, Compression, Detector, ExporterKind, Forwarded, InitState, OnNotServing, OnOverload,
+    OnUnimplemented, ParentSampler, Propagator, Protocol, QueryMode, ResponseHeader, RuleParent, SamplerKind, TlsMode,
+    Trust, ValueKind,
 };
 
 /// A type whose values are written as words.
@@ -123,6 +124,24 @@ impl Word for Trust {
 impl Word for ResponseHeader {
     const WORDS: &'static [(&'static str, Self)] =
         &[("none", Self::None), ("traceresponse", Self::TraceResponse), ("server-timing", Self::ServerTiming)];
+}
+
+impl Word for Forwarded {
+    const WORDS: &'static [(&'static str, Self)] = &[("x-forwarded", Self::XForwarded), ("forwarded", Self::Standard)];
+}
+
+impl Word for QueryMode {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("redact", Self::Redact), ("allow_list", Self::AllowList), ("drop", Self::Drop)];
+}
+
+impl Word for ValueKind {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("string", Self::Text), ("int", Self::Integer), ("bool", Self::Bool), ("double", Self::Double)];
+}
+
+impl Word for ChildSpan {
+    const WORDS: &'static [(&'static str, Self)] = &[("queue", Self::Queue), ("connect", Self::Connect)];
 }
 
 #[cfg(test)]

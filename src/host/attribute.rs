@@ -18,18 +18,18 @@ pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
         longer.map(|bytes| lua.create_string(bytes)).transpose()
     };
     native.set("attribute", lua.create_function(attribute)?)?;
-    native.set("hex", lua.create_function(|_, value: LuaValue| Ok(hex(&value)))?)
+    native.set("hex", lua.create_function(|_, (value, most): (LuaValue, usize)| Ok(hex(&value, most)))?)
 }
 
-/// A value as HAProxy's converter `hex` writes its text; `-` if there is none.
-fn hex(value: &LuaValue) -> String {
+/// The first `most` bytes of a value as HAProxy's converter `hex` writes them; `-` if there is none.
+fn hex(value: &LuaValue, most: usize) -> String {
     let text = match value {
         LuaValue::Nil => return "-".to_owned(),
         LuaValue::Boolean(flag) => if *flag { b"1" } else { b"0" }.to_vec(),
         LuaValue::String(text) => text.as_bytes().to_vec(),
         other => other.to_string().unwrap_or_default().into_bytes(),
     };
-    text.iter().fold(String::with_capacity(2 * text.len()), |mut digits, byte| {
+    text.iter().take(most).fold(String::with_capacity(2 * most), |mut digits, byte| {
         let _ = write!(digits, "{byte:02X}");
         digits
     })

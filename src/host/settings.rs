@@ -48,6 +48,7 @@ fn load(given: &LuaTable) -> Result<Loaded, String> {
 /// that the settings name.
 fn plan(lua: &Lua) -> LuaResult<LuaTable> {
     let plan = loaded().map(|loaded| Plan::new(&loaded.config)).unwrap_or_default();
+    let value_bytes = plan.value_bytes();
     let gathered = lua.create_table()?;
     for gather in plan.gathered {
         let (kind, name) = match gather {
@@ -70,6 +71,7 @@ fn plan(lua: &Lua) -> LuaResult<LuaTable> {
     table.set("changes_requests", plan.headers.changes_requests())?;
     table.set("response", plan.headers.response_name())?;
     table.set("variables", plan.headers.variables)?;
+    table.set("value_bytes", value_bytes)?;
     Ok(table)
 }
 

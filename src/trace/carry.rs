@@ -28,10 +28,16 @@ pub const TRACEPARENT_LEN: usize = 55;
 pub const SERVER_SPAN: std::ops::Range<usize> = 56..72;
 
 /// Bytes of the longest encoding.
-pub const MAX_LEN: usize = 2048;
+pub const MAX_LEN: usize = 3072;
 
 /// Bytes of the longest `tracestate` that is carried. W3C Trace Context level 2, 3.3.1.5 asks for at least 512.
 pub const MAX_TRACESTATE: usize = 512;
+
+/// Bytes kept of the hops in a forwarding header.
+pub const MAX_FORWARDED: usize = 512;
+
+/// Bytes kept of a header's value that becomes an attribute.
+pub const MAX_HEADER_VALUE: usize = 512;
 
 /// What is to happen with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +120,20 @@ pub enum Field {
     Started = b't',
     /// The caller that is linked to instead of continued: trace id, span id and flags, 50 hexadecimal digits.
     Link = b'l',
+    /// `Upgrade`.
+    Upgrade = b'w',
+    /// Empty: the request is gRPC's, by its content type.
+    Rpc = b'g',
+    /// The client's address, from doors that give it at the start.
+    Source = b's',
+    /// Every hop of `X-Forwarded-For` or `Forwarded` that finds room, the nearest last.
+    ForwardedFor = b'f',
+    /// The last of `X-Forwarded-Proto`.
+    ForwardedProto = b'p',
+    /// The last of `X-Forwarded-Host`.
+    ForwardedHost = b'o',
+    /// A header that the settings ask for: its place in [`Wanted`](super::wanted::Wanted), from 1, and its value.
+    Header = b'q',
 }
 
 impl Field {
@@ -121,10 +141,17 @@ impl Field {
     pub const fn max_len(self) -> usize {
         match self {
             // The longest DNS name, a port, and room for IPv6 literals.
-            Self::Host => 264,
+            Self::Host | Self::ForwardedHost => 264,
             Self::UserAgent => 512,
-            Self::Started => 16,
+            Self::Started | Self::ForwardedProto => 16,
             Self::Link => 50,
+            // Registered tokens are short; RFC 6455's is `websocket`.
+            Self::Upgrade => 32,
+            Self::Rpc => 0,
+            // The longest text of an IPv6 address with a zone.
+            Self::Source => 64,
+            Self::ForwardedFor => MAX_FORWARDED,
+            Self::Header => 1 + MAX_HEADER_VALUE,
             // HAProxy's own bound on the request lines that it keeps, tune.http.logurilen.
             Self::RequestLine => 1024,
             Self::Attribute => 2 + MAX_ATTRIBUTE_NAME + MAX_ATTRIBUTE_VALUE,
@@ -155,6 +182,8 @@ pub struct Carry<'a> {
     pub started_unix_nanos: Option<u64>,
     /// [`Field::Link`].
     pub link: Option<&'a [u8]>,
+    /// There are fields of other kinds than those above and [`Field::Attribute`].
+    pub has_more: bool,
     /// All fields, in order.
     fields: Fields<'a>,
 }
@@ -172,6 +201,7 @@ impl<'a> Carry<'a> {
         let rest = rest.get(1..)?;
         let (mut host, mut user_agent, mut request_line) = (&[][..], &[][..], &[][..]);
         let (mut started_unix_nanos, mut link) = (None, None);
+        let mut has_more = false;
         let fields = Fields(rest);
         let mut walk = fields;
         loop {
@@ -189,6 +219,7 @@ impl<'a> Carry<'a> {
                         request_line,
                         started_unix_nanos,
                         link,
+                        has_more,
                         fields,
                     };
                     return Some((carry, walk.0));
@@ -200,7 +231,7 @@ impl<'a> Carry<'a> {
                 Some((tag, value)) if tag == Field::Started as u8 => {
                     started_unix_nanos = std::str::from_utf8(value).ok().and_then(|t| u64::from_str_radix(t, 16).ok());
                 }
-                Some(_) => {}
+                Some((tag, _)) => has_more |= tag != Field::Attribute as u8,
             }
         }
     }

@@ -7,11 +7,11 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::carry::{Field, SERVER_SPAN, TRACEPARENT_LEN, TracestateAction, Verdict, Writer};
-use super::headers::Headers;
 use super::incoming::Incoming;
 use super::propagation::{Policy, Seen};
 use super::sampler::{self, Change, Decision, Sampler};
 use super::w3c::{self, FLAG_RANDOM, FLAG_SAMPLED, Traceparent, Tracestate};
+use super::wanted::{ForSpans, Wanted};
 use crate::export::ring;
 use crate::stats::ThreadStats;
 
@@ -27,6 +27,8 @@ pub struct Hot {
     /// Absent: spans are not exported, requests are still propagated and counted.
     ring: Option<ring::Writer>,
     carry: Writer,
+    /// What the spans need of a request beyond the fixed values; absent: nothing.
+    wanted: Option<Arc<Wanted>>,
     tracestate: Vec<u8>,
     /// Where parts are joined.
     record: Vec<u8>,
@@ -46,6 +48,7 @@ impl Hot {
             stats,
             ring,
             carry: Writer::new(),
+            wanted: None,
             tracestate: Vec::with_capacity(512),
             record: Vec::with_capacity(1024),
             last_ended: [0; 16],
@@ -56,6 +59,12 @@ impl Hot {
     #[must_use]
     pub fn with_policy(self, policy: Option<Arc<Policy>>) -> Self {
         Self { policy, ..self }
+    }
+
+    /// The same, which carries what is wanted too.
+    #[must_use]
+    pub fn with_wanted(self, wanted: Option<Arc<Wanted>>) -> Self {
+        Self { wanted, ..self }
     }
 
     /// A tracer of nothing: where the process has none.
@@ -114,17 +123,29 @@ impl Hot {
                 self.carry.mark_debug();
             }
             self.carry.field(Field::Started, &w3c::hex16(unix_nanos()));
-            let (host, user_agent) = for_the_spans(block);
+            if let Some(wanted) = &self.wanted {
+                wanted.carry_hops(block, &mut self.carry);
+            }
+            let ForSpans { host, user_agent, upgrade } = ForSpans::read(block);
             self.carry.field(Field::Host, host);
             self.carry.field(Field::UserAgent, user_agent);
             if let Some(link) = seen.link() {
                 self.carry.link(link);
             }
+            if !upgrade.is_empty() {
+                self.carry.field(Field::Upgrade, upgrade);
+            }
             if !request.method.is_empty() {
                 self.carry.request_line(request.method, request.target, request.version);
             }
+            if let Some(head) = &request.head {
+                self.carry.field(Field::Source, head.source);
+            }
             if let Some(policy) = &self.policy {
                 policy.keep_baggage(&seen, block, &mut self.carry);
+            }
+            if let Some(wanted) = &self.wanted {
+                wanted.carry_headers(block, &mut self.carry);
             }
             self.carry.end();
         } else {
@@ -236,20 +257,6 @@ impl Hot {
 fn unix_nanos() -> u64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
     u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// `Host` and `User-Agent`: looked for only when there will be spans.
-fn for_the_spans(block: &[u8]) -> (&[u8], &[u8]) {
-    let (mut host, mut user_agent) = (&b""[..], &b""[..]);
-    let mut headers = Headers::new(block);
-    while let Some((name, value)) = headers.next_of(b"hu") {
-        match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => host = value,
-            10 if name.eq_ignore_ascii_case(b"user-agent") => user_agent = value,
-            _ => {}
-        }
-    }
-    (host, user_agent)
 }
 
 #[cfg(test)]

@@ -105,6 +105,8 @@ pub struct Outcome {
 pub enum ErrorType {
     /// The status was the error.
     Status(u16),
+    /// The name of a gRPC status.
+    Rpc(&'static str),
     /// There was no complete, valid response.
     Word(Word),
 }
@@ -254,6 +256,7 @@ mod tests {
         let error = match outcome.error {
             None => String::new(),
             Some(ErrorType::Status(code)) => code.to_string(),
+            Some(ErrorType::Rpc(name)) => name.to_owned(),
             Some(ErrorType::Word(word)) => word.as_str().to_owned(),
         };
         (outcome.status.unwrap_or(0), error)

@@ -13,6 +13,8 @@ use super::propagation::Policy;
 use super::record::Record;
 use super::sampler::{Keep, Overrides, Sampler};
 use super::spans;
+use super::wanted::Wanted;
+use super::wording::Wording;
 use crate::config::Config;
 use crate::export::Outlets;
 use crate::export::ring::{self, Reader};
@@ -30,6 +32,7 @@ pub struct Tracer {
     policy: Option<Arc<Policy>>,
     /// Absent: nothing is exported, so nothing is kept.
     rings: Option<Rings>,
+    wanted: Option<Arc<Wanted>>,
 }
 
 #[derive(Debug, Clone)]
@@ -45,14 +48,17 @@ impl Tracer {
     pub fn without_export(config: &Config) -> Self {
         let enabled = config.traces.enabled;
         let policy = if enabled { policy(config) } else { None };
-        Self { sampler: enabled.then(|| Sampler::new(&config.traces)), policy, rings: None }
+        Self { sampler: enabled.then(|| Sampler::new(&config.traces)), policy, rings: None, wanted: None }
     }
 
     /// A tracer by the settings, and the loop that serves it: the caller runs it.
     pub fn new(config: &Config, resource: &Resource, outlets: Arc<Outlets>) -> (Self, Pipeline) {
         let rings = Rings { bytes: config.traces.ring_bytes, wake: Arc::default(), new: Arc::default() };
+        let plan = Plan::new(config);
+        let wanted = Wanted::new(&config.attributes).map(Arc::new);
         let pipeline = Pipeline {
-            plan: Plan::new(config),
+            wording: Wording::new(&config.attributes, &plan),
+            plan,
             keep: Keep::new(&config.traces.sampling),
             rings: rings.clone(),
             readers: Vec::new(),
@@ -67,7 +73,7 @@ impl Tracer {
             ends_seen: false,
         };
         let sampler = Some(Sampler::new(&config.traces));
-        (Self { sampler, policy: policy(config), rings: Some(rings) }, pipeline)
+        (Self { sampler, policy: policy(config), rings: Some(rings), wanted }, pipeline)
     }
 
     /// What of sampling may be changed at run time. `None`: nothing is traced.
@@ -82,7 +88,9 @@ impl Tracer {
             rings.new.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
             writer
         });
-        Hot::new(self.sampler.clone(), stats::register_thread(), writer).with_policy(self.policy.clone())
+        Hot::new(self.sampler.clone(), stats::register_thread(), writer)
+            .with_policy(self.policy.clone())
+            .with_wanted(self.wanted.clone())
     }
 }
 
@@ -95,6 +103,7 @@ fn policy(config: &Config) -> Option<Arc<Policy>> {
 pub struct Pipeline {
     plan: Plan,
     keep: Keep,
+    wording: Wording,
     rings: Rings,
     readers: Vec<Reader>,
     envelope: Envelope,
@@ -148,7 +157,7 @@ impl Pipeline {
     /// As many records as export has room for, beside the open batch.
     fn records_wanted(&self) -> usize {
         let room = self.outlets.room().saturating_sub(self.spans);
-        usize::try_from(room / MAX_SPANS_PER_RECORD).unwrap_or(usize::MAX).max(1)
+        usize::try_from(room / self.wording.max_spans()).unwrap_or(usize::MAX).max(1)
     }
 
     /// Reads at most `wanted` records, and a bounded number of each ring; says how many there were.
@@ -181,11 +190,11 @@ impl Pipeline {
             }
             EXPORT.kept.add(1);
         }
-        let made = spans::encode(&record, &mut self.batch);
+        let made = spans::encode(&record, &self.wording, &mut self.batch);
         EXPORT.created.add(made);
         self.spans += made;
         self.opened.get_or_insert_with(Instant::now);
-        if self.spans + MAX_SPANS_PER_RECORD > self.max_spans {
+        if self.spans + self.wording.max_spans() > self.max_spans {
             self.ship();
         }
     }
@@ -232,6 +241,3 @@ const STARTED_WITHOUT_END: u64 = 1000;
 
 /// Records read from one ring before the next ring has its turn.
 const RECORDS_PER_TURN: usize = 256;
-
-/// A SERVER and a CLIENT span.
-const MAX_SPANS_PER_RECORD: u64 = 2;

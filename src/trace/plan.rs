@@ -4,7 +4,7 @@
 //! [`Plan`] itself.
 
 use super::propagation::doors::{DoorPlan, Frontends};
-use crate::config::Config;
+use crate::config::{AttributesConfig, Config};
 
 /// What is gathered of each request beyond what always is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -38,7 +38,17 @@ impl Plan {
         let head = config.traces.enabled && (by_frontend || config.traces.sampling.needs_head());
         // Callers that are not trusted lose theirs, and consistent samplers write their own.
         let tracestate = headers.untrusted != Frontends::default() || config.traces.sampler.is_consistent();
-        Self { head, headers, tracestate, ..Self::default() }
+        Self { head, gathered: gathered(&config.attributes), headers, tracestate }
+    }
+
+    /// Where `gather` stands among what is gathered.
+    pub fn place(&self, gather: &Gather) -> Option<usize> {
+        self.gathered.iter().position(|one| one == gather)
+    }
+
+    /// Bytes that are taken of each gathered value: all of them and what is carried must fit into one buffer of HAProxy's.
+    pub fn value_bytes(&self) -> usize {
+        (MAX_GATHERED_BYTES / self.gathered.len().max(1)).min(MAX_VALUE)
     }
 
     /// Variables for `lua/otel.cfg`, and their values. Those that are absent here must be absent there.
@@ -52,7 +62,10 @@ impl Plan {
         }
         variables.extend(self.headers.environment());
         if !self.gathered.is_empty() {
-            let fields = self.gathered.iter().map(|gather| format!(" %[{},hex]", gather.expression()));
+            let most = self.value_bytes();
+            let field =
+                |gather: &Gather| format!(" %[{}{},bytes(0,{most}),hex]", gather.expression(), gather.cast_to_text());
+            let fields = self.gathered.iter().map(field);
             variables.push(("VITALS_FIELDS", fields.collect()));
         }
         variables
@@ -68,10 +81,61 @@ impl Gather {
             Self::Fetch(name) => (*name).to_owned(),
         }
     }
+
+    /// A converter that takes text and leaves it as it is: without it HAProxy hands numbers, booleans and addresses to the
+    /// next one in binary form. What is binary itself must stay so: as text it ends at a NUL.
+    fn cast_to_text(&self) -> &'static str {
+        match self {
+            Self::Fetch(FINGERPRINT) | Self::ResponseHeader(_) => "",
+            Self::Variable(_) | Self::Fetch(_) => ",concat()",
+        }
+    }
 }
+
+/// What `config` asks for beyond what every request gives, in the order of the settings.
+fn gathered(attributes: &AttributesConfig) -> Vec<Gather> {
+    let variable = |name: &String| Gather::Variable(name.clone());
+    let mut all: Vec<_> =
+        attributes.route_variable.iter().chain(&attributes.span_name_variable).map(variable).collect();
+    all.extend(attributes.variables.iter().map(|attribute| variable(&attribute.variable)));
+    all.extend(attributes.response_headers.iter().cloned().map(Gather::ResponseHeader));
+    if attributes.rpc {
+        all.push(Gather::ResponseHeader(GRPC_STATUS.to_owned()));
+    }
+    all.extend(TLS.iter().filter(|_| attributes.tls).map(|name| Gather::Fetch(name)));
+    all.extend(TLS_CLIENT.iter().filter(|_| attributes.tls_client_certificate).map(|name| Gather::Fetch(name)));
+    let mut once: Vec<Gather> = Vec::new();
+    for gather in all {
+        if !once.contains(&gather) {
+            once.push(gather);
+        }
+    }
+    once.truncate(MAX_GATHERED);
+    once
+}
+
+/// Where gRPC says how a call ended, if there is no body: in the headers.
+pub(super) const GRPC_STATUS: &str = "grpc-status";
+
+/// Both connections' TLS.
+const TLS: [&str; 6] =
+    ["ssl_fc_cipher", "ssl_fc_curve", "ssl_fc_alpn", "ssl_fc_sni", "ssl_fc_is_resumed", "ssl_bc_protocol"];
+
+/// The client's certificate.
+const TLS_CLIENT: [&str; 3] = ["ssl_c_s_dn", "ssl_c_i_dn", FINGERPRINT];
+
+/// Binary.
+const FINGERPRINT: &str = "ssl_c_sha1";
 
 /// Values that may be gathered. The record has one field for each.
 pub const MAX_GATHERED: usize = 64;
+
+/// Bytes of all gathered values together. They are written twice as long, beside two times what is carried, the request line and
+/// the fixed values: with the default `tune.bufsize` of 16 KiB there is room.
+const MAX_GATHERED_BYTES: usize = 3072;
+
+/// Bytes of one gathered value.
+const MAX_VALUE: usize = 512;
 
 #[cfg(test)]
 mod tests {
@@ -85,7 +149,12 @@ mod tests {
             Gather::Variable("txn.user".to_owned()),
             Gather::Fetch("ssl_fc_cipher"),
         ];
-        let fields = " %[res.fhdr(x-cache,-1),hex] %[var(txn.user),hex] %[ssl_fc_cipher,hex]".to_owned();
+        let fields = [
+            " %[res.fhdr(x-cache,-1),bytes(0,512),hex]",
+            " %[var(txn.user),concat(),bytes(0,512),hex]",
+            " %[ssl_fc_cipher,concat(),bytes(0,512),hex]",
+        ]
+        .concat();
         let plan = Plan { head: true, gathered, ..Plan::default() };
         assert_eq!(plan.environment(), [("VITALS_HEAD", "1".to_owned()), ("VITALS_FIELDS", fields)]);
     }

@@ -12,6 +12,13 @@ pub struct Open {
     width: usize,
 }
 
+impl Open {
+    /// Where the content begins.
+    pub const fn content(&self) -> usize {
+        self.at + self.width
+    }
+}
+
 /// Opens a length-delimited `field`. `width`: bytes that its length will probably need; a wrong guess costs a move.
 #[inline]
 pub fn open(out: &mut Vec<u8>, field: u8, width: usize) -> Open {
@@ -274,6 +281,9 @@ const ANY_INT: u8 = 3;
 const ANY_DOUBLE: u8 = 4;
 const ANY_ARRAY: u8 = 5;
 const ARRAY_VALUES: u8 = 1;
+/// `Span.attributes`. opentelemetry/proto/trace/v1/trace.proto.
+pub const SPAN_ATTRIBUTES: u8 = 9;
+
 const STRING_1: u8 = tag(1, LENGTH_DELIMITED);
 const MESSAGE_2: u8 = tag(VALUE, LENGTH_DELIMITED);
 

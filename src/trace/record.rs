@@ -19,7 +19,7 @@ pub(crate) mod scan;
 pub use request_line::{RequestLine, Target, push_unescaped};
 pub use response::{FIELDS, Gathered, Response, Retries, Server, Timers};
 
-use super::carry::{Attributes, Carry};
+use super::carry::{Attributes, Carry, Field};
 use super::outcome::{Ending, State};
 use super::sampler::Kept;
 
@@ -58,6 +58,8 @@ pub struct Record<'a> {
     pub request: RequestLine<'a>,
     /// What rules put on the SERVER span.
     pub attributes: Attributes<'a>,
+    /// There are carried fields beside them that [`Self::carried`] gives.
+    pub has_more: bool,
     /// `None`: HAProxy made no response, and nothing more is known than the above.
     pub response: Option<Response<'a>>,
 }
@@ -158,6 +160,7 @@ impl<'a> Record<'a> {
                 _ => RequestLine::parse(carry.request_line),
             },
             attributes: carry.attributes(),
+            has_more: carry.has_more,
             state: end.or(response.as_ref().map(|r| r.state)).unwrap_or(State::NORMAL),
             end_unix_nanos,
             response,
@@ -167,6 +170,24 @@ impl<'a> Record<'a> {
     /// Whether one span stands for both legs.
     pub fn is_single(&self) -> bool {
         self.server_span == self.client_span
+    }
+
+    /// The first carried field of a kind that has no place of its own; empty if there is none.
+    pub fn carried(&self, field: Field) -> &'a [u8] {
+        self.all_carried(field).next().unwrap_or_default()
+    }
+
+    /// Every carried field of such a kind, in order.
+    pub fn all_carried(&self, field: Field) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        self.has_more.then(|| self.attributes.beside(field)).into_iter().flatten()
+    }
+
+    /// The client's address as text; empty if nobody knows it.
+    pub fn client_ip(&self) -> &'a [u8] {
+        match &self.response {
+            Some(response) => response.client_ip,
+            None => self.carried(Field::Source),
+        }
     }
 
     /// The facts that decide on status and `error.type`.

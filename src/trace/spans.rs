@@ -1,34 +1,55 @@
 //! A finished request in OpenTelemetry's words: one SERVER span, and one CLIENT span if a server was chosen.
 //!
 //! HTTP semantic conventions 1.44.0 ("HTTP server", "HTTP client"); what is HAProxy's own is `haproxy.*`. Timers are
-//! whole milliseconds and left out where the step was not reached.
+//! whole milliseconds and left out where the step was not reached. Every attribute is a row of `docs/attributes.md`.
 
+mod asked;
+mod events;
+mod phases;
 mod span;
 #[cfg(test)]
 mod tests;
 mod url;
 
-use super::carry::AttributeValue;
+use std::borrow::Cow;
+
+use super::carry::Field;
 use super::outcome;
 use super::protobuf::key;
 use super::record::{Record, RequestLine, Response, Server};
-use span::{Kind, Span};
+use super::wording::{Call, Origin, QueryRules, Wording};
+use asked::rpc;
+use phases::Phases;
+use span::{Identity, Kind, Span};
 use url::Authority;
 
-/// Appends a request's spans to `out` as `ScopeSpans.spans` entries, and says how many: one or two.
-pub fn encode(record: &Record<'_>, out: &mut Vec<u8>) -> u64 {
-    let response = record.response.as_ref();
+/// Appends a request's spans to `out` as `ScopeSpans.spans` entries, and says how many: one, two, and those of phases.
+pub fn encode(record: &Record<'_>, wording: &Wording, out: &mut Vec<u8>) -> u64 {
     let start = record.start_unix_nanos.unwrap_or(record.end_unix_nanos);
     let interval = Interval { start, end: record.end_unix_nanos.max(start) };
-    let authority = authority(record);
-    server(record, &authority, interval, out);
-    match response.and_then(|response| upstream(record, response).map(|name| (response, name))) {
-        Some((response, name)) => {
-            client(record, response, name, authority, interval, out);
-            2
-        }
-        None => 1,
+    let response = record.response.as_ref();
+    let extras = if wording.asks { Some(Extras::new(record, wording)) } else { None };
+    let upstream = response.and_then(|response| upstream(record, response).map(|server| Upstream { response, server }));
+    let phases = Phases::new(record, interval);
+    let request = Request {
+        record,
+        wording,
+        interval,
+        phases,
+        known: is_known(record.request.method, wording),
+        authority: authority(record),
+        extras: extras.as_ref(),
+    };
+    request.server(out);
+    let mut count = 1;
+    if let Some(upstream) = &upstream {
+        request.client(upstream, out);
+        count += 1;
     }
+    if extras.is_some() {
+        count += request.phases(upstream.as_ref(), out);
+    }
+    count
 }
 
 /// Unix time, nanoseconds.
@@ -36,6 +57,36 @@ pub fn encode(record: &Record<'_>, out: &mut Vec<u8>) -> u64 {
 struct Interval {
     start: u64,
     end: u64,
+}
+
+/// One request, and how its spans are worded.
+struct Request<'r, 'a> {
+    record: &'r Record<'a>,
+    wording: &'r Wording,
+    interval: Interval,
+    phases: Phases,
+    /// The method is known.
+    known: bool,
+    /// Whom the client asked for.
+    authority: Authority<'a>,
+    /// Absent where no setting asks for any.
+    extras: Option<&'r Extras<'a>>,
+}
+
+/// What settings ask for.
+struct Extras<'a> {
+    /// What was gathered; empty if nothing was.
+    values: Vec<Option<Vec<u8>>>,
+    /// The request is gRPC's.
+    call: Option<Call>,
+    /// What a trusted proxy says of the client.
+    origin: Origin<'a>,
+}
+
+/// The chosen server.
+struct Upstream<'r, 'a> {
+    response: &'r Response<'a>,
+    server: &'a [u8],
 }
 
 /// The chosen server's name. A redirect may answer after a server was chosen, without a connection to it.
@@ -48,100 +99,191 @@ fn upstream<'a>(record: &Record<'_>, response: &Response<'a>) -> Option<&'a [u8]
     }
 }
 
-fn server(record: &Record<'_>, authority: &Authority<'_>, interval: Interval, out: &mut Vec<u8>) {
-    let request = &record.request;
-    let outcome = outcome::server(&record.ending());
-    let mut span = Span::begin(out, record, Kind::Server, name(request.method), interval.start, interval.end);
-    method(&mut span, request.method);
-    target(&mut span, request);
-    if let Some(response) = &record.response {
-        connection(&mut span, response, request);
-        peer_of_client(&mut span, response);
+impl<'a> Request<'_, 'a> {
+    fn server(&self, out: &mut Vec<u8>) {
+        let (record, wording) = (self.record, self.wording);
+        let request = &record.request;
+        let mut outcome = outcome::server(&record.ending());
+        let route = self.route();
+        let name = self.server_name(route);
+        let identity = Identity {
+            kind: Kind::Server,
+            id: record.server_span,
+            parent: record.parent,
+            name: &name,
+            start: self.interval.start,
+            end: self.interval.end,
+        };
+        let mut span = Span::begin(out, record, &identity);
+        self.method(&mut span);
+        if let Some(route) = route {
+            span.string(key!("http.route"), route);
+        }
+        target(&mut span, request, &wording.query);
+        if let Some(response) = &record.response {
+            connection(&mut span, response, request, self.extras.and_then(|extras| extras.origin.scheme));
+        }
+        self.client_addresses(&mut span);
+        self.server_address(&mut span);
+        span.present(key!("user_agent.original"), record.user_agent);
+        span.string(key!("haproxy.termination_state"), &record.state.0);
+        if let Some(kept) = record.kept {
+            span.string(key!("haproxy.sampling.kept"), kept.word().as_bytes());
+        }
+        if let Some(response) = &record.response {
+            handling(&mut span, response, self.interval);
+            tunnel(&mut span, record, response);
+        }
+        if let Some(extras) = self.extras {
+            self.tls_from_client(&mut span, &extras.values);
+            outcome = rpc(extras, &mut span, outcome, true);
+        }
+        span.outcome(outcome);
+        self.rules(&mut span);
+        if let Some(extras) = self.extras {
+            self.asked_of_server(extras, &mut span);
+        }
+        if let Some(link) = &record.link {
+            span.link(link, &wording.limits);
+        }
+        span.end(&wording.limits);
     }
-    if !authority.host.is_empty() {
-        let port = authority.port.or(record.response.as_ref().and_then(|r| r.frontend_port));
+
+    fn client(&self, upstream: &Upstream<'_, 'a>, out: &mut Vec<u8>) {
+        let (record, response) = (self.record, upstream.response);
+        let request = &record.request;
+        let identity = Identity {
+            kind: Kind::Client,
+            id: record.client_span,
+            parent: Some(record.server_span),
+            name: self.call().map_or(self.method_name(), Call::name),
+            start: self.phases.left_queue,
+            end: self.interval.end,
+        };
+        let mut span = Span::begin(out, record, &identity);
+        self.method(&mut span);
+        let mut authority = self.authority;
+        if authority.host.is_empty() {
+            authority = Authority::of_peer(response.server_ip, response.server_port);
+        }
         span.string(key!("server.address"), authority.host);
-        span.port(key!("server.port"), port);
+        span.port(key!("server.port"), authority.port.or(response.server_port));
+        let tls = self.value(self.wording.tls.to_server).and_then(tls);
+        let scheme: &[u8] = if tls.is_some() { b"https" } else { b"http" };
+        let query = &self.wording.query;
+        span.built(b"url.full", |out| url::push_full(out, scheme, &authority, &request.target, query));
+        span.present(key!("network.peer.address"), response.server_ip);
+        span.port(key!("network.peer.port"), response.server_port);
+        span.present(key!("network.protocol.version"), protocol_version(response.server_http_major, b""));
+        protocol(&mut span, tls);
+        if response.retries.count > 0 {
+            span.unsigned(key!("http.request.resend_count"), response.retries.count);
+        }
+        span.present(key!("haproxy.backend.name"), response.backend);
+        span.string(key!("haproxy.server.name"), upstream.server);
+        if let Some(reused) = response.connection_reused {
+            span.bool(b"haproxy.connection.reused", reused);
+        }
+        let mut outcome = outcome::client(&record.ending());
+        if let Some(extras) = self.extras {
+            outcome = rpc(extras, &mut span, outcome, false);
+        }
+        span.outcome(outcome);
+        if self.extras.is_some() {
+            self.asked_of_client(response, &mut span);
+        }
+        span.end(&self.wording.limits);
     }
-    span.present(key!("user_agent.original"), record.user_agent);
-    span.string(key!("haproxy.termination_state"), &record.state.0);
-    if let Some(kept) = record.kept {
-        span.string(key!("haproxy.sampling.kept"), kept.word().as_bytes());
-    }
-    if let Some(response) = &record.response {
-        handling(&mut span, response, interval);
-    }
-    for (name, value) in record.attributes.clone() {
-        match value {
-            AttributeValue::Text(text) => span.text(name, text),
-            AttributeValue::Integer(number) => span.integer(name, number),
-            AttributeValue::Bool(flag) => span.bool(name, flag),
+
+    /// HTTP semantic conventions, "Name": never the path. RPC semantic conventions, "Span name": the method.
+    fn server_name(&self, route: Option<&[u8]>) -> Cow<'_, [u8]> {
+        if let Some(name) = self.value(self.wording.name_variable) {
+            return lossy(name);
+        }
+        match (self.call(), route) {
+            (Some(call), _) => call.name().into(),
+            (None, Some(route)) => [self.method_name(), b" ", &lossy(route)].concat().into(),
+            (None, None) => self.method_name().into(),
         }
     }
-    if let Some(link) = &record.link {
-        span.link(link);
+
+    fn route(&self) -> Option<&[u8]> {
+        self.extras?;
+        let named = self.value(self.wording.route_variable);
+        let RequestLine { method, target, .. } = &self.record.request;
+        named.or_else(|| self.wording.routes.find(method, target.path))
     }
-    span.end(outcome);
+
+    fn method(&self, span: &mut Span<'_>) {
+        let method = self.record.request.method;
+        if self.known {
+            span.string(key!("http.request.method"), method);
+        } else {
+            span.string(key!("http.request.method"), b"_OTHER");
+            span.escaped_present(key!("http.request.method_original"), method);
+        }
+    }
+
+    /// The method as it stands in names.
+    fn method_name(&self) -> &'a [u8] {
+        if self.known { self.record.request.method } else { b"HTTP" }
+    }
+
+    fn client_addresses(&self, span: &mut Span<'_>) {
+        let peer = self.record.client_ip();
+        match self.extras.and_then(|extras| extras.origin.client) {
+            Some(client) => span.built(b"client.address", |out| out.extend_from_slice(client.to_string().as_bytes())),
+            None => span.present(key!("client.address"), peer),
+        }
+        span.present(key!("network.peer.address"), peer);
+        span.port(key!("network.peer.port"), self.record.response.as_ref().and_then(|response| response.client_port));
+    }
+
+    fn server_address(&self, span: &mut Span<'_>) {
+        let before = self.extras.map_or(&b""[..], |extras| extras.origin.host);
+        if !before.is_empty() {
+            let before = Authority::parse(before);
+            span.string(key!("server.address"), before.host);
+            span.port(key!("server.port"), before.port);
+        } else if !self.authority.host.is_empty() {
+            let port = self.authority.port.or(self.record.response.as_ref().and_then(|r| r.frontend_port));
+            span.string(key!("server.address"), self.authority.host);
+            span.port(key!("server.port"), port);
+        }
+    }
 }
 
-fn client<'a>(
-    record: &Record<'a>,
-    response: &Response<'a>,
-    server: &[u8],
-    mut upstream: Authority<'a>,
-    interval: Interval,
-    out: &mut Vec<u8>,
-) {
-    let request = &record.request;
-    let timers = response.timers;
-    let waited = timers.request_headers.unwrap_or(0).saturating_add(timers.queue.unwrap_or(0));
-    let start = interval.start.saturating_add(waited.saturating_mul(NANOS_PER_MILLI)).min(interval.end);
-    let mut span = Span::begin(out, record, Kind::Client, name(request.method), start, interval.end);
-    method(&mut span, request.method);
-    if upstream.host.is_empty() {
-        upstream = Authority::of_peer(response.server_ip, response.server_port);
+/// What is not UTF-8 becomes U+FFFD.
+fn lossy(text: &[u8]) -> Cow<'_, [u8]> {
+    match String::from_utf8_lossy(text) {
+        Cow::Borrowed(text) => text.as_bytes().into(),
+        Cow::Owned(text) => text.into_bytes().into(),
     }
-    span.string(key!("server.address"), upstream.host);
-    span.port(key!("server.port"), upstream.port.or(response.server_port));
-    span.built(b"url.full", |out| url::push_full(out, &upstream, &request.target));
-    span.present(key!("network.peer.address"), response.server_ip);
-    span.port(key!("network.peer.port"), response.server_port);
-    span.present(key!("network.protocol.version"), protocol_version(response.server_http_major, b""));
-    if response.retries.count > 0 {
-        span.unsigned(key!("http.request.resend_count"), response.retries.count);
-    }
-    span.present(key!("haproxy.backend.name"), response.backend);
-    span.string(key!("haproxy.server.name"), server);
-    if let Some(reused) = response.connection_reused {
-        span.bool(b"haproxy.connection.reused", reused);
-    }
-    span.end(outcome::client(&record.ending()));
 }
 
-fn target(span: &mut Span<'_>, request: &RequestLine<'_>) {
+fn target(span: &mut Span<'_>, request: &RequestLine<'_>, rules: &QueryRules) {
     if request.method.is_empty() {
         return;
     }
     span.escaped(key!("url.path"), request.target.path);
-    if let Some(query) = request.target.query.filter(|query| !query.is_empty()) {
-        span.built(b"url.query", |out| url::push_query(out, query));
+    if let Some(query) = request.target.query.filter(|query| !query.is_empty() && *rules != QueryRules::Drop) {
+        span.built(b"url.query", |out| rules.push(out, query));
     }
 }
 
-fn connection(span: &mut Span<'_>, response: &Response<'_>, request: &RequestLine<'_>) {
-    span.string(key!("url.scheme"), if response.tls_version.is_empty() { b"http" } else { b"https" });
-    if let Some((name, version)) = tls(response.tls_version) {
-        span.string(key!("tls.protocol.name"), name);
-        span.string(key!("tls.protocol.version"), version);
-    }
+fn connection(span: &mut Span<'_>, response: &Response<'_>, request: &RequestLine<'_>, scheme: Option<&[u8]>) {
+    let own: &[u8] = if response.tls_version.is_empty() { b"http" } else { b"https" };
+    span.string(key!("url.scheme"), scheme.unwrap_or(own));
+    protocol(span, tls(response.tls_version));
     let version = protocol_version(response.client_http_major, request.version);
     span.present(key!("network.protocol.version"), version);
 }
 
-fn peer_of_client(span: &mut Span<'_>, response: &Response<'_>) {
-    span.present(key!("client.address"), response.client_ip);
-    span.present(key!("network.peer.address"), response.client_ip);
-    span.port(key!("network.peer.port"), response.client_port);
+fn protocol(span: &mut Span<'_>, tls: Option<(&[u8], &[u8])>) {
+    if let Some((name, version)) = tls {
+        span.string(key!("tls.protocol.name"), name);
+        span.string(key!("tls.protocol.version"), version);
+    }
 }
 
 fn handling(span: &mut Span<'_>, response: &Response<'_>, interval: Interval) {
@@ -166,26 +308,26 @@ fn handling(span: &mut Span<'_>, response: &Response<'_>, interval: Interval) {
     span.timer(key!("haproxy.timer.total"), Some((interval.end - interval.start) / NANOS_PER_MILLI));
 }
 
-fn method(span: &mut Span<'_>, method: &[u8]) {
-    if is_known(method) {
-        span.string(key!("http.request.method"), method);
-    } else {
-        span.string(key!("http.request.method"), b"_OTHER");
-        span.escaped_present(key!("http.request.method_original"), method);
-    }
-}
-
-/// The span's name: never more than the method. HTTP semantic conventions, "Name".
-fn name(method: &[u8]) -> &[u8] {
-    if is_known(method) { method } else { b"HTTP" }
+/// What the connection became, where it became something else than HTTP. HAProxy turns RFC 8441's extended CONNECT into an upgrade.
+fn tunnel(span: &mut Span<'_>, record: &Record<'_>, response: &Response<'_>) {
+    let kind: &[u8] = match response.status {
+        Some(101) if record.carried(Field::Upgrade).eq_ignore_ascii_case(b"websocket") => b"websocket",
+        Some(101) => b"upgrade",
+        Some(200..=299) if record.request.method == b"CONNECT" => b"connect",
+        _ => return,
+    };
+    span.string(key!("haproxy.tunnel"), kind);
 }
 
 /// HTTP semantic conventions, `http.request.method`: case-sensitive.
-const fn is_known(method: &[u8]) -> bool {
-    matches!(
-        method,
-        b"GET" | b"POST" | b"PUT" | b"HEAD" | b"DELETE" | b"OPTIONS" | b"PATCH" | b"CONNECT" | b"TRACE" | b"QUERY"
-    )
+fn is_known(method: &[u8], wording: &Wording) -> bool {
+    match &wording.methods {
+        Some(methods) => methods.iter().any(|known| known == method),
+        None => matches!(
+            method,
+            b"GET" | b"POST" | b"PUT" | b"HEAD" | b"DELETE" | b"OPTIONS" | b"PATCH" | b"CONNECT" | b"TRACE" | b"QUERY"
+        ),
+    }
 }
 
 /// Whom the client asked for: `Host`, or else the target's own.

@@ -6,6 +6,21 @@ use super::{Carry, END, Field, Fields, MAX_LEN, write_len};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attributes<'a>(pub(super) Fields<'a>);
 
+impl<'a> Attributes<'a> {
+    /// The values of the fields of another kind beside them, in order.
+    pub fn beside(&self, field: Field) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let mut fields = self.0;
+        std::iter::from_fn(move || {
+            loop {
+                let (tag, value) = fields.next_field().flatten()?;
+                if tag == field as u8 {
+                    return Some(value);
+                }
+            }
+        })
+    }
+}
+
 impl<'a> Iterator for Attributes<'a> {
     type Item = (&'a [u8], AttributeValue<'a>);
 

@@ -3,7 +3,9 @@
 use memchr::memchr;
 
 use super::attribute::attribute_field;
-use super::{AttributeValue, END, Field, MAX_LEN, MAX_TRACESTATE, TRACEPARENT_LEN, Verdict, write_len};
+use super::{
+    AttributeValue, END, Field, MAX_HEADER_VALUE, MAX_LEN, MAX_TRACESTATE, TRACEPARENT_LEN, Verdict, write_len,
+};
 use crate::stats::ATTRIBUTES_LEFT_OUT;
 use crate::trace::w3c::{Traceparent, hex2};
 
@@ -63,6 +65,19 @@ impl Writer {
             self.put(&write_len(value.len()));
             self.put(value);
         }
+    }
+
+    /// Adds [`Field::Header`]: one line of the header at `place` in what is wanted, from 1. Says whether it found room.
+    pub fn header(&mut self, place: u8, value: &[u8]) -> bool {
+        let value = value.get(..MAX_HEADER_VALUE).unwrap_or(value);
+        let fits = place > 0 && self.len + 4 + value.len() < MAX_LEN && !value.contains(&0);
+        if fits {
+            self.put(&[Field::Header as u8]);
+            self.put(&write_len(1 + value.len()));
+            self.put(&[place]);
+            self.put(value);
+        }
+        fits
     }
 
     /// Adds [`Field::RequestLine`] from its parts; `version` without `HTTP/`. Cut to its bound. A `#` is escaped as
@@ -177,7 +192,7 @@ mod tests {
         let mut writer = begun(true, TracestateAction::Keep);
         writer.link(&caller);
         let before = ATTRIBUTES_LEFT_OUT.value();
-        for _ in 0..4 {
+        for _ in 0..6 {
             writer.attribute(b"key", AttributeValue::Text(&[b'v'; 600]));
         }
         writer.attribute(b"key", AttributeValue::Text(b"a\0b"));
@@ -186,7 +201,7 @@ mod tests {
         let digits = ["a".repeat(32), "b".repeat(16), "03".to_owned()].concat();
         assert_eq!((carry.link, rest), (Some(digits.as_bytes()), &b""[..]));
         let kept: Vec<_> = carry.attributes().collect();
-        assert_eq!(kept, vec![(&b"key"[..], AttributeValue::Text(&[b'v'; 512])); 3]);
+        assert_eq!(kept, vec![(&b"key"[..], AttributeValue::Text(&[b'v'; 512])); 5]);
         assert!(ATTRIBUTES_LEFT_OUT.value() >= before + 2);
     }
 }

@@ -9,6 +9,8 @@ pub(crate) struct Sample {
     pub(crate) host: Vec<u8>,
     pub(crate) user_agent: Vec<u8>,
     pub(crate) parent: Option<[u8; 16]>,
+    /// Carried fields beyond the ordinary ones.
+    pub(crate) carried: Vec<(Field, Vec<u8>)>,
     pub(crate) fields: Vec<Vec<u8>>,
 }
 
@@ -19,6 +21,7 @@ impl Default for Sample {
             host: b"shop.example:8443".to_vec(),
             user_agent: b"curl/8.5.0".to_vec(),
             parent: Some([b'2'; 16]),
+            carried: Vec::new(),
             fields: ORDINARY.iter().map(|(_, value)| value.as_bytes().to_vec()).collect(),
         }
     }
@@ -55,6 +58,20 @@ impl Sample {
         self
     }
 
+    pub(crate) fn carrying(mut self, field: Field, value: &[u8]) -> Self {
+        self.carried.push((field, value.to_vec()));
+        self
+    }
+
+    /// Gathered values, before the request line, as HAProxy writes them.
+    pub(crate) fn gathered(mut self, values: &[Option<&[u8]>]) -> Self {
+        let line = self.fields.pop().unwrap();
+        let hex = |value: &[u8]| value.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().concat();
+        self.fields.extend(values.iter().map(|value| value.map_or("-".to_owned(), hex).into_bytes()));
+        self.fields.push(line);
+        self
+    }
+
     pub(crate) fn context(&self) -> Vec<u8> {
         let verdict = Verdict { recorded: true, sampled: true, tracestate: TracestateAction::Keep };
         let mut writer = Writer::new();
@@ -63,6 +80,9 @@ impl Sample {
             writer.field(Field::Host, &self.host);
         }
         writer.field(Field::UserAgent, &self.user_agent);
+        for (field, value) in &self.carried {
+            writer.field(*field, value);
+        }
         writer.end();
         writer.as_bytes().to_vec()
     }

@@ -4,36 +4,42 @@ use crate::trace::outcome::{ErrorType, Outcome};
 use crate::trace::protobuf::{self, Key, Open, key};
 use crate::trace::record::scan::find;
 use crate::trace::record::{Link, Record, push_unescaped};
+use crate::trace::wording::Limits;
 
 /// `Span.SpanKind`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
+    Internal = 1,
     Server = 2,
     Client = 3,
+}
+
+/// What a span is, without what it says.
+pub(super) struct Identity<'i> {
+    pub(super) kind: Kind,
+    pub(super) id: [u8; 8],
+    pub(super) parent: Option<[u8; 8]>,
+    /// Not empty; UTF-8.
+    pub(super) name: &'i [u8],
+    /// Unix time, nanoseconds; not after `end`.
+    pub(super) start: u64,
+    pub(super) end: u64,
 }
 
 /// A span whose attributes are being appended.
 pub(super) struct Span<'o> {
     out: &'o mut Vec<u8>,
     open: Open,
+    /// Attributes that are not this module's own.
+    others: usize,
 }
 
 impl<'o> Span<'o> {
-    /// Everything but attributes and status. Times: Unix, nanoseconds.
-    pub(super) fn begin(
-        out: &'o mut Vec<u8>,
-        record: &Record<'_>,
-        kind: Kind,
-        name: &[u8],
-        start: u64,
-        end: u64,
-    ) -> Self {
+    /// Everything but attributes and status.
+    pub(super) fn begin(out: &'o mut Vec<u8>, record: &Record<'_>, identity: &Identity<'_>) -> Self {
+        let Identity { kind, id, parent, name, start, end } = identity;
         // An ordinary span needs two bytes for its length.
         let open = protobuf::open(out, SCOPE_SPANS_SPANS, 2);
-        let (id, parent) = match kind {
-            Kind::Server => (&record.server_span, record.parent.as_ref()),
-            Kind::Client => (&record.client_span, Some(&record.server_span)),
-        };
         protobuf::array(out, TRACE_ID, &record.trace_id);
         protobuf::array(out, SPAN_ID, id);
         if let Some(parent) = parent {
@@ -43,12 +49,12 @@ impl<'o> Span<'o> {
             protobuf::string(out, TRACE_STATE, record.tracestate);
         }
         protobuf::bytes(out, NAME, name);
-        protobuf::unsigned(out, KIND, kind as u64);
-        protobuf::fixed64(out, START, start);
-        protobuf::fixed64(out, END, end);
-        let remote = if kind == Kind::Server && parent.is_some() { IS_REMOTE } else { 0 };
+        protobuf::unsigned(out, KIND, *kind as u64);
+        protobuf::fixed64(out, START, *start);
+        protobuf::fixed64(out, END, *end);
+        let remote = if *kind == Kind::Server && parent.is_some() { IS_REMOTE } else { 0 };
         protobuf::fixed32(out, FLAGS, u32::from(record.trace_flags) | HAS_IS_REMOTE | remote);
-        Self { out, open }
+        Self { out, open, others: 0 }
     }
 
     /// A string, even if it is empty.
@@ -104,22 +110,16 @@ impl<'o> Span<'o> {
         }
     }
 
-    /// A rule's text.
-    pub(super) fn text(&mut self, key: &[u8], value: &[u8]) {
-        self.built(key, |out| out.extend_from_slice(value));
-    }
-
-    /// A rule's number.
-    pub(super) fn integer(&mut self, key: &[u8], value: i64) {
-        protobuf::named_int_attribute(self.out, ATTRIBUTES, key, value);
-    }
-
     pub(super) fn bool(&mut self, key: &[u8], value: bool) {
         protobuf::bool_attribute(self.out, ATTRIBUTES, key, value);
     }
 
-    /// A link to another trace's span. `Span.Link`.
-    pub(super) fn link(&mut self, link: &Link) {
+    /// A link to another trace's span, if there may be one. `Span.Link`.
+    pub(super) fn link(&mut self, link: &Link, limits: &Limits) {
+        if limits.links() == 0 {
+            protobuf::unsigned(self.out, DROPPED_LINKS_COUNT, 1);
+            return;
+        }
         let open = protobuf::open(self.out, LINKS, 1);
         protobuf::array(self.out, LINK_TRACE_ID, &link.trace_id);
         protobuf::array(self.out, LINK_SPAN_ID, &link.span_id);
@@ -127,19 +127,68 @@ impl<'o> Span<'o> {
         protobuf::close(self.out, &open);
     }
 
-    /// Says how it ended, and closes it.
-    pub(super) fn end(mut self, outcome: Outcome) {
+    /// A user's text.
+    pub(super) fn text(&mut self, key: &[u8], value: &[u8]) {
+        self.others += 1;
+        self.built(key, |out| out.extend_from_slice(value));
+    }
+
+    /// A user's texts.
+    pub(super) fn texts<'v>(&mut self, key: &[u8], values: impl IntoIterator<Item = &'v [u8]>) {
+        self.others += 1;
+        protobuf::strings_attribute(self.out, ATTRIBUTES, key, values);
+    }
+
+    /// A user's number.
+    pub(super) fn integer(&mut self, key: &[u8], value: i64) {
+        self.others += 1;
+        protobuf::named_int_attribute(self.out, ATTRIBUTES, key, value);
+    }
+
+    /// A user's number with a fraction.
+    pub(super) fn double(&mut self, key: &[u8], value: f64) {
+        self.others += 1;
+        protobuf::double_attribute(self.out, ATTRIBUTES, key, value);
+    }
+
+    /// A user's truth value.
+    pub(super) fn flag(&mut self, key: &[u8], value: bool) {
+        self.others += 1;
+        self.bool(key, value);
+    }
+
+    /// `count` attributes that are encoded already.
+    pub(super) fn encoded(&mut self, attributes: &[u8], count: usize) {
+        self.others += count;
+        self.out.extend_from_slice(attributes);
+    }
+
+    /// Where events are appended.
+    pub(super) fn out(&mut self) -> &mut Vec<u8> {
+        self.out
+    }
+
+    /// Says how it ended.
+    pub(super) fn outcome(&mut self, outcome: Outcome) {
         if let Some(status) = outcome.status {
             self.unsigned(key!("http.response.status_code"), u64::from(status));
         }
         if let Some(error) = outcome.error {
             match error {
                 ErrorType::Status(code) => self.string(key!("error.type"), &three_digits(code)),
+                ErrorType::Rpc(name) => self.string(key!("error.type"), name.as_bytes()),
                 ErrorType::Word(word) => self.string(key!("error.type"), word.as_str().as_bytes()),
             }
             let status = protobuf::open(self.out, STATUS, 1);
             protobuf::unsigned(self.out, STATUS_CODE, STATUS_CODE_ERROR);
             protobuf::close(self.out, &status);
+        }
+    }
+
+    /// Closes it, within the limits.
+    pub(super) fn end(self, limits: &Limits) {
+        if limits.may_bind(self.others) {
+            limits.apply(self.out, self.open.content());
         }
         protobuf::close(self.out, &self.open);
     }
@@ -162,8 +211,9 @@ const NAME: u8 = 5;
 const KIND: u8 = 6;
 const START: u8 = 7;
 const END: u8 = 8;
-const ATTRIBUTES: u8 = 9;
+const ATTRIBUTES: u8 = protobuf::SPAN_ATTRIBUTES;
 const LINKS: u8 = 13;
+const DROPPED_LINKS_COUNT: u8 = 14;
 const LINK_TRACE_ID: u8 = 1;
 const LINK_SPAN_ID: u8 = 2;
 const LINK_FLAGS: u8 = 6;

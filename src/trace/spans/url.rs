@@ -1,8 +1,9 @@
-//! Parts of URLs as attributes: hosts without ports, queries without secrets. RFC 3986; HTTP semantic conventions,
-//! `url.full` and `url.query`.
+//! Parts of URLs as attributes: hosts without ports, URLs without credentials. RFC 3986; HTTP semantic conventions,
+//! `url.full`.
 
 use crate::trace::record::scan::{find, split_once};
 use crate::trace::record::{Target, push_unescaped};
+use crate::trace::wording::QueryRules;
 
 /// `[userinfo@]host[:port]`, taken apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,48 +56,25 @@ impl<'a> Authority<'a> {
     }
 }
 
-/// Appends `url.full` as the server sees it. Whether HAProxy spoke TLS to the server is not known: `http`.
-pub(super) fn push_full(out: &mut Vec<u8>, authority: &Authority<'_>, target: &Target<'_>) {
-    out.extend_from_slice(b"http://");
+/// Appends `url.full` as the server sees it.
+pub(super) fn push_full(
+    out: &mut Vec<u8>,
+    scheme: &[u8],
+    authority: &Authority<'_>,
+    target: &Target<'_>,
+    rules: &QueryRules,
+) {
+    out.extend_from_slice(scheme);
+    out.extend_from_slice(b"://");
     authority.push(out);
     // RFC 9112, 3.3: the asterisk form's URI has an empty path.
     if target.path != b"*" {
         push_unescaped(out, target.path);
     }
-    if let Some(query) = target.query {
+    if let Some(query) = target.query.filter(|_| *rules != QueryRules::Drop) {
         out.push(b'?');
-        push_query(out, query);
+        rules.push(out, query);
     }
-}
-
-/// Appends a query with the values of [`SECRETS`] replaced.
-pub(super) fn push_query(out: &mut Vec<u8>, query: &[u8]) {
-    let mut rest = query;
-    while let Some((parameter, after)) = split_once(rest, b'&') {
-        push_parameter(out, parameter);
-        out.push(b'&');
-        rest = after;
-    }
-    push_parameter(out, rest);
-}
-
-fn push_parameter(out: &mut Vec<u8>, parameter: &[u8]) {
-    // Every secret's first letter.
-    let secret = match parameter.first() {
-        Some(b'X' | b's') => SECRETS.iter().find(|key| is_value_of(key, parameter)),
-        _ => None,
-    };
-    match secret {
-        Some(key) => {
-            out.extend_from_slice(key);
-            out.extend_from_slice(b"=REDACTED");
-        }
-        None => push_unescaped(out, parameter),
-    }
-}
-
-fn is_value_of(key: &[u8], parameter: &[u8]) -> bool {
-    parameter.get(key.len()) == Some(&b'=') && parameter.starts_with(key)
 }
 
 /// `host:port`, `[v6]:port`, or only a host.
@@ -124,10 +102,6 @@ fn unbracketed(host: &[u8]) -> Option<&[u8]> {
     host.strip_prefix(b"[")?.strip_suffix(b"]")
 }
 
-/// Query parameters whose values are credentials. HTTP semantic conventions, `url.query`: case-sensitive.
-const SECRETS: [&[u8]; 5] =
-    [b"X-Amz-Signature", b"X-Amz-Credential", b"X-Amz-Security-Token", b"sig", b"X-Goog-Signature"];
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,29 +127,6 @@ mod tests {
         for (text, host, port) in cases {
             let authority = Authority::parse(text.as_bytes());
             assert_eq!((authority.host, authority.port), (host.as_bytes(), port), "{text}");
-        }
-    }
-
-    #[test]
-    fn secrets_are_replaced_and_nothing_else() {
-        let cases = [
-            ("", ""),
-            ("a=1&b=2", "a=1&b=2"),
-            ("sig=abc", "sig=REDACTED"),
-            ("a=1&sig=abc==&b=&", "a=1&sig=REDACTED&b=&"),
-            ("sig=", "sig=REDACTED"),
-            ("sig&SIG=1&sigs=2&xsig=3", "sig&SIG=1&sigs=2&xsig=3"),
-            ("sig=a#22b&t=#C3#A9", "sig=REDACTED&t=\u{e9}"),
-            (
-                "X-Amz-Signature=1&X-Amz-Credential=2&X-Amz-Security-Token=3&X-Goog-Signature=4",
-                "X-Amz-Signature=REDACTED&X-Amz-Credential=REDACTED&X-Amz-Security-Token=REDACTED\
-                 &X-Goog-Signature=REDACTED",
-            ),
-        ];
-        for (query, expected) in cases {
-            let mut out = Vec::new();
-            push_query(&mut out, query.as_bytes());
-            assert_eq!(std::str::from_utf8(&out).unwrap(), expected);
         }
     }
 }
