@@ -200,13 +200,15 @@ end
 -- One loop per process. An error ends a round, never the loop. Without health checks nothing needs to be quick.
 local function tend()
     local checks = #native.health_backends() > 0
-    local objects, due, pause = {}, 0, checks and TICK_MS or SWEEP_MS
+    local objects, due, pause, left = {}, 0, checks and TICK_MS or SWEEP_MS, false
     while true do
         pcall(function()
             if due <= 0 then
                 due = SWEEP_MS
                 say_what_waits()
-                if checks and stopping() then
+                if not left and stopping() then
+                    left = true
+                    native.close_listeners()
                     native.health_stop()
                     checks = false
                 elseif checks then
@@ -229,11 +231,28 @@ local function register_commands()
         core.register_cli(
             { "show", "vitals", topic },
             "show vitals " .. topic .. " : " .. native.usage(topic),
-            function(applet)
-                applet:send(native.show(topic))
+            function(applet, ...)
+                applet:send(native.show(topic, { ... }))
             end
         )
     end
+end
+
+-- What Prometheus pulls: `http-request use-service lua.otel_metrics`.
+local function register_services()
+    core.register_service("otel_metrics", "http", function(applet)
+        local lines = {}
+        for _, line in pairs(applet.headers["accept"] or {}) do
+            lines[#lines + 1] = line
+        end
+        local content_type, text = native.metrics(table.concat(lines, ","))
+        applet:set_status(text and 200 or 404)
+        text = text or "no metrics are made: set metrics.enabled\n"
+        applet:add_header("content-type", content_type or "text/plain")
+        applet:add_header("content-length", tostring(#text))
+        applet:start_response()
+        applet:send(text)
+    end)
 end
 
 local registered = false
@@ -263,6 +282,7 @@ function api.register(options)
     collectgarbage("generational")
     register_tracing()
     register_commands()
+    register_services()
     core.register_init(function()
         local problem = native.start()
         if problem then

@@ -5,11 +5,14 @@
 mod attribute;
 mod boundary;
 mod health;
+mod metrics;
 mod options;
 mod process;
 mod raw;
+mod recent;
 mod settings;
 mod show;
+mod signals;
 
 use mlua::prelude::*;
 
@@ -31,6 +34,7 @@ fn native(lua: &Lua) -> LuaResult<LuaTable> {
     settings::install(lua, &native)?;
     process::install(lua, &native)?;
     health::install(lua, &native)?;
+    metrics::install(lua, &native)?;
     show::install(lua, &native)?;
     Ok(native)
 }

@@ -2,6 +2,8 @@
 
 mod export;
 mod health;
+mod logs;
+mod metrics;
 mod runtime;
 mod service;
 mod traces;
@@ -69,13 +71,13 @@ pub(super) fn hint(path: &str) -> Hint {
 
 /// All keys but those of a backend, in the order of the tree.
 pub(super) fn all() -> impl Iterator<Item = &'static Key<Config>> {
-    [service::KEYS, runtime::KEYS, traces::KEYS, export::KEYS].into_iter().flatten()
+    [service::KEYS, runtime::KEYS, traces::KEYS, export::KEYS, metrics::KEYS, logs::KEYS].into_iter().flatten()
 }
 
 pub(super) use health::BACKEND_KEYS;
 
 /// The tables at the top.
-const SECTIONS: [&str; 5] = ["service", "runtime", "traces", "export", "health"];
+const SECTIONS: [&str; 7] = ["service", "runtime", "traces", "export", "metrics", "logs", "health"];
 
 /// The key that names the TOML file. Not in the file itself.
 pub(super) const CONFIG: &str = "config";
@@ -118,6 +120,11 @@ fn time(value: &Duration) -> String {
     format!("\"{}\"", duration::show(*value))
 }
 
+/// As a list in TOML.
+fn words<T: Word>(values: &Vec<T>) -> String {
+    format!("[{}]", values.iter().map(word).collect::<Vec<_>>().join(", "))
+}
+
 fn word(value: &impl Word) -> String {
     format!("\"{}\"", value.word())
 }
@@ -145,6 +152,6 @@ mod tests {
     fn a_key_near_to_none_is_told_those_beside_it() {
         let in_section = "; known: runtime.workers, runtime.stop_timeout, runtime.term_timeout";
         assert_eq!(hint("runtime.colour").to_string(), in_section);
-        assert_eq!(hint("colour").to_string(), "; known: service, runtime, traces, export, health");
+        assert_eq!(hint("colour").to_string(), "; known: service, runtime, traces, export, metrics, logs, health");
     }
 }

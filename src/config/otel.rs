@@ -6,7 +6,9 @@ use super::keys::HEADERS;
 use super::origin::Origin;
 use super::pairs;
 use super::setting::Setting;
+use super::tree::ExporterKind;
 use super::value::{Value, quoted};
+use super::words::Word;
 
 /// What the `OTEL_*` variables set; for each key the strongest first.
 pub(super) fn settings(environment: &Environment, warnings: &mut Vec<String>) -> Vec<Setting> {
@@ -15,6 +17,8 @@ pub(super) fn settings(environment: &Environment, warnings: &mut Vec<String>) ->
     reader.disabled();
     reader.resource();
     reader.headers();
+    reader.metrics_exporter();
+    reader.logs_exporter();
     reader.unsupported();
     reader.settings
 }
@@ -67,6 +71,43 @@ impl Reader<'_> {
         }
     }
 
+    /// `prometheus` is a listener here; the others say where metrics are pushed to. Any of them turns metrics on.
+    fn metrics_exporter(&mut self) {
+        let Some((pulled, pushed)) = self.exporters(METRICS_EXPORTER, "metrics.exporter") else { return };
+        if pulled {
+            let host = self.environment.value(PROMETHEUS_HOST).unwrap_or("localhost");
+            let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() };
+            let port = self.environment.value(PROMETHEUS_PORT).unwrap_or("9464");
+            let address = format!("{host}:{port}");
+            self.set("metrics.listen", Value::Text(address), METRICS_EXPORTER);
+        }
+        if pulled || pushed {
+            self.set("metrics.enabled", Value::Bool(true), METRICS_EXPORTER);
+        }
+    }
+
+    fn logs_exporter(&mut self) {
+        if let Some((_, true)) = self.exporters(LOGS_EXPORTER, "logs.exporter") {
+            self.set("logs.enabled", Value::Bool(true), LOGS_EXPORTER);
+        }
+    }
+
+    /// Sets the exporters that push; says whether `prometheus` is among those named, and whether one that pushes is.
+    fn exporters(&mut self, variable: &'static str, key: &'static str) -> Option<(bool, bool)> {
+        let text = self.environment.value(variable)?;
+        let is = |name: &str, word: &str| name.eq_ignore_ascii_case(word);
+        let (pulling, pushing): (Vec<&str>, Vec<&str>) = text
+            .split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+            .partition(|name| variable == METRICS_EXPORTER && is(name, "prometheus"));
+        let known = |name: &&&str| ExporterKind::WORDS.iter().any(|(word, _)| is(name, word));
+        let pushes = pushing.iter().filter(known).any(|name| !is(name, "none"));
+        let list = if pushing.is_empty() { "none".to_owned() } else { pushing.join(",") };
+        self.set(key, Value::Text(list), variable);
+        Some((!pulling.is_empty(), pushes))
+    }
+
     fn unsupported(&mut self) {
         for name in UNSUPPORTED {
             if self.environment.value(name).is_some_and(|value| !value.eq_ignore_ascii_case("none")) {
@@ -117,8 +158,25 @@ const VARIABLES: &[(&str, &str)] = &[
     ("OTEL_BSP_EXPORT_TIMEOUT", "export.export_timeout"),
     ("OTEL_BSP_MAX_QUEUE_SIZE", "export.max_queue_size"),
     ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "export.max_export_batch_size"),
+    ("OTEL_METRIC_EXPORT_INTERVAL", "metrics.interval"),
+    ("OTEL_METRIC_EXPORT_TIMEOUT", "metrics.timeout"),
+    ("OTEL_METRICS_EXEMPLAR_FILTER", "metrics.exemplars"),
+    ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "metrics.temporality"),
+    ("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "metrics.histogram"),
+    ("OTEL_BLRP_SCHEDULE_DELAY", "logs.schedule_delay"),
+    ("OTEL_BLRP_EXPORT_TIMEOUT", "logs.export_timeout"),
+    ("OTEL_BLRP_MAX_QUEUE_SIZE", "logs.max_queue_size"),
+    ("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", "logs.max_export_batch_size"),
+    ("OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT", "logs.attribute_count_limit"),
+    ("OTEL_ATTRIBUTE_COUNT_LIMIT", "logs.attribute_count_limit"),
+    ("OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT", "logs.attribute_value_length_limit"),
+    ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "logs.attribute_value_length_limit"),
 ];
 
+const METRICS_EXPORTER: &str = "OTEL_METRICS_EXPORTER";
+const LOGS_EXPORTER: &str = "OTEL_LOGS_EXPORTER";
+const PROMETHEUS_HOST: &str = "OTEL_EXPORTER_PROMETHEUS_HOST";
+const PROMETHEUS_PORT: &str = "OTEL_EXPORTER_PROMETHEUS_PORT";
 const SDK_DISABLED: &str = "OTEL_SDK_DISABLED";
 const RESOURCE_ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
 const ENDPOINT: &str = "export.endpoint";

@@ -2,12 +2,17 @@
 
 mod export;
 mod health;
+mod logs;
+mod metrics;
 mod runtime;
 mod service;
 mod traces;
 
 pub use export::{Endpoint, ExportConfig, ExporterKind, Protocol};
 pub use health::{BackendConfig, HealthConfig};
+pub use logs::LogsConfig;
+pub(in crate::config) use logs::MAX_VALUE_LENGTH;
+pub use metrics::{ExemplarFilter, HistogramKind, MetricAttribute, MetricsConfig, Temporality};
 pub use runtime::RuntimeConfig;
 pub use service::ServiceConfig;
 pub use traces::{SamplerKind, TracesConfig};
@@ -23,6 +28,10 @@ pub struct Config {
     pub traces: TracesConfig,
     /// `[export]`: how spans leave.
     pub export: ExportConfig,
+    /// `[metrics]`: what is measured of requests.
+    pub metrics: MetricsConfig,
+    /// `[logs]`: requests as log records.
+    pub logs: LogsConfig,
     /// `[health]`: which backends are checked, and how.
     pub health: HealthConfig,
 }

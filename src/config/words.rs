@@ -1,6 +1,8 @@
 //! The words that a key may take.
 
-use super::tree::{ExporterKind, Protocol, SamplerKind};
+use super::tree::{
+    ExemplarFilter, ExporterKind, HistogramKind, MetricAttribute, Protocol, SamplerKind, Temporality,
+};
 
 /// A type whose values are written as words.
 pub(super) trait Word: Copy + PartialEq + 'static {
@@ -33,6 +35,36 @@ impl Word for ExporterKind {
 /// OpenTelemetry protocol exporter, `OTEL_EXPORTER_OTLP_PROTOCOL`.
 impl Word for Protocol {
     const WORDS: &'static [(&'static str, Self)] = &[("grpc", Self::Grpc), ("http/protobuf", Self::HttpProtobuf)];
+}
+
+/// OTLP metrics exporter specification, `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE`.
+impl Word for Temporality {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("cumulative", Self::Cumulative), ("delta", Self::Delta), ("lowmemory", Self::LowMemory)];
+}
+
+/// OTLP metrics exporter specification, `OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION`.
+impl Word for HistogramKind {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("explicit_bucket_histogram", Self::Explicit),
+        ("base2_exponential_bucket_histogram", Self::Exponential),
+    ];
+}
+
+/// Metrics SDK specification, `OTEL_METRICS_EXEMPLAR_FILTER`.
+impl Word for ExemplarFilter {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("always_on", Self::AlwaysOn), ("always_off", Self::AlwaysOff), ("trace_based", Self::TraceBased)];
+}
+
+/// By the attributes' own names.
+impl Word for MetricAttribute {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("haproxy.frontend.name", Self::Frontend),
+        ("haproxy.backend.name", Self::Backend),
+        ("haproxy.server.name", Self::Server),
+        ("server.address", Self::ServerAddress),
+    ];
 }
 
 #[cfg(test)]

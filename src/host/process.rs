@@ -18,13 +18,17 @@ use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::JoinHandle;
 
 use super::settings;
+use super::signals::Signals;
 use crate::config::{ExporterKind, Loaded, RuntimeConfig};
 use crate::export::{QueueHandle, Sender, SetupError};
 use crate::health::Checker;
 use crate::runtime::{Runtime, StartError};
 use crate::stats::{self, DropReason};
 use crate::trace::hot::Hot;
+use crate::trace::metrics::listener::{Closer, Exposition, ListenError};
+use crate::trace::metrics::reader::Reader;
 use crate::trace::pipeline::Tracer;
+use crate::trace::recent::Recent;
 
 /// Puts `start` into `native`: the error, or nothing.
 pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
@@ -34,6 +38,23 @@ pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
 /// The checker, while the process runs.
 pub(super) fn checker() -> Option<Checker> {
     current()?.checker.clone()
+}
+
+/// The metrics, where any are made.
+pub(super) fn exposition() -> Option<Arc<Exposition>> {
+    current()?.exposition.clone()
+}
+
+/// The last requests, where any are remembered.
+pub(super) fn recent() -> Option<Arc<Recent>> {
+    current()?.recent.clone()
+}
+
+/// A worker that a reload has replaced leaves its ports to the new one.
+pub(super) fn close_listeners() {
+    if let Some(closer) = current().and_then(|process| process.listener.clone()) {
+        closer.close();
+    }
 }
 
 /// This thread's tracer: detached where the process traces nothing.
@@ -48,8 +69,11 @@ struct Process {
     bounds: RuntimeConfig,
     tracer: Tracer,
     checker: Option<Checker>,
-    /// Absent where nothing is exported.
+    /// Absent where finished requests are not looked at.
     export: Option<Arc<Export>>,
+    exposition: Option<Arc<Exposition>>,
+    listener: Option<Closer>,
+    recent: Option<Arc<Recent>>,
 }
 
 impl Process {
@@ -59,18 +83,32 @@ impl Process {
         let tasks = runtime.tasks().clone();
         let _inside = tasks.enter();
 
-        let (tracer, export) = if config.traces.enabled && config.export.exporter == ExporterKind::Otlp {
+        let queue = if config.traces.enabled && config.export.exporter == ExporterKind::Otlp {
             let (queue, exporter) = crate::export::queue(&config.export, Sender::new(&config.export)?);
-            let queue = Arc::new(queue);
-            let (tracer, pipeline) = Tracer::new(config, Arc::clone(&queue));
-            let drain = tasks.spawn("drain", pipeline.run(tasks.stop()));
             tasks.spawn("export", exporter.run(tasks.stop()));
-            (tracer, Some(Arc::new(Export { queue, drain: AsyncMutex::new(drain) })))
+            Some(Arc::new(queue))
+        } else {
+            None
+        };
+        let Signals { observers, reader, exposition, listener, recent } = Signals::start(config, &tasks)?;
+        let (tracer, export) = if queue.is_some() || observers.want_any() {
+            let (tracer, pipeline) = Tracer::new(config, queue.clone(), observers);
+            let drain = tasks.spawn("drain", pipeline.run(tasks.stop()));
+            (tracer, Some(Arc::new(Export { queue, reader, drain: AsyncMutex::new(drain) })))
         } else {
             (Tracer::without_export(config), None)
         };
         let checker = (!config.health.backends.is_empty()).then(|| Checker::start(&config.health, &tasks));
-        let process = Self { runtime: Some(runtime), bounds: config.runtime.clone(), tracer, checker, export };
+        let process = Self {
+            runtime: Some(runtime),
+            bounds: config.runtime.clone(),
+            tracer,
+            checker,
+            export,
+            exposition,
+            listener,
+            recent,
+        };
         process.catch_signals()?;
         Ok(process)
     }
@@ -110,7 +148,10 @@ impl Drop for Process {
 
 /// The way out of the process, and its last steps.
 struct Export {
-    queue: Arc<QueueHandle>,
+    /// Absent where no spans are exported.
+    queue: Option<Arc<QueueHandle>>,
+    /// Pushes metrics for the last time.
+    reader: Option<Reader>,
     /// Ends when every ring is read to its end; it must have been told to stop.
     drain: AsyncMutex<JoinHandle<()>>,
 }
@@ -122,9 +163,14 @@ impl Export {
         if !drain.is_finished() {
             let _ = tokio::time::timeout_at(deadline.into(), &mut *drain).await;
         }
-        self.queue.close();
-        self.queue.flush(deadline).await;
-        self.queue.abandon();
+        if let Some(reader) = &self.reader {
+            reader.push();
+        }
+        if let Some(queue) = &self.queue {
+            queue.close();
+            queue.flush(deadline).await;
+            queue.abandon();
+        }
         last_words();
     }
 }
@@ -136,6 +182,8 @@ enum ProcessError {
     Runtime(#[from] StartError),
     #[error(transparent)]
     Export(#[from] SetupError),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     #[error("cannot listen for signals: {0}")]
     Signal(std::io::Error),
 }

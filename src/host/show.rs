@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use mlua::prelude::*;
 
-use super::{process, settings};
+use super::{process, recent, settings};
 use crate::config::Loaded;
 use crate::log::{self, Level};
 use crate::stats::{self, Counter, DropReason, EXPORT, ThreadStats};
@@ -13,7 +13,7 @@ use crate::stats::{self, Counter, DropReason, EXPORT, ThreadStats};
 pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
     native.set("take_log", lua.create_function(take_log)?)?;
     native.set("usage", lua.create_function(|_, topic: String| Ok(usage(&topic)))?)?;
-    native.set("show", lua.create_function(|_, topic: String| Ok(show(&topic)))?)
+    native.set("show", lua.create_function(|_, (topic, words): (String, Vec<String>)| Ok(show(&topic, &words)))?)
 }
 
 fn take_log(lua: &Lua, (): ()) -> LuaResult<LuaTable> {
@@ -38,16 +38,22 @@ fn usage(topic: &str) -> &'static str {
     match topic {
         "config" => "every setting with its source",
         "health" => "the servers that are checked over gRPC, and what they answered",
-        _ => "requests and spans: started, ended, exported, dropped by reason",
+        _ => {
+            "requests and spans: started, ended, exported, dropped by reason; \
+             last [N] [error] [slow MS] [trace ID] : the last requests as trees"
+        }
     }
 }
 
-fn show(topic: &str) -> String {
+fn show(topic: &str, words: &[String]) -> String {
     let nothing = || "nothing is configured\n".to_owned();
     match topic {
         "config" => settings::loaded().map_or_else(nothing, Loaded::describe),
         "health" => process::checker().map_or_else(nothing, |checker| checker.describe()),
-        _ => traces(),
+        _ => match words {
+            [last, rest @ ..] if last == "last" => recent::show(rest),
+            _ => traces(),
+        },
     }
 }
 

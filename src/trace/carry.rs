@@ -107,6 +107,10 @@ pub enum Field {
     RequestLine = b'r',
     /// When the request was first seen here: Unix time in nanoseconds, 16 hexadecimal digits.
     Started = b't',
+    /// `Content-Length`, where body sizes are measured.
+    ContentLength = b'l',
+    /// Under which method and scheme the request is active: see [`class`](super::metrics::active::class).
+    Active = b'c',
 }
 
 impl Field {
@@ -117,6 +121,8 @@ impl Field {
             Self::Host => 264,
             Self::UserAgent => 512,
             Self::Started => 16,
+            Self::ContentLength => 18,
+            Self::Active => 1,
             // HAProxy's own bound on the request lines that it keeps, tune.http.logurilen.
             Self::RequestLine => 1024,
             Self::Attribute => 2 + MAX_ATTRIBUTE_NAME + MAX_ATTRIBUTE_VALUE,
@@ -145,6 +151,10 @@ pub struct Carry<'a> {
     pub request_line: &'a [u8],
     /// When the request was first seen here: Unix time, nanoseconds.
     pub started_unix_nanos: Option<u64>,
+    /// `Content-Length`; empty if absent or unwanted.
+    pub content_length: &'a [u8],
+    /// Under which method and scheme it is active; empty if nobody counts.
+    pub active: &'a [u8],
     /// All fields, in order.
     fields: Fields<'a>,
 }
@@ -161,6 +171,7 @@ impl<'a> Carry<'a> {
         let (tracestate, rest) = rest.split_at_checked(tab)?;
         let rest = rest.get(1..)?;
         let (mut host, mut user_agent, mut request_line) = (&[][..], &[][..], &[][..]);
+        let (mut content_length, mut active) = (&[][..], &[][..]);
         let mut started_unix_nanos = None;
         let fields = Fields(rest);
         let mut walk = fields;
@@ -178,6 +189,8 @@ impl<'a> Carry<'a> {
                         user_agent,
                         request_line,
                         started_unix_nanos,
+                        content_length,
+                        active,
                         fields,
                     };
                     return Some((carry, walk.0));
@@ -185,6 +198,8 @@ impl<'a> Carry<'a> {
                 Some((tag, value)) if tag == Field::Host as u8 => host = value,
                 Some((tag, value)) if tag == Field::UserAgent as u8 => user_agent = value,
                 Some((tag, value)) if tag == Field::RequestLine as u8 => request_line = value,
+                Some((tag, value)) if tag == Field::ContentLength as u8 => content_length = value,
+                Some((tag, value)) if tag == Field::Active as u8 => active = value,
                 Some((tag, value)) if tag == Field::Started as u8 => {
                     started_unix_nanos = std::str::from_utf8(value).ok().and_then(|t| u64::from_str_radix(t, 16).ok());
                 }

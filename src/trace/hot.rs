@@ -6,11 +6,13 @@ use std::time::{Duration, SystemTime};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use super::carry::{Field, SERVER_SPAN, TRACEPARENT_LEN, TracestateAction, Verdict, Writer};
+use super::carry::{Carry, Field, SERVER_SPAN, TRACEPARENT_LEN, TracestateAction, Verdict, Writer};
 use super::headers::Headers;
 use super::incoming::Incoming;
+use super::metrics::active;
 use super::sampler::{Decision, Sampler};
 use super::w3c::{self, FLAG_RANDOM, FLAG_SAMPLED, Traceparent, Tracestate};
+use crate::config::Config;
 use crate::export::ring;
 use crate::stats::ThreadStats;
 
@@ -21,6 +23,7 @@ pub struct Hot {
     sampler: Option<Sampler>,
     random: SmallRng,
     stats: Arc<ThreadStats>,
+    wants: Wants,
     /// Absent: spans are not exported, requests are still propagated and counted.
     ring: Option<ring::Writer>,
     carry: Writer,
@@ -40,12 +43,20 @@ impl Hot {
             sampler,
             random,
             stats,
+            wants: Wants::default(),
             ring,
             carry: Writer::new(),
             tracestate: Vec::with_capacity(512),
             record: Vec::with_capacity(1024),
             last_ended: [0; 16],
         }
+    }
+
+    /// With what is wanted beside spans.
+    #[must_use]
+    pub fn with(mut self, wants: Wants) -> Self {
+        self.wants = wants;
+        self
     }
 
     /// A tracer of nothing: where the process has none.
@@ -83,6 +94,7 @@ impl Hot {
         };
         let Decision { recorded, sampled } =
             policy.decide(request, seen.parent.as_ref(), || w3c::trace_id_low(&trace_id));
+        let recorded = recorded | self.wants.every_request;
         let client_span = self.new_span_id();
         let flags = if sampled { flags | FLAG_SAMPLED } else { flags };
         let traceparent = w3c::write_traceparent(&trace_id, &client_span, flags);
@@ -94,6 +106,9 @@ impl Hot {
             let parent = seen.parent.as_ref().map(|parent| &parent.parent_id);
             self.carry.begin(&traceparent, verdict, &server_span, parent, &self.tracestate);
             self.carry.field(Field::Started, &w3c::hex16(unix_nanos()));
+            if self.wants.every_request {
+                self.for_metrics(request, sampled);
+            }
             let (host, user_agent) = for_the_spans(block);
             self.carry.field(Field::Host, host);
             self.carry.field(Field::UserAgent, user_agent);
@@ -118,9 +133,41 @@ impl Hot {
             return;
         }
         self.stats.ended.bump();
+        if self.wants.active_requests {
+            self.no_longer_active(carried);
+        }
         let Some(ring) = &mut self.ring else { return };
         if ring.push(unix_nanos(), payload).is_err() {
             self.stats.ring_full.bump();
+        }
+    }
+
+    /// Cold on the default path: only where every request is recorded.
+    fn for_metrics(&mut self, request: &Incoming<'_>, sampled: bool) {
+        if !sampled {
+            self.stats.recorded_only.bump();
+        }
+        if self.wants.active_requests {
+            let class = [active::class(request)];
+            self.carry.field(Field::Active, &class);
+            if let Some(begun) = active::index(&class).and_then(|index| self.stats.active_begun.get(index)) {
+                begun.bump();
+            }
+        }
+        if self.wants.content_length {
+            let mut headers = Headers::new(request.headers);
+            while let Some((name, value)) = headers.next_of(b"c") {
+                if name.eq_ignore_ascii_case(b"content-length") {
+                    self.carry.field(Field::ContentLength, value);
+                }
+            }
+        }
+    }
+
+    fn no_longer_active(&self, carried: &[u8]) {
+        let index = Carry::parse(carried).and_then(|(carry, _)| active::index(carry.active));
+        if let Some(ended) = index.and_then(|index| self.stats.active_ended.get(index)) {
+            ended.bump();
         }
     }
 
@@ -199,6 +246,29 @@ impl Hot {
     }
 }
 
+/// What is wanted of requests beside spans. All off: nothing but spans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Wants {
+    /// The end of every request, sampled or not.
+    pub every_request: bool,
+    /// How many are under way, by method and scheme. With `every_request` only.
+    pub active_requests: bool,
+    /// `Content-Length`. With `every_request` only.
+    pub content_length: bool,
+}
+
+impl Wants {
+    /// What `config` asks for, where metrics or logs are made of requests.
+    pub const fn new(config: &Config) -> Self {
+        let metrics = &config.metrics;
+        Self {
+            every_request: metrics.enabled || config.logs.enabled,
+            active_requests: metrics.enabled && metrics.active_requests,
+            content_length: metrics.enabled && metrics.body_sizes,
+        }
+    }
+}
+
 fn unix_nanos() -> u64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
     u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
@@ -251,7 +321,6 @@ impl Seen {
 
 #[cfg(test)]
 mod tests {
-    use super::super::carry::Carry;
     use super::super::headers::write_block;
     use super::*;
     use crate::config::{SamplerKind, TracesConfig};

@@ -7,7 +7,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::envelope::Envelope;
-use super::hot::Hot;
+use super::hot::{Hot, Wants};
+use super::observers::{self, Observers};
 use super::plan::Plan;
 use super::record::Record;
 use super::sampler::Sampler;
@@ -26,6 +27,7 @@ pub struct Tracer {
     sampler: Option<Sampler>,
     /// Absent: nothing is exported, so nothing is kept.
     rings: Option<Rings>,
+    wants: Wants,
 }
 
 #[derive(Debug, Clone)]
@@ -39,20 +41,21 @@ struct Rings {
 impl Tracer {
     /// A tracer whose spans go nowhere: requests are propagated and counted.
     pub fn without_export(config: &Config) -> Self {
-        Self { sampler: config.traces.enabled.then(|| Sampler::new(&config.traces)), rings: None }
+        Self { sampler: config.traces.enabled.then(|| Sampler::new(&config.traces)), rings: None, wants: Wants::default() }
     }
 
-    /// A tracer by the settings, and the loop that serves it: the caller runs it.
-    pub fn new(config: &Config, queue: Arc<QueueHandle>) -> (Self, Pipeline) {
+    /// A tracer by the settings, and the loop that serves it: the caller runs it. Without a `queue` no spans are made:
+    /// finished requests are for the `observers` alone.
+    pub fn new(config: &Config, queue: Option<Arc<QueueHandle>>, observers: Observers) -> (Self, Pipeline) {
         let rings = Rings { bytes: config.traces.ring_bytes, wake: Arc::default(), new: Arc::default() };
-        let mut resource = vec![("service.name".to_owned(), config.service.name.clone())];
-        resource.extend(config.service.attributes.iter().cloned());
+        let resource = observers::resource(config);
         let pipeline = Pipeline {
             plan: Plan::new(config),
             rings: rings.clone(),
             readers: Vec::new(),
             envelope: Envelope::new(&resource),
             queue,
+            observers,
             batch: Vec::new(),
             spans: 0,
             opened: None,
@@ -61,7 +64,8 @@ impl Tracer {
             malformed: RateLimit::per(Duration::from_mins(1)),
             ends_seen: false,
         };
-        (Self { sampler: Some(Sampler::new(&config.traces)), rings: Some(rings) }, pipeline)
+        let sampler = Some(Sampler::new(&config.traces));
+        (Self { sampler, rings: Some(rings), wants: Wants::new(config) }, pipeline)
     }
 
     /// The calling thread's part.
@@ -71,7 +75,7 @@ impl Tracer {
             rings.new.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
             writer
         });
-        Hot::new(self.sampler, stats::register_thread(), writer)
+        Hot::new(self.sampler, stats::register_thread(), writer).with(self.wants)
     }
 }
 
@@ -82,7 +86,9 @@ pub struct Pipeline {
     rings: Rings,
     readers: Vec<Reader>,
     envelope: Envelope,
-    queue: Arc<QueueHandle>,
+    /// Absent: no spans are exported.
+    queue: Option<Arc<QueueHandle>>,
+    observers: Observers,
     /// Encoded spans of the open batch.
     batch: Vec<u8>,
     spans: u64,
@@ -114,24 +120,32 @@ impl Pipeline {
             tokio::task::yield_now().await;
         }
         self.ship();
+        self.observers.tick(true);
     }
 
     async fn round(&mut self) {
         if !self.ends_seen {
             self.look_for_ends();
         }
-        while self.queue.has_room(self.max_spans) && self.drain(self.records_wanted()) > 0 {
+        while self.has_room() && self.drain(self.records_wanted()) > 0 {
             // Other tasks live on these threads too.
             tokio::task::yield_now().await;
         }
         if self.opened.is_some_and(|opened| opened.elapsed() >= self.delay) {
             self.ship();
         }
+        self.observers.tick(false);
+    }
+
+    /// Metrics and log records do not wait for a collector of spans: what its queue has no room for is dropped there.
+    fn has_room(&self) -> bool {
+        self.observers.want_any() || self.queue.as_ref().is_none_or(|queue| queue.has_room(self.max_spans))
     }
 
     /// As many records as export has room for, beside the open batch.
     fn records_wanted(&self) -> usize {
-        let room = self.queue.room().saturating_sub(self.spans);
+        let Some(queue) = self.queue.as_ref().filter(|_| !self.observers.want_any()) else { return usize::MAX };
+        let room = queue.room().saturating_sub(self.spans);
         usize::try_from(room / MAX_SPANS_PER_RECORD).unwrap_or(usize::MAX).max(1)
     }
 
@@ -158,6 +172,10 @@ impl Pipeline {
             Ok(record) => record,
             Err(error) => return self.malformed(&error.to_string()),
         };
+        self.observers.observe(&record, payload);
+        if self.queue.is_none() || !record.sampled {
+            return;
+        }
         let made = spans::encode(&record, &mut self.batch);
         EXPORT.created.add(made);
         self.spans += made;
@@ -174,7 +192,8 @@ impl Pipeline {
         }
         let batch = Batch { bytes: self.envelope.wrap(&self.batch), spans: std::mem::take(&mut self.spans) };
         self.batch.clear();
-        if let Err(batch) = self.queue.push(batch) {
+        let Some(queue) = &self.queue else { return };
+        if let Err(batch) = queue.push(batch) {
             EXPORT.drop_spans(DropReason::QueueFull, batch.spans);
         }
     }

@@ -27,8 +27,23 @@ pub enum Gather {
 
 impl Plan {
     /// What `config` asks for.
-    pub fn new(_config: &Config) -> Self {
-        Self::default()
+    pub fn new(config: &Config) -> Self {
+        let mut plan = Self::default();
+        let metrics = &config.metrics;
+        if metrics.enabled {
+            plan.head |= metrics.active_requests;
+            if metrics.body_sizes {
+                plan.gather(Gather::ResponseHeader("content-length".to_owned()));
+            }
+        }
+        plan
+    }
+
+    /// Once, whoever asks.
+    fn gather(&mut self, value: Gather) {
+        if !self.gathered.contains(&value) {
+            self.gathered.push(value);
+        }
     }
 
     /// Variables for `lua/otel.cfg`, and their values. Those that are absent here must be absent there.

@@ -51,6 +51,8 @@ pub struct Record<'a> {
     pub end_unix_nanos: u64,
     /// Its parts are empty where HAProxy made no response and the door could not look before.
     pub request: RequestLine<'a>,
+    /// The request's `Content-Length`, where body sizes are measured.
+    pub content_length: Option<u64>,
     /// What rules put on the SERVER span.
     pub attributes: Attributes<'a>,
     /// `None`: HAProxy made no response, and nothing more is known than the above.
@@ -131,6 +133,7 @@ impl<'a> Record<'a> {
                 Some(response) if !response.request.method.is_empty() => response.request,
                 _ => RequestLine::parse(carry.request_line),
             },
+            content_length: response::unsigned(carry.content_length),
             attributes: carry.attributes(),
             state: end.or(response.as_ref().map(|r| r.state)).unwrap_or(State::NORMAL),
             end_unix_nanos,

@@ -6,7 +6,7 @@
 mod span;
 #[cfg(test)]
 mod tests;
-mod url;
+pub(super) mod url;
 
 use super::carry::AttributeValue;
 use super::outcome;
@@ -18,8 +18,7 @@ use url::Authority;
 /// Appends a request's spans to `out` as `ScopeSpans.spans` entries, and says how many: one or two.
 pub fn encode(record: &Record<'_>, out: &mut Vec<u8>) -> u64 {
     let response = record.response.as_ref();
-    let start = record.start_unix_nanos.unwrap_or(record.end_unix_nanos);
-    let interval = Interval { start, end: record.end_unix_nanos.max(start) };
+    let interval = interval(record);
     let authority = authority(record);
     server(record, &authority, interval, out);
     match response.and_then(|response| upstream(record, response).map(|name| (response, name))) {
@@ -32,10 +31,38 @@ pub fn encode(record: &Record<'_>, out: &mut Vec<u8>) -> u64 {
 }
 
 /// Unix time, nanoseconds.
-#[derive(Clone, Copy)]
-struct Interval {
-    start: u64,
-    end: u64,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Interval {
+    pub(super) start: u64,
+    pub(super) end: u64,
+}
+
+impl Interval {
+    /// Seconds.
+    pub(super) const fn seconds(self) -> f64 {
+        self.end.saturating_sub(self.start) as f64 / 1e9
+    }
+}
+
+/// The SERVER span's.
+pub(super) fn interval(record: &Record<'_>) -> Interval {
+    let start = record.start_unix_nanos.unwrap_or(record.end_unix_nanos);
+    Interval { start, end: record.end_unix_nanos.max(start) }
+}
+
+/// The CLIENT span's, with the server's name; `None` where there is no such span.
+pub(super) fn client_interval<'a>(record: &Record<'a>) -> Option<(Interval, &'a [u8])> {
+    let response = record.response.as_ref()?;
+    let name = upstream(record, response)?;
+    let interval = interval(record);
+    Some((Interval { start: leaves_queue(response, interval), ..interval }, name))
+}
+
+/// When the request was sent on, Unix time, nanoseconds.
+fn leaves_queue(response: &Response<'_>, interval: Interval) -> u64 {
+    let timers = response.timers;
+    let waited = timers.request_headers.unwrap_or(0).saturating_add(timers.queue.unwrap_or(0));
+    interval.start.saturating_add(waited.saturating_mul(NANOS_PER_MILLI)).min(interval.end)
 }
 
 /// The chosen server's name. A redirect may answer after a server was chosen, without a connection to it.
@@ -86,9 +113,7 @@ fn client<'a>(
     out: &mut Vec<u8>,
 ) {
     let request = &record.request;
-    let timers = response.timers;
-    let waited = timers.request_headers.unwrap_or(0).saturating_add(timers.queue.unwrap_or(0));
-    let start = interval.start.saturating_add(waited.saturating_mul(NANOS_PER_MILLI)).min(interval.end);
+    let start = leaves_queue(response, interval);
     let mut span = Span::begin(out, record, Kind::Client, name(request.method), start, interval.end);
     method(&mut span, request.method);
     if upstream.host.is_empty() {
@@ -174,7 +199,7 @@ fn name(method: &[u8]) -> &[u8] {
 }
 
 /// HTTP semantic conventions, `http.request.method`: case-sensitive.
-const fn is_known(method: &[u8]) -> bool {
+pub(super) const fn is_known(method: &[u8]) -> bool {
     matches!(
         method,
         b"GET" | b"POST" | b"PUT" | b"HEAD" | b"DELETE" | b"OPTIONS" | b"PATCH" | b"CONNECT" | b"TRACE" | b"QUERY"
@@ -182,13 +207,13 @@ const fn is_known(method: &[u8]) -> bool {
 }
 
 /// Whom the client asked for: `Host`, or else the target's own.
-fn authority<'a>(record: &Record<'a>) -> Authority<'a> {
+pub(super) fn authority<'a>(record: &Record<'a>) -> Authority<'a> {
     let target = || record.request.target.authority;
     Authority::parse(if record.host.is_empty() { target() } else { record.host })
 }
 
 /// `network.protocol.version`; empty if unknown. HAProxy's own connection says it better than a line that may be cut.
-const fn protocol_version(major: Option<u64>, line: &[u8]) -> &'static [u8] {
+pub(super) const fn protocol_version(major: Option<u64>, line: &[u8]) -> &'static [u8] {
     match (major, line) {
         (Some(1) | None, b"1.0") => b"1.0",
         (Some(1), _) | (None, b"1.1") => b"1.1",

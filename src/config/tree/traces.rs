@@ -9,13 +9,15 @@ pub struct TracesConfig {
     pub sampler: SamplerKind,
     /// `OTEL_TRACES_SAMPLER_ARG`: the share of traces that the ratio samplers keep, 0 to 1.
     pub ratio: f64,
+    /// Requests that `show vitals traces last` remembers, 0 to 10 000.
+    pub recent: usize,
     /// Bytes of each HAProxy thread's ring of finished records. 64 KiB to 64 MiB.
     pub ring_bytes: usize,
 }
 
 impl Default for TracesConfig {
     fn default() -> Self {
-        Self { enabled: true, sampler: SamplerKind::ParentBasedAlwaysOn, ratio: 1.0, ring_bytes: 512 * 1024 }
+        Self { enabled: true, sampler: SamplerKind::ParentBasedAlwaysOn, ratio: 1.0, recent: 0, ring_bytes: 512 * 1024 }
     }
 }
 

@@ -6,9 +6,9 @@ use crate::trace::record::{Target, push_unescaped};
 
 /// `[userinfo@]host[:port]`, taken apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Authority<'a> {
+pub(in crate::trace) struct Authority<'a> {
     /// Without an IPv6 literal's brackets; empty if there is none.
-    pub(super) host: &'a [u8],
+    pub(in crate::trace) host: &'a [u8],
     /// As given: no default is put in.
     pub(super) port: Option<u16>,
     /// Host and port as they came.
@@ -70,7 +70,7 @@ pub(super) fn push_full(out: &mut Vec<u8>, authority: &Authority<'_>, target: &T
 }
 
 /// Appends a query with the values of [`SECRETS`] replaced.
-pub(super) fn push_query(out: &mut Vec<u8>, query: &[u8]) {
+pub(in crate::trace) fn push_query(out: &mut Vec<u8>, query: &[u8]) {
     let mut rest = query;
     while let Some((parameter, after)) = split_once(rest, b'&') {
         push_parameter(out, parameter);
