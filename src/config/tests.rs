@@ -5,6 +5,7 @@ mod opentelemetry;
 mod order;
 mod refused;
 mod shown;
+mod signals;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
