@@ -121,7 +121,7 @@ fn time(value: &Duration) -> String {
 }
 
 /// As a list in TOML.
-fn words<T: Word>(values: &Vec<T>) -> String {
+fn words<T: Word>(values: &[T]) -> String {
     format!("[{}]", values.iter().map(word).collect::<Vec<_>>().join(", "))
 }
 

@@ -1,8 +1,6 @@
 //! The words that a key may take.
 
-use super::tree::{
-    ExemplarFilter, ExporterKind, HistogramKind, MetricAttribute, Protocol, SamplerKind, Temporality,
-};
+use super::tree::{ExemplarFilter, ExporterKind, HistogramKind, MetricAttribute, Protocol, SamplerKind, Temporality};
 
 /// A type whose values are written as words.
 pub(super) trait Word: Copy + PartialEq + 'static {
@@ -45,10 +43,8 @@ impl Word for Temporality {
 
 /// OTLP metrics exporter specification, `OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION`.
 impl Word for HistogramKind {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        ("explicit_bucket_histogram", Self::Explicit),
-        ("base2_exponential_bucket_histogram", Self::Exponential),
-    ];
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("explicit_bucket_histogram", Self::Explicit), ("base2_exponential_bucket_histogram", Self::Exponential)];
 }
 
 /// Metrics SDK specification, `OTEL_METRICS_EXEMPLAR_FILTER`.

@@ -6,7 +6,8 @@ use super::{boundary, process};
 
 /// Puts `metrics` and `close_listeners` into `native`.
 pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
-    native.set("metrics", lua.create_function(|_, accept: Option<String>| Ok(metrics(&accept.unwrap_or_default())))?)?;
+    native
+        .set("metrics", lua.create_function(|_, accept: Option<String>| Ok(metrics(&accept.unwrap_or_default())))?)?;
     native.set(
         "close_listeners",
         lua.create_function(|_, ()| {

@@ -8,7 +8,7 @@ pub(super) fn show(words: &[String]) -> String {
     let Some(recent) = process::recent() else {
         return "no requests are remembered: set traces.recent\n".to_owned();
     };
-    match Query::parse(words.iter().map(String::as_str)) {
+    match Query::parse(words.iter().map(String::as_str).filter(|word| !word.is_empty())) {
         Ok(query) => recent.show(&query),
         Err(error) => format!("{error}\n"),
     }

@@ -50,9 +50,9 @@ fn show(topic: &str, words: &[String]) -> String {
     match topic {
         "config" => settings::loaded().map_or_else(nothing, Loaded::describe),
         "health" => process::checker().map_or_else(nothing, |checker| checker.describe()),
-        _ => match words {
-            [last, rest @ ..] if last == "last" => recent::show(rest),
-            _ => traces(),
+        _ => match words.iter().position(|word| word == "last") {
+            Some(at) => recent::show(words.get(at + 1..).unwrap_or_default()),
+            None => traces(),
         },
     }
 }

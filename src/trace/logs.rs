@@ -30,7 +30,7 @@ pub struct LogBatch {
     opened: Option<Instant>,
 }
 
-/// OpenTelemetry specification, SDK environment variables, "LogRecord Limits".
+/// OpenTelemetry specification, SDK environment variables, `LogRecord` limits.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
     attributes: usize,
@@ -100,7 +100,7 @@ fn encode(record: &Record<'_>, now: u64, limits: Limits, out: &mut Vec<u8>) {
     if dropped > 0 {
         protobuf::unsigned(out, DROPPED_ATTRIBUTES_COUNT, dropped);
     }
-    protobuf::fixed32(out, FLAGS.into(), u32::from(record.trace_flags));
+    protobuf::fixed32(out, FLAGS, u32::from(record.trace_flags));
     protobuf::array(out, TRACE_ID, &record.trace_id);
     protobuf::array(out, SPAN_ID, &record.server_span);
     protobuf::fixed64(out, OBSERVED_TIME, now);
@@ -165,7 +165,9 @@ fn timers(timers: Timers) -> String {
 }
 
 fn push(line: &mut Vec<u8>, parts: &[&[u8]]) {
-    parts.iter().for_each(|part| line.extend_from_slice(part));
+    for part in parts {
+        line.extend_from_slice(part);
+    }
 }
 
 /// Attributes as they are appended, within the limits.
@@ -247,7 +249,11 @@ impl Attributes<'_> {
 
     fn has_place(&mut self) -> bool {
         let has = self.written < self.limits.attributes;
-        if has { self.written += 1 } else { self.dropped += 1 }
+        if has {
+            self.written += 1
+        } else {
+            self.dropped += 1
+        }
         has
     }
 }

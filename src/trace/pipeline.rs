@@ -41,7 +41,11 @@ struct Rings {
 impl Tracer {
     /// A tracer whose spans go nowhere: requests are propagated and counted.
     pub fn without_export(config: &Config) -> Self {
-        Self { sampler: config.traces.enabled.then(|| Sampler::new(&config.traces)), rings: None, wants: Wants::default() }
+        Self {
+            sampler: config.traces.enabled.then(|| Sampler::new(&config.traces)),
+            rings: None,
+            wants: Wants::default(),
+        }
     }
 
     /// A tracer by the settings, and the loop that serves it: the caller runs it. Without a `queue` no spans are made:

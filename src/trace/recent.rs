@@ -21,7 +21,7 @@ pub struct Recent {
 
 #[derive(Debug, Default)]
 struct Requests {
-    /// When each ended, Unix time in nanoseconds, and its bytes.
+    /// When each ended, Unix time in nanoseconds, and its bytes. In that order.
     all: VecDeque<(u64, Box<[u8]>)>,
     bytes: usize,
 }
@@ -85,7 +85,10 @@ impl Recent {
     pub fn keep(&self, end_unix_nanos: u64, payload: &[u8]) {
         let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         requests.bytes += payload.len();
-        requests.all.push_back((end_unix_nanos, payload.into()));
+        // Threads are read one after the other: an earlier end may come later.
+        let later = requests.all.iter().rev().take_while(|(end, _)| *end > end_unix_nanos).count();
+        let place = requests.all.len() - later;
+        requests.all.insert(place, (end_unix_nanos, payload.into()));
         while requests.all.len() > self.limit || requests.bytes > MAX_BYTES {
             let Some((_, oldest)) = requests.all.pop_front() else { break };
             requests.bytes -= oldest.len();
@@ -310,8 +313,9 @@ mod tests {
         for (end, status) in [(END, "200"), (END + 9_000_000_000, "503"), (END + 1, "404")] {
             recent.keep(end, &Sample::with(&[("%ST", status)]).payload());
         }
+        // By their ends, not as they came.
         let shown = |words: &str| recent.show(&Query::parse(words.split_whitespace()).unwrap());
-        assert!(shown("1").contains(" 404 ") && !shown("1").contains(" 503 "));
+        assert!(shown("1").contains(" 503 ") && !shown("1").contains(" 404 "));
         assert!(shown("error").starts_with("1 of 3") && shown("error").contains("error.type=503"));
         assert!(shown("slow 1000").starts_with("1 of 3"));
         assert!(shown("trace 0123").starts_with("3 of 3") && shown("trace ffff").starts_with("0 of 3"));

@@ -12,4 +12,5 @@ mod harness;
 mod health;
 mod life;
 mod readme;
+mod signals;
 mod traces;

@@ -11,10 +11,5 @@ pub(in crate::config) static KEYS: &[Key<Config>] = &[
     key!("logs.max_queue_size", logs.max_queue_size, whole(1..=MAX_SPANS), plain),
     key!("logs.max_export_batch_size", logs.max_export_batch_size, whole(1..=MAX_SPANS), plain),
     key!("logs.attribute_count_limit", logs.attribute_count_limit, whole(0..=MAX_SPANS), plain),
-    key!(
-        "logs.attribute_value_length_limit",
-        logs.attribute_value_length_limit,
-        whole(0..=MAX_VALUE_LENGTH),
-        plain
-    ),
+    key!("logs.attribute_value_length_limit", logs.attribute_value_length_limit, whole(0..=MAX_VALUE_LENGTH), plain),
 ];

@@ -101,7 +101,7 @@ fn keys_take_lists_and_addresses_and_refuse_the_rest() {
         ("metrics.cardinality_limit=1", "2 to 20000"),
         ("traces.recent=10001", "0 to 10000"),
     ] {
-        let error = loaded(arguments(&[wrong])).unwrap_err().to_string();
+        let error = loaded(arguments(&[wrong])).unwrap_err();
         assert!(error.contains(expected), "{error}");
     }
 }

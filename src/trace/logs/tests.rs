@@ -21,7 +21,10 @@ fn records(kept: &Kept) -> Vec<LogRecord> {
         let message = ExportLogsServiceRequest::decode(bytes.as_ref()).unwrap();
         assert_eq!(message.encode_to_vec().len(), bytes.len(), "nothing is unknown to the schema");
         let scope = &message.resource_logs[0].scope_logs[0];
-        assert_eq!((scope.scope.as_ref().unwrap().name.as_str(), scope.log_records.len() as u64), ("haproxy-vitals", items));
+        assert_eq!(
+            (scope.scope.as_ref().unwrap().name.as_str(), scope.log_records.len() as u64),
+            ("haproxy-vitals", items)
+        );
         all.extend(scope.log_records.iter().cloned());
     }
     all
@@ -78,11 +81,9 @@ fn a_request_is_a_record_with_its_trace_and_a_line() {
 
 #[test]
 fn severity_follows_what_the_client_got_and_secrets_are_redacted() {
-    for (status, state, severity, error) in [
-        ("404", "--", "WARN", None),
-        ("503", "SC", "ERROR", Some("503")),
-        ("200", "SD", "ERROR", Some("server_abort")),
-    ] {
+    for (status, state, severity, error) in
+        [("404", "--", "WARN", None), ("503", "SC", "ERROR", Some("503")), ("200", "SD", "ERROR", Some("server_abort"))]
+    {
         let record = one(&LogsConfig::default(), &Sample::with(&[("%ST", status), ("%ts", state)]).payload());
         assert_eq!((record.severity_text.as_str(), attribute(&record, "error.type").as_deref()), (severity, error));
     }
@@ -101,9 +102,9 @@ fn a_request_without_a_response_is_a_record_too() {
 
 #[test]
 fn attributes_beyond_the_limits_are_counted_and_long_ones_cut() {
-    let config =
-        LogsConfig { attribute_count_limit: 2, attribute_value_length_limit: 5, ..LogsConfig::default() };
-    let record = one(&config, &Sample::default().line("GET /\u{e9}\u{e9}\u{e9}\u{e9}\u{e9} HTTP/1.1".as_bytes()).payload());
+    let config = LogsConfig { attribute_count_limit: 2, attribute_value_length_limit: 5, ..LogsConfig::default() };
+    let record =
+        one(&config, &Sample::default().line("GET /\u{e9}\u{e9}\u{e9}\u{e9}\u{e9} HTTP/1.1".as_bytes()).payload());
     assert_eq!(record.attributes.len(), 2);
     assert_eq!(attribute(&record, "url.path").as_deref(), Some("/\u{e9}\u{e9}\u{e9}\u{e9}"));
     assert!(record.dropped_attributes_count >= 8, "{record:?}");

@@ -1,4 +1,4 @@
-//! Base-2 exponential histograms. OpenTelemetry specification, metrics data model, "ExponentialHistogram", and metrics SDK,
+//! Base-2 exponential histograms. OpenTelemetry specification, metrics data model, `ExponentialHistogram`, and metrics SDK,
 //! "Base2 Exponential Bucket Histogram Aggregation".
 
 /// Values above zero, in buckets whose bounds are powers of `2^(2^-scale)`: bucket `n` holds `(base^n, base^(n+1)]`.
@@ -121,7 +121,10 @@ impl Default for Exponential {
 }
 
 /// The bucket of a normal value above zero.
-#[expect(clippy::cast_possible_truncation, reason = "logarithms of doubles are below 2^11, scales at most 20: below 2^31")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "logarithms of doubles are below 2^11, scales at most 20: below 2^31"
+)]
 fn index(value: f64, scale: i32) -> i32 {
     let bits = value.to_bits();
     let exponent = i32::try_from(bits >> 52 & 0x7ff).unwrap_or_default() - 1023;
@@ -149,7 +152,9 @@ mod tests {
 
     fn of(values: &[f64]) -> Exponential {
         let mut histogram = Exponential::new();
-        values.iter().for_each(|value| histogram.record(*value));
+        for value in values {
+            histogram.record(*value);
+        }
         histogram
     }
 
@@ -194,7 +199,9 @@ mod tests {
         ) {
             let mut histogram = of(&before);
             let earlier = histogram.clone();
-            after.iter().for_each(|value| histogram.record(*value));
+            for value in after {
+                histogram.record(value);
+            }
             prop_assert_eq!(total(&histogram.since(&earlier)), after.len() as u64);
         }
     }

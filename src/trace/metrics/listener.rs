@@ -15,8 +15,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Notify, Semaphore};
 
-use super::prometheus::{self, Format};
 use super::Meter;
+use super::prometheus::{self, Format};
 use crate::runtime::{Stop, Tasks};
 
 /// What is answered: the metrics now, and whose they are.

@@ -131,8 +131,8 @@ impl Meter {
             .with("http.request.method", method(record.request.method))
             .with_some("url.scheme", scheme)
             .with_some("http.route", route);
-        let attributes = with_outcome(attributes, outcome::server(&record.ending()))
-            .with_some("network.protocol.version", version);
+        let attributes =
+            with_outcome(attributes, outcome::server(&record.ending())).with_some("network.protocol.version", version);
         match response {
             Some(response) => self.with_own(attributes, response, None),
             None => attributes,
@@ -192,9 +192,7 @@ fn with_outcome(attributes: Attributes, outcome: Outcome) -> Attributes {
         ErrorType::Status(code) => Cow::Owned(code.to_string()),
         ErrorType::Word(word) => Cow::Borrowed(word.as_str()),
     });
-    attributes
-        .with_some("http.response.status_code", outcome.status)
-        .with_some("error.type", error.map(Value::Text))
+    attributes.with_some("http.response.status_code", outcome.status).with_some("error.type", error.map(Value::Text))
 }
 
 fn version(major: Option<u64>, line: &[u8]) -> Option<Value> {
@@ -211,13 +209,12 @@ pub(super) fn decimal(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()
 }
 
-/// Seconds. HTTP semantic conventions, `http.server.request.duration`, "ExplicitBucketBoundaries".
+/// Seconds. HTTP semantic conventions, `http.server.request.duration`, `ExplicitBucketBoundaries`.
 const SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 
 /// Bytes. The conventions name no bounds: powers of four.
-const BYTES: &[f64] = &[
-    64.0, 256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 16_777_216.0, 67_108_864.0,
-];
+const BYTES: &[f64] =
+    &[64.0, 256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 16_777_216.0, 67_108_864.0];
 
 const SERVER_DURATION: Info = Info {
     name: "http.server.request.duration",
@@ -305,7 +302,10 @@ mod tests {
         observe(&meter, &Sample::default());
         let server = &points(&meter, "http.server.request.duration")[0];
         let names: Vec<_> = server.attributes.iter().map(|(name, _)| name).collect();
-        assert!(names.ends_with(&["haproxy.frontend.name", "haproxy.backend.name", "haproxy.server.name"]), "{names:?}");
+        assert!(
+            names.ends_with(&["haproxy.frontend.name", "haproxy.backend.name", "haproxy.server.name"]),
+            "{names:?}"
+        );
         assert!(pairs(&server.attributes).contains(&"http.route=Text(\"/cart/{item}\")".to_owned()));
         assert!(server.exemplars.is_empty());
         let client = &points(&meter, "http.client.request.duration")[0];

@@ -26,7 +26,8 @@ fn requests(out: &mut Vec<Metric>) {
     // Ends first: a request that ends meanwhile counts as live, never as less than none.
     let ended = sum(|thread| &thread.ended);
     let (started, recorded_only) = (sum(|thread| &thread.started), sum(|thread| &thread.recorded_only));
-    let result = |result: &'static str, value| point(Attributes::none().with("otel.span.sampling_result", result), value);
+    let result =
+        |result: &'static str, value| point(Attributes::none().with("otel.span.sampling_result", result), value);
     out.push(counter(
         "otel.sdk.span.started",
         "The number of created spans.",
@@ -47,7 +48,12 @@ fn processor(capacity: u64, out: &mut Vec<Metric>) {
     let component = || component("batching_span_processor");
     let size = vec![point(component(), EXPORT.queued.value())];
     let processed = |error: Option<&'static str>, value| point(component().with_some("error.type", error), value);
-    out.push(level("otel.sdk.processor.span.queue.size", "The number of spans that wait to be exported.", "{span}", size));
+    out.push(level(
+        "otel.sdk.processor.span.queue.size",
+        "The number of spans that wait to be exported.",
+        "{span}",
+        size,
+    ));
     let capacity = vec![point(component(), capacity)];
     out.push(level("otel.sdk.processor.span.queue.capacity", "The most spans that may wait.", "{span}", capacity));
     out.push(counter(

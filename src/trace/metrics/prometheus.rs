@@ -1,6 +1,6 @@
-//! Metrics as text for Prometheus: the text format 0.0.4, and OpenMetrics 1.0 with exemplars.
+//! Metrics as text for Prometheus: the text format 0.0.4, and `OpenMetrics` 1.0 with exemplars.
 //!
-//! Names and labels follow the OpenTelemetry specification, "Prometheus and OpenMetrics Compatibility": dots become `_`, the unit
+//! Names and labels follow the OpenTelemetry specification, "Prometheus and `OpenMetrics` Compatibility": dots become `_`, the unit
 //! and `_total` are appended, the scope is in `otel_scope_*` labels, the resource in `target_info`.
 
 use std::collections::BTreeMap;
@@ -14,12 +14,12 @@ use crate::trace::envelope::{SCHEMA_URL, SCOPE};
 pub enum Format {
     /// The text format 0.0.4: every scraper reads it.
     Text,
-    /// OpenMetrics 1.0: with units and exemplars.
+    /// `OpenMetrics` 1.0: with units and exemplars.
     OpenMetrics,
 }
 
 impl Format {
-    /// What a scraper's `Accept` asks for: OpenMetrics where it is named at all.
+    /// What a scraper's `Accept` asks for: `OpenMetrics` where it is named at all.
     pub fn negotiate(accept: &str) -> Self {
         let names = |part: &str| part.trim_start().to_ascii_lowercase().starts_with("application/openmetrics-text");
         if accept.split(',').any(names) { Self::OpenMetrics } else { Self::Text }
@@ -74,15 +74,21 @@ impl Text {
         match &metric.data {
             Data::Counter(points) => {
                 self.head(metric, &family, unit, "counter");
-                points.iter().for_each(|point| self.number(&format!("{family}_total"), point));
+                for point in points {
+                    self.number(&format!("{family}_total"), point);
+                }
             }
             Data::UpDownCounter(points) | Data::Gauge(points) => {
                 self.head(metric, &family, unit, "gauge");
-                points.iter().for_each(|point| self.number(&family, point));
+                for point in points {
+                    self.number(&family, point);
+                }
             }
             Data::Histogram { bounds, points } => {
                 self.head(metric, &family, unit, "histogram");
-                points.iter().for_each(|point| self.histogram(&family, bounds, point));
+                for point in points {
+                    self.histogram(&family, bounds, point);
+                }
             }
         }
     }
@@ -158,7 +164,7 @@ impl Text {
         }
     }
 
-    /// OpenMetrics 1.0, "Exemplars": time in seconds.
+    /// `OpenMetrics` 1.0, "Exemplars": time in seconds.
     fn exemplar(&mut self, exemplar: &Exemplar) {
         self.out.push_str(" # {trace_id=\"");
         push_hex(&mut self.out, &exemplar.trace_id);
@@ -202,7 +208,7 @@ fn label(name: &str) -> String {
     label
 }
 
-/// Text format 0.0.4 and OpenMetrics: backslash, quote and line feed.
+/// Text format 0.0.4 and `OpenMetrics`: backslash, quote and line feed.
 fn push_escaped(out: &mut String, value: &str) {
     for c in value.chars() {
         match c {
@@ -256,8 +262,13 @@ mod tests {
 
     #[test]
     fn buckets_are_cumulative_and_exemplars_stand_in_openmetrics_alone() {
-        let exemplar =
-            Exemplar { value: 0.5, time_unix_nanos: 1_700_000_000_123_456_789, order: 1, trace_id: [1; 16], span_id: [2; 8] };
+        let exemplar = Exemplar {
+            value: 0.5,
+            time_unix_nanos: 1_700_000_000_123_456_789,
+            order: 1,
+            trace_id: [1; 16],
+            span_id: [2; 8],
+        };
         let point = HistogramPoint {
             attributes: Attributes::none(),
             count: 5,

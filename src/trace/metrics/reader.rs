@@ -1,4 +1,4 @@
-//! Pushes metrics at an interval. Metrics SDK specification, "Periodic exporting MetricReader".
+//! Pushes metrics at an interval. Metrics SDK specification, "Periodic exporting `MetricReader`".
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -45,7 +45,8 @@ impl Reader {
     pub fn new(config: &MetricsConfig, meter: Arc<Meter>, envelope: Envelope, outlet: Arc<dyn Outlet>) -> Self {
         let now = unix_nanos();
         let temporality = config.temporality;
-        let state = State { envelope, temporality, started: now, last: now, exemplars_sent: 0, previous: HashMap::new() };
+        let state =
+            State { envelope, temporality, started: now, last: now, exemplars_sent: 0, previous: HashMap::new() };
         Self { meter, outlet, interval: config.interval, state: Arc::new(Mutex::new(state)) }
     }
 
