@@ -1,18 +1,20 @@
 //! The hot half: what runs on HAProxy's threads, twice per request.
 
+mod wants;
+
+pub use wants::Wants;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use super::carry::{Carry, Field, SERVER_SPAN, TRACEPARENT_LEN, TracestateAction, Verdict, Writer};
+use super::carry::{Field, SERVER_SPAN, TRACEPARENT_LEN, TracestateAction, Verdict, Writer};
 use super::headers::Headers;
 use super::incoming::Incoming;
-use super::metrics::active;
 use super::sampler::{Decision, Sampler};
 use super::w3c::{self, FLAG_RANDOM, FLAG_SAMPLED, Traceparent, Tracestate};
-use crate::config::Config;
 use crate::export::ring;
 use crate::stats::ThreadStats;
 
@@ -142,35 +144,6 @@ impl Hot {
         }
     }
 
-    /// Cold on the default path: only where every request is recorded.
-    fn for_metrics(&mut self, request: &Incoming<'_>, sampled: bool) {
-        if !sampled {
-            self.stats.recorded_only.bump();
-        }
-        if self.wants.active_requests {
-            let class = [active::class(request)];
-            self.carry.field(Field::Active, &class);
-            if let Some(begun) = active::index(&class).and_then(|index| self.stats.active_begun.get(index)) {
-                begun.bump();
-            }
-        }
-        if self.wants.content_length {
-            let mut headers = Headers::new(request.headers);
-            while let Some((name, value)) = headers.next_of(b"c") {
-                if name.eq_ignore_ascii_case(b"content-length") {
-                    self.carry.field(Field::ContentLength, value);
-                }
-            }
-        }
-    }
-
-    fn no_longer_active(&self, carried: &[u8]) {
-        let index = Carry::parse(carried).and_then(|(carry, _)| active::index(carry.active));
-        if let Some(ended) = index.and_then(|index| self.stats.active_ended.get(index)) {
-            ended.bump();
-        }
-    }
-
     /// The same from parts: `rest` appends what follows the carried context. Ends a request once, however many rules
     /// ask for it.
     pub fn end_parts(&mut self, carried: &[u8], rest: impl FnOnce(&mut Vec<u8>)) {
@@ -246,29 +219,6 @@ impl Hot {
     }
 }
 
-/// What is wanted of requests beside spans. All off: nothing but spans.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Wants {
-    /// The end of every request, sampled or not.
-    pub every_request: bool,
-    /// How many are under way, by method and scheme. With `every_request` only.
-    pub active_requests: bool,
-    /// `Content-Length`. With `every_request` only.
-    pub content_length: bool,
-}
-
-impl Wants {
-    /// What `config` asks for, where metrics or logs are made of requests.
-    pub const fn new(config: &Config) -> Self {
-        let metrics = &config.metrics;
-        Self {
-            every_request: metrics.enabled || config.logs.enabled,
-            active_requests: metrics.enabled && metrics.active_requests,
-            content_length: metrics.enabled && metrics.body_sizes,
-        }
-    }
-}
-
 fn unix_nanos() -> u64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
     u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
@@ -321,6 +271,7 @@ impl Seen {
 
 #[cfg(test)]
 mod tests {
+    use super::super::carry::Carry;
     use super::super::headers::write_block;
     use super::*;
     use crate::config::{SamplerKind, TracesConfig};

@@ -199,8 +199,8 @@ mod tests {
         ) {
             let mut histogram = of(&before);
             let earlier = histogram.clone();
-            for value in after {
-                histogram.record(value);
+            for value in &after {
+                histogram.record(*value);
             }
             prop_assert_eq!(total(&histogram.since(&earlier)), after.len() as u64);
         }

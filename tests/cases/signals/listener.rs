@@ -1,4 +1,4 @@
-//! The listener of the module's own, and OpenMetrics.
+//! The listener of the module's own, and exemplars.
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
