@@ -250,9 +250,9 @@ impl Attributes<'_> {
     fn has_place(&mut self) -> bool {
         let has = self.written < self.limits.attributes;
         if has {
-            self.written += 1
+            self.written += 1;
         } else {
-            self.dropped += 1
+            self.dropped += 1;
         }
         has
     }
