@@ -5,6 +5,8 @@
 use std::hint::black_box;
 use std::time::Instant;
 
+use haproxy_vitals::config::ServiceConfig;
+use haproxy_vitals::resource::Resource;
 use haproxy_vitals::trace::carry::{Field, TRACEPARENT_LEN, TracestateAction, Verdict, Writer};
 use haproxy_vitals::trace::envelope::Envelope;
 use haproxy_vitals::trace::record::Record;
@@ -23,7 +25,7 @@ fn main() {
         black_box(spans::encode(&record, &mut out));
     }
     let nanos = start.elapsed().as_nanos();
-    let envelope = Envelope::new(&[("service.name".to_owned(), "edge".to_owned())]);
+    let envelope = Envelope::new(&Resource::new(&ServiceConfig::default(), Vec::new()));
     println!(
         "{} ns per request, two spans; last batch {} bytes",
         nanos / u128::from(requests),

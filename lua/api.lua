@@ -10,7 +10,6 @@ local TICK_MS = 50
 local YIELD_EVERY = 100
 
 -- src/trace/carry.rs, Verdict.
-local SAMPLED = ("S"):byte()
 local REPLACES, DELETES = {}, {}
 for verdict in ("TUt"):gmatch(".") do REPLACES[verdict:byte()] = true end
 for verdict in ("DEd"):gmatch(".") do DELETES[verdict:byte()] = true end
@@ -25,14 +24,14 @@ local function mend_tracestate(txn, ctx)
 end
 
 -- A function that gives what follows the fixed values: reuse and two queues, which are left out; what the settings ask for, in
--- hexadecimal; and the request line, which was carried from the start.
+-- hexadecimal; and the request line, which was carried from the start. None where the settings ask for nothing.
 local function gatherer(wanted)
     if #wanted == 0 then
-        return function() return "   " end
+        return nil
     end
     local hex = native.hex
     return function(txn, f)
-        local values = { "  " }
+        local values = {}
         for n, one in ipairs(wanted) do
             local value
             if one.kind == "header" then
@@ -42,11 +41,61 @@ local function gatherer(wanted)
             else
                 value = f[one.name](f)
             end
-            values[n + 1] = hex(value)
+            values[n] = hex(value)
         end
-        values[#values + 1] = ""
-        return table.unpack(values)
+        return "   " .. table.concat(values, " ") .. " "
     end
+end
+
+-- The filter door: `filter lua.otel [client-span=off]`. HAProxy makes one object of it for each stream, and tells it of the
+-- begin before the first rule and of the end after the last byte, whatever came between. An error in a callback would end the
+-- request: none leaves here.
+local function register_filter(start, hand_over)
+    local Filter = { id = "haproxy-vitals", flags = filter.FLT_CFG_FL_HTX }
+    Filter.__index = Filter
+
+    -- `self` is what the parsing of a `filter` line returned.
+    function Filter:new()
+        return setmetatable({}, self)
+    end
+
+    function Filter:start_analyze(txn)
+        self.start_analyze = false
+        local fine, wanted = pcall(start, txn, self.single, true)
+        if not fine then
+            native.fault("filter", wanted)
+        end
+        if not (fine and wanted) then
+            self.end_analyze = false
+        end
+    end
+
+    -- The request's side mostly ends first: when both are complete, and then it receives no more. Otherwise, unless HAProxy's state
+    -- already says what went wrong, the response's side knows how it ended.
+    function Filter:end_analyze(txn, channel)
+        if not channel:may_recv() or channel:is_resp() or txn.f:txn_sess_term_state() ~= "--" then
+            self.end_analyze = false
+            local fine, problem = pcall(hand_over, txn, true)
+            if not fine then
+                native.fault("filter", problem)
+            end
+        end
+    end
+
+    core.register_filter("otel", Filter, function(class, arguments)
+        local single = ""
+        for _, argument in ipairs(arguments) do
+            if argument == "client-span=off" then
+                single = "1"
+            elseif argument ~= "client-span=on" then
+                local known = "`; known: client-span=on, client-span=off"
+                error("haproxy-vitals: filter lua.otel: unknown argument `" .. argument .. known, 0)
+            end
+        end
+        local line = setmetatable({ single = single }, class)
+        line.__index = line
+        return line
+    end)
 end
 
 -- What every trace door needs. The names are those of lua/otel.cfg.
@@ -55,11 +104,14 @@ local function register_tracing()
     core.register_converters("otel_end", native.finish)
 
     -- Looking a method up by its name costs as much as some of them do: each is looked up once.
-    local begin, sub, byte = native.begin, string.sub, string.byte
+    local begin = native.begin_parts
     local get_var, set_var, set_header, headers_of, method, url, version
     local plan = native.plan()
     local head = plan.head
-    core.register_action("otel_start", { "http-req" }, function(txn)
+
+    -- Once per request, whoever asks first. `single`: one span for both legs, if it is given and not empty. `tell`: the answer
+    -- is whether the end of the request is wanted; an action must not return anything.
+    local function start(txn, single, tell)
         local f, http = txn.f, txn.http
         if not get_var then
             get_var, set_var, set_header = txn.get_var, txn.set_var, http.req_set_header
@@ -68,35 +120,32 @@ local function register_tracing()
         if get_var(txn, "txn.otel.ctx") then
             return
         end
-        local ctx
+        local ctx, traceparent, verdict
         if head then
-            ctx = begin(headers_of(f), method(f), url(f), version(f), f:fe_name(), f:src(), f:ssl_fc() and "1" or "0")
+            local secure = f:ssl_fc() and "1" or "0"
+            ctx, traceparent, verdict =
+                begin(headers_of(f), method(f), url(f), version(f), single, f:fe_name(), f:src(), secure)
         else
-            ctx = begin(headers_of(f), method(f), url(f), version(f))
+            ctx, traceparent, verdict = begin(headers_of(f), method(f), url(f), version(f), single)
         end
         set_var(txn, "txn.otel.ctx", ctx)
-        set_header(http, "traceparent", sub(ctx, 1, 55))
-        local verdict = byte(ctx, 56)
-        if verdict ~= SAMPLED and verdict then
+        set_header(http, "traceparent", traceparent)
+        if verdict then
             mend_tracestate(txn, ctx)
         end
-    end)
-
-    -- For the profile, which calls it where it is needed only.
-    core.register_action("otel_tracestate", { "http-req" }, function(txn)
-        local ctx = txn:get_var("txn.otel.ctx")
-        if ctx then
-            mend_tracestate(txn, ctx)
+        if tell then
+            return #ctx >= 56
         end
-    end)
+    end
 
-    -- The fields stand in the order of lua/otel.cfg, but for those that would cost more than they say: the frontend's
-    -- port, handshake and idle timers, queue positions, connection reuse. The start is the stamp of otel_start less the
-    -- time that the request's headers took. The request's end is stamped here: the body is still to come.
+    -- Hands over what is known. `final`: nothing follows any more, so HAProxy's state says how it ended. The fields stand in
+    -- the order of lua/otel.cfg, but for those that would cost more than they say: the frontend's port, handshake and idle
+    -- timers, queue positions, connection reuse. The start is the stamp of otel_start less the time that the request's headers
+    -- took.
     local finish, gather = native.finish, gatherer(plan.gathered)
     local state, status, be, srv, srv_ip, srv_port, ip, port, fe, tls
     local hdr, queue, connect, answer, retries, be_version
-    core.register_action("otel_end", { "http-res", "http-after-res" }, function(txn)
+    local function hand_over(txn, final)
         local ctx = get_var and get_var(txn, "txn.otel.ctx")
         if not ctx or #ctx < 56 then
             return
@@ -111,14 +160,30 @@ local function register_tracing()
         end
         -- A server's answer that is no error has not ended yet: the state would say nothing.
         local code, server = status(f), srv(f)
-        local ended = (not server or code >= 400) and state(f) or "--"
+        local ended = (final or not server or code >= 400) and state(f) or "--"
         -- Values are joined by spaces: a text of spaces stands for several that are absent.
         -- stylua: ignore
         finish(
             ctx, ended, code, be(f), server, srv_ip(f), srv_port(f), ip(f), port(f), fe(f), "", tls(f),
-            " ", hdr(f), queue(f), connect(f), answer(f), retries(f), " ", be_version(f), gather(txn, f)
+            " ", hdr(f), queue(f), connect(f), answer(f), retries(f), " ", be_version(f),
+            gather and gather(txn, f) or "   "
         )
+    end
+
+    core.register_action("otel_start", { "http-req" }, start)
+
+    -- For the profile, which calls it where it is needed only.
+    core.register_action("otel_tracestate", { "http-req" }, function(txn)
+        local ctx = txn:get_var("txn.otel.ctx")
+        if ctx then
+            mend_tracestate(txn, ctx)
+        end
     end)
+
+    -- The request's end is stamped here: the body is still to come.
+    core.register_action("otel_end", { "http-res", "http-after-res" }, hand_over)
+
+    register_filter(start, hand_over)
 
     core.register_action("otel_attr", { "http-req", "http-res", "http-after-res" }, function(txn, name, variable)
         local ctx = txn:get_var("txn.otel.ctx")
@@ -284,7 +349,8 @@ function api.register(options)
     register_commands()
     register_services()
     core.register_init(function()
-        local problem = native.start()
+        local info = core.get_info()
+        local problem = native.start(info.Version, info.node)
         if problem then
             error("haproxy-vitals: " .. problem, 0)
         end

@@ -3,27 +3,33 @@
 //! Every span that [`QueueHandle::push`] took ends in exactly one counter of [`ExportStats`](crate::stats::ExportStats).
 
 mod connect;
+mod console;
 mod error;
 mod exporter;
+pub mod file;
 mod grpc;
 mod http;
 pub mod json;
+mod outlets;
 mod queue;
 mod report;
 mod retry;
 pub mod ring;
 mod sender;
 mod signal;
+mod sink;
 #[cfg(test)]
 mod tests;
 
 pub use connect::ConnectError;
 pub use error::{Cause, SendError, SetupError};
 pub use exporter::Exporter;
+pub use outlets::Outlets;
 pub use queue::{QueueHandle, queue};
 pub use retry::Retry;
 pub use sender::{Accepted, Sender};
 pub use signal::Signal;
+pub use sink::{Sink, SinkError};
 
 /// Spans on their way, already encoded. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]

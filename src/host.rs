@@ -31,6 +31,7 @@ fn native(lua: &Lua) -> LuaResult<LuaTable> {
     native.set("version", crate::VERSION)?;
     raw::install(lua, &native)?;
     attribute::install(lua, &native)?;
+    boundary::install(lua, &native)?;
     settings::install(lua, &native)?;
     process::install(lua, &native)?;
     health::install(lua, &native)?;

@@ -20,6 +20,20 @@ use crate::config::RuntimeConfig;
 use crate::log::{self, Level};
 use crate::stats;
 
+/// Starts a thread for work that blocks, such as writing a file: at HAProxy's init, like [`Runtime::start`]. It ends when
+/// `body` returns; nobody waits for it. A panic in it is caught, counted, and said in the log.
+pub fn thread(name: &'static str, body: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
+    let fenced = move || {
+        if std::panic::catch_unwind(AssertUnwindSafe(body)).is_err() {
+            panicked(name);
+        }
+    };
+    let builder = std::thread::Builder::new().name(format!("vitals-{name}"));
+    with_signals_blocked(|| builder.spawn(fenced))?
+        .map(drop)
+        .map_err(|source| StartError::Threads { workers: 1, source })
+}
+
 /// The threads beside HAProxy's own, and the tasks on them.
 #[derive(Debug)]
 pub struct Runtime {
@@ -164,11 +178,15 @@ impl Future for Fenced {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let poll = AssertUnwindSafe(|| self.task.as_mut().poll(cx));
         std::panic::catch_unwind(poll).unwrap_or_else(|_| {
-            stats::TASK_PANICS.add(1);
-            log::say(Level::Warning, format!("background task {} panicked and is gone", self.name));
+            panicked(self.name);
             Poll::Ready(())
         })
     }
+}
+
+fn panicked(name: &str) {
+    stats::TASK_PANICS.add(1);
+    log::say(Level::Warning, format!("background task {name} panicked and is gone"));
 }
 
 /// Threads that `start` spawns inherit the mask of the thread that spawns them.

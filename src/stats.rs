@@ -153,6 +153,89 @@ impl ExportStats {
     }
 }
 
+/// Why something did not get into a local sink.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum SinkDrop {
+    /// The sink's queue was at its bound.
+    QueueFull,
+    /// It could not be written.
+    Failed,
+    /// Still queued when the process had to stop.
+    Shutdown,
+}
+
+impl SinkDrop {
+    /// Every reason, in the order of its counters.
+    pub const ALL: [Self; 3] = [Self::QueueFull, Self::Failed, Self::Shutdown];
+
+    /// The word that stands for it in metrics, commands and logs.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::Failed => "failed",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
+/// What one local sink (`console`, `file`) has done, in spans, data points and log records.
+/// `offered = written + dropped + queued`.
+#[derive(Debug)]
+pub struct SinkStats {
+    /// Given to the sink.
+    pub offered: Counter,
+    /// Written.
+    pub written: Counter,
+    dropped: [Counter; SinkDrop::ALL.len()],
+    /// Waiting now, what is being written included.
+    pub queued: Counter,
+    /// Why the last write failed; empty after one that did not.
+    last_error: Mutex<String>,
+}
+
+impl SinkStats {
+    /// All zero: one for each sink, and one for each test.
+    pub(crate) const fn new() -> Self {
+        Self {
+            offered: Counter::new(),
+            written: Counter::new(),
+            dropped: [const { Counter::new() }; SinkDrop::ALL.len()],
+            queued: Counter::new(),
+            last_error: Mutex::new(String::new()),
+        }
+    }
+
+    /// Counts `items` that will not be written.
+    pub fn drop_items(&self, reason: SinkDrop, items: u64) {
+        if let Some(counter) = self.dropped.get(reason as usize) {
+            counter.add(items);
+        }
+    }
+
+    /// Dropped for `reason` so far.
+    pub fn dropped(&self, reason: SinkDrop) -> u64 {
+        self.dropped.get(reason as usize).map_or(0, Counter::value)
+    }
+
+    /// Notes why a write failed; an empty text notes a success.
+    pub fn set_last_error(&self, text: &str) {
+        let mut last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+        text.clone_into(&mut last);
+    }
+
+    /// Why the last write failed.
+    pub fn last_error(&self) -> String {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The exporter `console`'s counters.
+pub static CONSOLE: SinkStats = SinkStats::new();
+
+/// The exporter `file`'s counters.
+pub static FILE: SinkStats = SinkStats::new();
+
 /// Export's counters.
 pub static EXPORT: ExportStats = ExportStats::new();
 

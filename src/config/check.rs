@@ -1,5 +1,7 @@
 //! What no single key can know: settings that contradict each other.
 
+use std::path::Path;
+
 use super::duration::show;
 use super::error::{ConfigError, Hint};
 use super::flatten::BackendTable;
@@ -12,6 +14,7 @@ use super::value::{one_line, quoted};
 pub(super) fn whole(loaded: &mut Loaded) -> Result<(), ConfigError> {
     tls(loaded)?;
     batch(loaded)?;
+    file(loaded)?;
     ratio_in_use(loaded);
     attempt_within_export(loaded);
     Ok(())
@@ -33,7 +36,7 @@ pub(super) fn backends(backends: &[BackendConfig], tables: &[BackendTable]) -> R
 /// Only where spans would be sent: a proxy that sends none starts with any endpoint.
 fn tls(loaded: &Loaded) -> Result<(), ConfigError> {
     let export = &loaded.config.export;
-    if !export.endpoint.tls || export.exporter == ExporterKind::None || !loaded.config.traces.enabled {
+    if !export.endpoint.tls || !export.has(ExporterKind::Otlp) || !loaded.config.traces.enabled {
         return Ok(());
     }
     let origin = loaded.origins.of("export.endpoint");
@@ -43,6 +46,27 @@ fn tls(loaded: &Loaded) -> Result<(), ConfigError> {
         Hint::default()
     };
     Err(ConfigError::TlsUnsupported { origin, found: quoted(&export.endpoint.to_string()), hint })
+}
+
+/// The exporter `file` needs a file in a folder that exists. The file itself is opened when HAProxy starts.
+fn file(loaded: &Loaded) -> Result<(), ConfigError> {
+    let (export, metrics, logs) = (&loaded.config.export, &loaded.config.metrics, &loaded.config.logs);
+    let file = ExporterKind::File;
+    let by_metrics = metrics.enabled && metrics.exporters.contains(&file);
+    let by_logs = logs.enabled && logs.exporters.contains(&file);
+    if !(export.has(file) || by_metrics || by_logs) {
+        return Ok(());
+    }
+    let origin = loaded.origins.of("export.file.path");
+    let path = Path::new(&export.file.path);
+    let folder = path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
+    let expected = match (path.file_name(), folder) {
+        (Some(_), Some(folder)) if folder.is_dir() && !path.is_dir() => return Ok(()),
+        (Some(_), _) if !path.is_dir() => "a file in a folder that exists",
+        _ => "the file that the exporter `file` writes",
+    };
+    let key = "export.file.path".to_owned();
+    Err(ConfigError::BadText { key, origin, expected, found: quoted(&export.file.path) })
 }
 
 /// OpenTelemetry SDK specification, batching processor: `maxExportBatchSize` is at most `maxQueueSize`.

@@ -13,7 +13,7 @@ use super::value::{Value, one_line};
 pub struct Environment(BTreeMap<String, String>);
 
 impl Environment {
-    /// The `OTEL_*` and `HAPROXY_VITALS_*` variables of this process. Bytes that are not UTF-8 become U+FFFD.
+    /// The `OTEL_*` and `HAPROXY_VITALS_*` variables of this process, and those that say where it runs. Bytes that are not UTF-8 become U+FFFD.
     pub fn of_process() -> Self {
         let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
         #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
@@ -22,7 +22,7 @@ impl Environment {
 
     /// The variable's value without space around it. "Configuration types" in the OpenTelemetry specification:
     /// a variable that is empty counts as unset.
-    pub(super) fn value(&self, name: &str) -> Option<&str> {
+    pub fn value(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
     }
 
@@ -55,7 +55,7 @@ impl Environment {
 
 impl FromIterator<(String, String)> for Environment {
     fn from_iter<I: IntoIterator<Item = (String, String)>>(variables: I) -> Self {
-        let ours = |name: &str| name.starts_with("OTEL_") || name.starts_with(PREFIX);
+        let ours = |name: &str| name.starts_with("OTEL_") || name.starts_with(PREFIX) || SURROUNDINGS.contains(&name);
         Self(variables.into_iter().filter(|(name, _)| ours(name)).collect())
     }
 }
@@ -70,6 +70,21 @@ fn variable(key: &str) -> String {
 fn is_service_link(name: &str) -> bool {
     name.split('_').any(|part| part == "PORT") || name.ends_with("_SERVICE_HOST")
 }
+
+/// What Kubernetes sets, and what people call the variables that its downward API fills.
+const SURROUNDINGS: [&str; 11] = [
+    "KUBERNETES_SERVICE_HOST",
+    "K8S_CONTAINER_NAME",
+    "K8S_NAMESPACE_NAME",
+    "K8S_NODE_NAME",
+    "K8S_POD_NAME",
+    "K8S_POD_UID",
+    "NODE_NAME",
+    "POD_NAME",
+    "POD_NAMESPACE",
+    "POD_UID",
+    "CONTAINER_NAME",
+];
 
 const PREFIX: &str = "HAPROXY_VITALS_";
 
@@ -119,7 +134,9 @@ mod tests {
 
     #[test]
     fn the_process_has_no_other_variables_for_us() {
-        let ours = |name: &String| name.starts_with("OTEL_") || name.starts_with(PREFIX);
+        let ours = |name: &String| {
+            name.starts_with("OTEL_") || name.starts_with(PREFIX) || SURROUNDINGS.contains(&name.as_str())
+        };
         assert!(Environment::of_process().0.keys().all(ours));
     }
 }

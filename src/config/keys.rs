@@ -55,7 +55,7 @@ pub(super) fn names_at(path: &str) -> Option<&'static Key<Config>> {
 
 /// A table whose keys are known one by one.
 pub(super) fn is_section(path: &str) -> bool {
-    SECTIONS.contains(&path)
+    SECTIONS.contains(&path) || SUBSECTIONS.contains(&path)
 }
 
 /// What to say about `path`, which is no key: the nearest key anywhere, else all in the same section.
@@ -78,6 +78,9 @@ pub(super) use health::BACKEND_KEYS;
 
 /// The tables at the top.
 const SECTIONS: [&str; 7] = ["service", "runtime", "traces", "export", "metrics", "logs", "health"];
+
+/// Tables in those tables.
+const SUBSECTIONS: [&str; 1] = ["export.file"];
 
 /// The key that names the TOML file. Not in the file itself.
 pub(super) const CONFIG: &str = "config";
@@ -127,6 +130,12 @@ fn words<T: Word>(values: &[T]) -> String {
 
 fn word(value: &impl Word) -> String {
     format!("\"{}\"", value.word())
+}
+
+/// Words as a comma list; `none` when there are none.
+fn list(values: &[impl Word]) -> String {
+    let words: Vec<_> = values.iter().map(|value| value.word()).collect();
+    if words.is_empty() { "\"none\"".to_owned() } else { format!("\"{}\"", words.join(",")) }
 }
 
 #[cfg(test)]

@@ -36,9 +36,27 @@ impl Reader<'_> {
         for (name, key) in VARIABLES {
             let Some(text) = self.environment.value(name) else { continue };
             let plain_grpc = *key == ENDPOINT && insecure && !text.contains("://");
-            let text = if plain_grpc { format!("http://{text}") } else { text.to_owned() };
+            let text = match *key {
+                _ if plain_grpc => format!("http://{text}"),
+                EXPORTER => self.exporters(name, text),
+                _ => text.to_owned(),
+            };
             self.set(key, Value::Text(text), name);
         }
+    }
+
+    /// "Enum" in the OpenTelemetry specification: of a list, what is not known is reported and ignored. A list of nothing
+    /// else is left for the key to report.
+    fn exporters(&mut self, variable: &str, text: &str) -> String {
+        let known = |part: &str| ExporterKind::WORDS.iter().any(|(word, _)| part.eq_ignore_ascii_case(word));
+        let parts = || text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        if !parts().any(known) {
+            return text.to_owned();
+        }
+        for unknown in parts().filter(|part| !known(part)) {
+            self.warnings.push(format!("{variable}: unknown exporter {}; ignored", quoted(unknown)));
+        }
+        parts().filter(|part| known(part)).collect::<Vec<_>>().join(",")
     }
 
     /// `OTEL_SDK_DISABLED` says the opposite of `traces.enabled`.
@@ -73,39 +91,37 @@ impl Reader<'_> {
 
     /// `prometheus` is a listener here; the others say where metrics are pushed to. Any of them turns metrics on.
     fn metrics_exporter(&mut self) {
-        let Some((pulled, pushed)) = self.exporters(METRICS_EXPORTER, "metrics.exporter") else { return };
-        if pulled {
+        let Some(text) = self.environment.value(METRICS_EXPORTER) else { return };
+        let (pulling, pushing): (Vec<&str>, Vec<&str>) =
+            text.split(',').map(str::trim).partition(|name| name.eq_ignore_ascii_case("prometheus"));
+        if !pulling.is_empty() {
             let host = self.environment.value(PROMETHEUS_HOST).unwrap_or("localhost");
             let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() };
             let port = self.environment.value(PROMETHEUS_PORT).unwrap_or("9464");
-            let address = format!("{host}:{port}");
-            self.set("metrics.listen", Value::Text(address), METRICS_EXPORTER);
+            self.set("metrics.listen", Value::Text(format!("{host}:{port}")), METRICS_EXPORTER);
         }
-        if pulled || pushed {
+        let pushing = if pushing.is_empty() { "none".to_owned() } else { pushing.join(",") };
+        if self.pushes(METRICS_EXPORTER, "metrics.exporter", &pushing) || !pulling.is_empty() {
             self.set("metrics.enabled", Value::Bool(true), METRICS_EXPORTER);
         }
     }
 
     fn logs_exporter(&mut self) {
-        if let Some((_, true)) = self.exporters(LOGS_EXPORTER, "logs.exporter") {
+        let Some(text) = self.environment.value(LOGS_EXPORTER) else { return };
+        if self.pushes(LOGS_EXPORTER, "logs.exporter", text) {
             self.set("logs.enabled", Value::Bool(true), LOGS_EXPORTER);
         }
     }
 
-    /// Sets the exporters that push; says whether `prometheus` is among those named, and whether one that pushes is.
-    fn exporters(&mut self, variable: &'static str, key: &'static str) -> Option<(bool, bool)> {
-        let text = self.environment.value(variable)?;
-        let is = |name: &str, word: &str| name.eq_ignore_ascii_case(word);
-        let (pulling, pushing): (Vec<&str>, Vec<&str>) = text
-            .split(',')
-            .map(str::trim)
-            .filter(|name| !name.is_empty())
-            .partition(|name| variable == METRICS_EXPORTER && is(name, "prometheus"));
-        let known = |name: &&&str| ExporterKind::WORDS.iter().any(|(word, _)| is(name, word));
-        let pushes = pushing.iter().filter(known).any(|name| !is(name, "none"));
-        let list = if pushing.is_empty() { "none".to_owned() } else { pushing.join(",") };
+    /// Sets the exporters of a signal; says whether there are any.
+    fn pushes(&mut self, variable: &'static str, key: &'static str, text: &str) -> bool {
+        let list = self.exporters(variable, text);
+        let pushing =
+            ExporterKind::WORDS.iter().map(|(word, _)| word).filter(|word| !word.eq_ignore_ascii_case("none"));
+        let names = |word: &&str| list.split(',').any(|part| part.eq_ignore_ascii_case(word));
+        let pushes = pushing.copied().any(|word| names(&word));
         self.set(key, Value::Text(list), variable);
-        Some((!pulling.is_empty(), pushes))
+        pushes
     }
 
     fn unsupported(&mut self) {
@@ -147,7 +163,7 @@ const VARIABLES: &[(&str, &str)] = &[
     ("OTEL_SERVICE_NAME", "service.name"),
     ("OTEL_TRACES_SAMPLER", "traces.sampler"),
     ("OTEL_TRACES_SAMPLER_ARG", "traces.ratio"),
-    ("OTEL_TRACES_EXPORTER", "export.exporter"),
+    ("OTEL_TRACES_EXPORTER", EXPORTER),
     ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "export.protocol"),
     ("OTEL_EXPORTER_OTLP_PROTOCOL", "export.protocol"),
     (endpoint::COMPLETE, ENDPOINT),
@@ -179,6 +195,7 @@ const PROMETHEUS_HOST: &str = "OTEL_EXPORTER_PROMETHEUS_HOST";
 const PROMETHEUS_PORT: &str = "OTEL_EXPORTER_PROMETHEUS_PORT";
 const SDK_DISABLED: &str = "OTEL_SDK_DISABLED";
 const RESOURCE_ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
+const EXPORTER: &str = "export.exporter";
 const ENDPOINT: &str = "export.endpoint";
 
 /// The stronger first. Says that a gRPC endpoint without a scheme is plain.

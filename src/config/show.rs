@@ -46,4 +46,4 @@ struct Line {
 }
 
 /// Columns. A longer value moves its own source only.
-const MAX_PADDED: usize = 40;
+const MAX_PADDED: usize = 56;

@@ -6,6 +6,7 @@ mod order;
 mod refused;
 mod shown;
 mod signals;
+mod variables;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};

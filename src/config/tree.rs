@@ -8,13 +8,13 @@ mod runtime;
 mod service;
 mod traces;
 
-pub use export::{Endpoint, ExportConfig, ExporterKind, Protocol};
+pub use export::{Endpoint, ExportConfig, ExporterKind, FileConfig, Protocol};
 pub use health::{BackendConfig, HealthConfig};
 pub use logs::LogsConfig;
 pub(in crate::config) use logs::MAX_VALUE_LENGTH;
 pub use metrics::{ExemplarFilter, HistogramKind, MetricAttribute, MetricsConfig, Temporality};
 pub use runtime::RuntimeConfig;
-pub use service::ServiceConfig;
+pub use service::{Detector, ServiceConfig};
 pub use traces::{SamplerKind, TracesConfig};
 
 /// All settings.

@@ -1,6 +1,8 @@
 //! The words that a key may take.
 
-use super::tree::{ExemplarFilter, ExporterKind, HistogramKind, MetricAttribute, Protocol, SamplerKind, Temporality};
+use super::tree::{
+    Detector, ExemplarFilter, ExporterKind, HistogramKind, MetricAttribute, Protocol, SamplerKind, Temporality,
+};
 
 /// A type whose values are written as words.
 pub(super) trait Word: Copy + PartialEq + 'static {
@@ -27,7 +29,22 @@ impl Word for SamplerKind {
 
 /// OpenTelemetry specification, environment variables, `OTEL_TRACES_EXPORTER`.
 impl Word for ExporterKind {
-    const WORDS: &'static [(&'static str, Self)] = &[("otlp", Self::Otlp), ("none", Self::None)];
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("otlp", Self::Otlp), ("console", Self::Console), ("file", Self::File), ("none", Self::None)];
+}
+
+/// What a resource detector finds; see [`Detector`].
+impl Word for Detector {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("service", Self::Service),
+        ("host", Self::Host),
+        ("os", Self::Os),
+        ("process", Self::Process),
+        ("command_args", Self::CommandArgs),
+        ("container", Self::Container),
+        ("k8s", Self::K8s),
+        ("haproxy", Self::Haproxy),
+    ];
 }
 
 /// OpenTelemetry protocol exporter, `OTEL_EXPORTER_OTLP_PROTOCOL`.
@@ -79,7 +96,11 @@ mod tests {
         ];
         assert!(samplers.iter().all(|sampler| !sampler.word().is_empty()));
         assert_eq!(ExporterKind::Otlp.word(), "otlp");
+        assert_eq!(ExporterKind::Console.word(), "console");
+        assert_eq!(ExporterKind::File.word(), "file");
         assert_eq!(ExporterKind::None.word(), "none");
+        assert!(Detector::BY_DEFAULT.iter().all(|detector| !detector.word().is_empty()));
+        assert_eq!(Detector::CommandArgs.word(), "command_args");
         assert_eq!(Protocol::Grpc.word(), "grpc");
         assert_eq!(Protocol::HttpProtobuf.word(), "http/protobuf");
     }

@@ -9,6 +9,15 @@ use mlua::prelude::*;
 use crate::log::{self, Level, RateLimit};
 use crate::stats;
 
+/// Puts `fault(site, what)` into `native`: for errors that the Lua side has caught.
+pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
+    let fault = |_: &Lua, (site, what): (String, LuaValue)| {
+        report(&site, &what.to_string().unwrap_or_default());
+        Ok(())
+    };
+    native.set("fault", lua.create_function(fault)?)
+}
+
 /// Runs a callback of HAProxy's. An error or a panic is counted, said at most once per second, and answered with
 /// `otherwise`: this module's faults never change a request or a server.
 pub(super) fn fail_open<T>(site: &'static str, otherwise: T, body: impl FnOnce() -> LuaResult<T>) -> T {

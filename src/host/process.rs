@@ -3,36 +3,41 @@
 //! | moment | what happens |
 //! |---|---|
 //! | a Lua file's body (also under `haproxy -c`) | settings are read and checked; the first Lua state's count |
-//! | `core.register_init` of the first Lua state | runtime, export and checks start, names are resolved: before chroot and setuid |
+//! | `core.register_init` of the first Lua state | runtime, export and checks start, names are resolved, files are opened: before chroot and setuid |
 //! | `core.register_init` of the others | they become owners too |
 //! | `SIGTERM`, `SIGINT` | what is queued is sent within `runtime.term_timeout`; then the signal has its default effect |
 //! | the last Lua state closes (soft stop, reload) | the same within `runtime.stop_timeout` |
 
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use mlua::prelude::*;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use nix::poll::{self, PollFd, PollFlags, PollTimeout};
+use tokio::signal::unix::{Signal as UnixSignal, SignalKind, signal};
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::JoinHandle;
 
+use super::signals::{self, Signals};
 use super::settings;
-use super::signals::Signals;
-use crate::config::{ExporterKind, Loaded, RuntimeConfig};
-use crate::export::{QueueHandle, Sender, SetupError};
+use crate::config::{Environment, ExporterKind, Loaded, RuntimeConfig};
+use crate::export::{Outlets, SetupError, Signal, SinkError};
 use crate::health::Checker;
+use crate::resource::{self, Haproxy, Resource};
 use crate::runtime::{Runtime, StartError};
-use crate::stats::{self, DropReason};
+use crate::stats::{self, DropReason, SinkDrop};
 use crate::trace::hot::Hot;
 use crate::trace::metrics::listener::{Closer, Exposition, ListenError};
 use crate::trace::metrics::reader::Reader;
 use crate::trace::pipeline::Tracer;
 use crate::trace::recent::Recent;
 
-/// Puts `start` into `native`: the error, or nothing.
+/// Puts `start` into `native`: HAProxy's version and node to the error, or nothing.
 pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
-    native.set("start", lua.create_function(|lua, ()| Ok(start(lua).err()))?)
+    let start =
+        |lua: &Lua, (version, node): (Option<String>, Option<String>)| Ok(start(lua, &Haproxy { version, node }).err());
+    native.set("start", lua.create_function(start)?)
 }
 
 /// The checker, while the process runs.
@@ -77,24 +82,22 @@ struct Process {
 }
 
 impl Process {
-    fn start(loaded: &Loaded) -> Result<Self, ProcessError> {
+    fn start(loaded: &Loaded, haproxy: &Haproxy) -> Result<Self, ProcessError> {
         let config = &loaded.config;
         let runtime = Runtime::start(&config.runtime)?;
         let tasks = runtime.tasks().clone();
         let _inside = tasks.enter();
 
-        let queue = if config.traces.enabled && config.export.exporter == ExporterKind::Otlp {
-            let (queue, exporter) = crate::export::queue(&config.export, Sender::new(&config.export)?);
-            tasks.spawn("export", exporter.run(tasks.stop()));
-            Some(Arc::new(queue))
-        } else {
-            None
-        };
-        let Signals { observers, reader, exposition, listener, recent } = Signals::start(config, &tasks)?;
-        let (tracer, export) = if queue.is_some() || observers.want_any() {
-            let (tracer, pipeline) = Tracer::new(config, queue.clone(), observers);
+        let found = resource::detect(&config.service.detectors, &Environment::of_process(), haproxy);
+        let resource = Resource::new(&config.service, found);
+        let exports = config.traces.enabled && !config.export.has(ExporterKind::None);
+        let spans = if exports { signals::outlets(config, Signal::Traces, &tasks)? } else { None };
+        let Signals { observers, reader, metrics, logs, exposition, listener, recent } =
+            Signals::start(config, &resource, &tasks)?;
+        let (tracer, export) = if spans.is_some() || observers.want_any() {
+            let (tracer, pipeline) = Tracer::new(config, &resource, spans.clone(), observers);
             let drain = tasks.spawn("drain", pipeline.run(tasks.stop()));
-            (tracer, Some(Arc::new(Export { queue, reader, drain: AsyncMutex::new(drain) })))
+            (tracer, Some(Arc::new(Export { spans, metrics, logs, reader, drain: AsyncMutex::new(drain) })))
         } else {
             (Tracer::without_export(config), None)
         };
@@ -146,10 +149,18 @@ impl Drop for Process {
     }
 }
 
+async fn finish(outlets: &Option<Arc<Outlets>>, deadline: Instant) {
+    if let Some(outlets) = outlets {
+        outlets.finish(deadline).await;
+    }
+}
+
 /// The way out of the process, and its last steps.
 struct Export {
     /// Absent where no spans are exported.
-    queue: Option<Arc<QueueHandle>>,
+    spans: Option<Arc<Outlets>>,
+    metrics: Option<Arc<Outlets>>,
+    logs: Option<Arc<Outlets>>,
     /// Pushes metrics for the last time.
     reader: Option<Reader>,
     /// Ends when every ring is read to its end; it must have been told to stop.
@@ -166,37 +177,35 @@ impl Export {
         if let Some(reader) = &self.reader {
             reader.push();
         }
-        if let Some(queue) = &self.queue {
-            queue.close();
-            queue.flush(deadline).await;
-            queue.abandon();
-        }
+        tokio::join!(finish(&self.spans, deadline), finish(&self.metrics, deadline), finish(&self.logs, deadline));
         last_words();
     }
 }
 
 /// Why the process did not start.
 #[derive(Debug, thiserror::Error)]
-enum ProcessError {
+pub(super) enum ProcessError {
     #[error(transparent)]
     Runtime(#[from] StartError),
     #[error(transparent)]
     Export(#[from] SetupError),
     #[error(transparent)]
     Listen(#[from] ListenError),
+    #[error(transparent)]
+    Sink(#[from] SinkError),
     #[error("cannot listen for signals: {0}")]
     Signal(std::io::Error),
 }
 
 /// Starts the process's parts, or joins them: the calling Lua state owns them from now on.
-fn start(lua: &Lua) -> Result<(), String> {
+fn start(lua: &Lua, haproxy: &Haproxy) -> Result<(), String> {
     let loaded = settings::loaded().ok_or("register was not called")?;
     let process = {
         let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(process) = running.upgrade() {
             process
         } else {
-            let process = Arc::new(Process::start(loaded).map_err(|error| error.to_string())?);
+            let process = Arc::new(Process::start(loaded, haproxy).map_err(|error| error.to_string())?);
             *running = Arc::downgrade(&process);
             process
         }
@@ -214,18 +223,29 @@ struct LuaOwner(#[expect(dead_code, reason = "held, not used")] Arc<Process>);
 
 impl LuaUserData for LuaOwner {}
 
-async fn first_of(mut terminate: Signal, mut interrupt: Signal) -> i32 {
+async fn first_of(mut terminate: UnixSignal, mut interrupt: UnixSignal) -> i32 {
     tokio::select! {
         _ = terminate.recv() => SignalKind::terminate().as_raw_value(),
         _ = interrupt.recv() => SignalKind::interrupt().as_raw_value(),
     }
 }
 
-/// Says on standard error what did not arrive: no log can be reached any more.
+/// Says on standard error what did not arrive: no log can be reached any more. Not where that would wait for a reader.
 fn last_words() {
+    let stderr = std::io::stderr();
+    let mut poll = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+    if !poll::poll(&mut poll, PollTimeout::ZERO).is_ok_and(|ready| ready > 0) {
+        return;
+    }
     let lost = stats::EXPORT.dropped(DropReason::Shutdown);
     if lost > 0 {
-        let _ = writeln!(std::io::stderr(), "haproxy-vitals: {lost} spans did not reach the collector before the end");
+        let _ = writeln!(&stderr, "haproxy-vitals: {lost} spans did not reach the collector before the end");
+    }
+    for (name, sink) in [("console", &stats::CONSOLE), ("file", &stats::FILE)] {
+        let lost = sink.dropped(SinkDrop::Shutdown);
+        if lost > 0 {
+            let _ = writeln!(&stderr, "haproxy-vitals: exporter {name}: {lost} not written before the end");
+        }
     }
 }
 

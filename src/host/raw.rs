@@ -12,14 +12,17 @@ use mlua::ffi::{lua_State, lua_gettop, lua_isinteger, lua_pushlstring, lua_toint
 use mlua::prelude::*;
 
 use super::{boundary, process};
+use crate::trace::carry::TRACEPARENT_LEN;
 use crate::trace::hot::Hot;
 use crate::trace::incoming::{Head, Incoming};
 
-/// Puts `begin` and `finish` into `native`.
+/// Puts `begin`, `begin_parts` and `finish` into `native`.
 pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
-    // SAFETY: both follow Lua's calling convention, keep to the stack slots that Lua guarantees, and never unwind.
-    let (begin, finish) = unsafe { (lua.create_c_function(begin)?, lua.create_c_function(finish)?) };
+    // SAFETY: all follow Lua's calling convention, keep to the stack slots that Lua guarantees, and never unwind.
+    let (begin, begin_parts, finish) =
+        unsafe { (lua.create_c_function(begin)?, lua.create_c_function(begin_parts)?, lua.create_c_function(finish)?) };
     native.set("begin", begin)?;
+    native.set("begin_parts", begin_parts)?;
     native.set("finish", finish)
 }
 
@@ -32,32 +35,62 @@ pub(super) fn publish(variables: &[(&'static str, String)]) {
     }
 }
 
-/// `begin(what the profile hands over) -> what HAProxy carries`, or
-/// `begin(header block, method, target, version [, frontend, source, tls])`. See [`Hot::begin`].
+/// `begin(what the profile hands over) -> what HAProxy carries`. See [`Hot::begin`].
 unsafe extern "C-unwind" fn begin(state: *mut lua_State) -> c_int {
+    // SAFETY: the string stays on Lua's stack, so alive and in place, until this function returns.
+    let request = Incoming::of_profile(unsafe { argument(state, 1) });
+    // SAFETY: this is a call of Lua's.
+    unsafe { push_begin(state, &request, false) }
+}
+
+/// `begin_parts(header block, method, target, version, "single" or "" [, frontend, source, tls]) -> what HAProxy carries, its
+/// traceparent, its verdict where it is not to be passed over`. See [`Hot::begin`].
+unsafe extern "C-unwind" fn begin_parts(state: *mut lua_State) -> c_int {
     // SAFETY: reads the number of arguments.
     let count = unsafe { lua_gettop(state) };
     // SAFETY: the strings stay on Lua's stack, so alive and in place, until this function returns.
     let given = |index| unsafe { argument(state, index) };
-    let request = if count < 4 {
-        Incoming::of_profile(given(1))
-    } else {
-        let head = (count >= 7).then(|| Head { frontend: given(5), source: given(6), tls: given(7) == b"1" });
-        Incoming { headers: given(1), method: given(2), target: given(3), version: given(4), head }
+    let head = (count >= 8).then(|| Head { frontend: given(6), source: given(7), tls: given(8) == b"1" });
+    let request = Incoming {
+        headers: given(1),
+        method: given(2),
+        target: given(3),
+        version: given(4),
+        single_span: !given(5).is_empty(),
+        head,
     };
-    let pushed = with_hot(|hot| {
-        let carried = hot.begin(&request);
-        // SAFETY: Lua copies the bytes; one slot is free, as Lua guarantees 20 of them. A failing allocation inside
-        // ends HAProxy, as it does everywhere in Lua without a protected call.
-        unsafe { lua_pushlstring(state, carried.as_ptr().cast::<c_char>(), carried.len()) };
-    });
-    if pushed.is_none() {
-        // A header value is owed to HAProxy: an untraced, valid one.
-        let carried = Hot::detached_traceparent();
-        // SAFETY: as above.
-        unsafe { lua_pushlstring(state, carried.as_ptr().cast::<c_char>(), carried.len()) };
-    }
-    1
+    // SAFETY: this is a call of Lua's.
+    unsafe { push_begin(state, &request, true) }
+}
+
+/// Pushes what [`Hot::begin`] gives; with `parts`, its traceparent too, and its verdict as a text where the `tracestate` does not
+/// stay as it came.
+///
+/// # Safety
+///
+/// `state` must be Lua's, in a call of its own with three free slots, as Lua guarantees 20 of them. A failing allocation inside ends
+/// HAProxy, as it does everywhere in Lua without a protected call.
+unsafe fn push_begin(state: *mut lua_State, request: &Incoming<'_>, parts: bool) -> c_int {
+    let push = |text: &[u8]| {
+        // SAFETY: Lua copies the bytes; the caller promises the slots.
+        unsafe { lua_pushlstring(state, text.as_ptr().cast::<c_char>(), text.len()) };
+    };
+    let push_all = |carried: &[u8]| {
+        push(carried);
+        if !parts {
+            return 1;
+        }
+        push(carried.get(..TRACEPARENT_LEN).unwrap_or_default());
+        match carried.get(TRACEPARENT_LEN..=TRACEPARENT_LEN) {
+            None | Some(b"S" | b"R") => 2,
+            Some(verdict) => {
+                push(verdict);
+                3
+            }
+        }
+    };
+    // A header value is owed to HAProxy: an untraced, valid one.
+    with_hot(|hot| push_all(hot.begin(request))).unwrap_or_else(|| push_all(&Hot::detached_traceparent()))
 }
 
 /// `finish(record, ...) -> ""`: the parts are joined by single spaces. See [`Hot::end`].

@@ -7,7 +7,7 @@ use mlua::prelude::*;
 use super::{process, recent, settings};
 use crate::config::Loaded;
 use crate::log::{self, Level};
-use crate::stats::{self, Counter, DropReason, EXPORT, ThreadStats};
+use crate::stats::{self, Counter, DropReason, EXPORT, SinkDrop, SinkStats, ThreadStats};
 
 /// Puts `take_log`, `usage` and `show` into `native`.
 pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
@@ -76,6 +76,14 @@ fn traces() -> String {
         line(&format!("spans.dropped.{}", reason.word()), EXPORT.dropped(reason));
     }
     line("spans.queued", EXPORT.queued.value());
+    for (name, sink) in SINKS.into_iter().filter(|(_, sink)| sink.offered.value() > 0) {
+        line(&format!("{name}.offered"), sink.offered.value());
+        line(&format!("{name}.written"), sink.written.value());
+        for reason in SinkDrop::ALL {
+            line(&format!("{name}.dropped.{}", reason.word()), sink.dropped(reason));
+        }
+        line(&format!("{name}.queued"), sink.queued.value());
+    }
     line("export.retries", EXPORT.retries.value());
     line("export.last_success_unix_ms", EXPORT.last_success.value());
     line("attributes.left_out", stats::ATTRIBUTES_LEFT_OUT.value());
@@ -83,5 +91,11 @@ fn traces() -> String {
     line("tasks.panicked", stats::TASK_PANICS.value());
     line("log.lines_lost", log::lost());
     let _ = writeln!(out, "{:<32} {}", "export.last_error", EXPORT.last_error());
+    for (name, sink) in SINKS.into_iter().filter(|(_, sink)| sink.offered.value() > 0) {
+        let _ = writeln!(out, "{:<32} {}", format!("{name}.last_error"), sink.last_error());
+    }
     out
 }
+
+/// Each with its name in `show vitals traces`, where it is shown once it was used.
+const SINKS: [(&str, &SinkStats); 2] = [("console", &stats::CONSOLE), ("file", &stats::FILE)];

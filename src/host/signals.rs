@@ -1,18 +1,21 @@
-//! Metrics, log records and the memory of the last requests: put together from the settings.
+//! Metrics, log records and the memory of the last requests, put together from the settings; and the ways out of each signal.
 
 use std::sync::Arc;
 
-use crate::config::{Config, ExporterKind};
-use crate::export::Signal;
+use super::process::ProcessError;
+use crate::config::{Config, ExportConfig, ExporterKind};
+use crate::export::{Outlets, Sender, Signal, Sink};
+use crate::resource::Resource;
 use crate::runtime::Tasks;
+use crate::stats;
 use crate::trace::envelope::Envelope;
 use crate::trace::logs::LogBatch;
 use crate::trace::metrics::Meter;
 use crate::trace::metrics::active::Active;
-use crate::trace::metrics::listener::{Closer, Exposition, ListenError, Listener};
+use crate::trace::metrics::listener::{Closer, Exposition, Listener};
 use crate::trace::metrics::own::Own;
 use crate::trace::metrics::reader::Reader;
-use crate::trace::observers::{self, Observers, Outlet};
+use crate::trace::observers::{Observers, Outlet};
 use crate::trace::plan::Plan;
 use crate::trace::recent::Recent;
 
@@ -21,6 +24,8 @@ use crate::trace::recent::Recent;
 pub(super) struct Signals {
     pub(super) observers: Observers,
     pub(super) reader: Option<Reader>,
+    pub(super) metrics: Option<Arc<Outlets>>,
+    pub(super) logs: Option<Arc<Outlets>>,
     pub(super) exposition: Option<Arc<Exposition>>,
     pub(super) listener: Option<Closer>,
     pub(super) recent: Option<Arc<Recent>>,
@@ -28,18 +33,21 @@ pub(super) struct Signals {
 
 impl Signals {
     /// By the settings; its tasks run until the process stops.
-    pub(super) fn start(config: &Config, tasks: &Tasks) -> Result<Self, ListenError> {
+    pub(super) fn start(config: &Config, resource: &Resource, tasks: &Tasks) -> Result<Self, ProcessError> {
         let mut signals = Self::default();
         if !config.traces.enabled {
             return Ok(signals);
         }
         let plan = Plan::new(config);
         if config.metrics.enabled {
-            signals.metrics(config, &plan, tasks)?;
+            signals.metrics(config, &plan, resource, tasks)?;
         }
         if config.logs.enabled {
-            let outlet = outlet(Signal::Logs, &config.logs.exporters);
-            signals.observers.logs = outlet.map(|outlet| LogBatch::new(&config.logs, envelope(config), outlet));
+            signals.logs = outlets(config, Signal::Logs, tasks)?;
+            let batch = |outlets: &Arc<Outlets>| {
+                LogBatch::new(&config.logs, Envelope::new(resource), Arc::clone(outlets) as Arc<dyn Outlet>)
+            };
+            signals.observers.logs = signals.logs.as_ref().map(batch);
         }
         if config.traces.recent > 0 {
             let recent = Arc::new(Recent::new(config.traces.recent, plan.gathered.len()));
@@ -49,19 +57,27 @@ impl Signals {
         Ok(signals)
     }
 
-    fn metrics(&mut self, config: &Config, plan: &Plan, tasks: &Tasks) -> Result<(), ListenError> {
+    fn metrics(
+        &mut self,
+        config: &Config,
+        plan: &Plan,
+        resource: &Resource,
+        tasks: &Tasks,
+    ) -> Result<(), ProcessError> {
         let meter = Arc::new(Meter::new(&config.metrics, plan));
-        let exports = config.export.exporter != ExporterKind::None;
+        let exports = !config.export.has(ExporterKind::None);
         meter.add_source(Arc::new(Own { queue_capacity: exports.then_some(config.export.max_queue_size as u64) }));
         if config.metrics.active_requests {
             meter.add_source(Arc::new(Active));
         }
-        if let Some(outlet) = outlet(Signal::Metrics, &config.metrics.exporters) {
-            let reader = Reader::new(&config.metrics, Arc::clone(&meter), envelope(config), outlet);
+        self.metrics = outlets(config, Signal::Metrics, tasks)?;
+        if let Some(outlets) = &self.metrics {
+            let outlet = Arc::clone(outlets) as Arc<dyn Outlet>;
+            let reader = Reader::new(&config.metrics, Arc::clone(&meter), Envelope::new(resource), outlet);
             tasks.spawn("metrics", reader.clone().run(tasks.stop()));
             self.reader = Some(reader);
         }
-        let exposition = Arc::new(Exposition::new(Arc::clone(&meter), observers::resource(config)));
+        let exposition = Arc::new(Exposition::new(Arc::clone(&meter), resource.clone()));
         if let Some(address) = config.metrics.listen {
             let listener = Listener::bind(address, Arc::clone(&exposition), tasks)?;
             self.listener = Some(listener.closer());
@@ -73,11 +89,36 @@ impl Signals {
     }
 }
 
-/// The way out of a signal that the settings ask for.
-fn outlet(_signal: Signal, _exporters: &[ExporterKind]) -> Option<Arc<dyn Outlet>> {
-    None
+/// The ways out of a signal that the settings ask for: a collector's queue with the task that empties it, and local sinks.
+/// Nothing where there are none.
+pub(super) fn outlets(config: &Config, signal: Signal, tasks: &Tasks) -> Result<Option<Arc<Outlets>>, ProcessError> {
+    let export = for_signal(config, signal);
+    let sinks = Sink::open_all(&export, &[signal])?;
+    let queue = if signal == Signal::Traces && export.has(ExporterKind::Otlp) {
+        let (queue, exporter) = crate::export::queue(&export, Sender::new(&export)?);
+        tasks.spawn("export", exporter.run(tasks.stop()));
+        Some(Arc::new(queue))
+    } else {
+        None
+    };
+    let some = queue.is_some() || !sinks.is_empty();
+    Ok(some.then(|| Arc::new(Outlets::new(signal, &stats::EXPORT, queue, sinks))))
 }
 
-fn envelope(config: &Config) -> Envelope {
-    Envelope::new(&observers::resource(config))
+/// `[export]` with what a signal has of its own: exporters, bounds and times.
+fn for_signal(config: &Config, signal: Signal) -> ExportConfig {
+    let mut export = config.export.clone();
+    match signal {
+        Signal::Traces => {}
+        Signal::Metrics => {
+            export.exporters.clone_from(&config.metrics.exporters);
+            export.export_timeout = config.metrics.timeout;
+        }
+        Signal::Logs => {
+            export.exporters.clone_from(&config.logs.exporters);
+            export.export_timeout = config.logs.export_timeout;
+            export.max_queue_size = config.logs.max_queue_size;
+        }
+    }
+    export
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::protobuf;
+use crate::resource::Resource;
 
 /// The semantic conventions that the spans follow.
 pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
@@ -22,9 +23,8 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    /// Describes the process by `resource`: `service.name` and what else the configuration says. `telemetry.sdk.*`
-    /// is added where `resource` does not have it.
-    pub fn new(resource: &[(String, String)]) -> Self {
+    /// Describes the process by `resource`.
+    pub fn new(resource: &Resource) -> Self {
         Self { resource: encode_resource(resource), scope: encode_scope(), schema: encode_schema() }
     }
 
@@ -45,22 +45,10 @@ impl Envelope {
     }
 }
 
-fn encode_resource(attributes: &[(String, String)]) -> Vec<u8> {
+fn encode_resource(resource: &Resource) -> Vec<u8> {
     let mut out = Vec::new();
-    let resource = protobuf::open(&mut out, RESOURCE, 2);
-    for (key, value) in attributes {
-        attribute(&mut out, key, value);
-    }
-    for (key, value) in SDK.iter().filter(|(key, _)| attributes.iter().all(|(given, _)| given != key)) {
-        attribute(&mut out, key, value);
-    }
-    protobuf::close(&mut out, &resource);
+    protobuf::bytes(&mut out, RESOURCE, &resource.encode());
     out
-}
-
-fn attribute(out: &mut Vec<u8>, key: &str, value: &str) {
-    let value = |out: &mut Vec<u8>| out.extend_from_slice(value.as_bytes());
-    protobuf::built_attribute(out, RESOURCE_ATTRIBUTES, key.as_bytes(), value);
 }
 
 fn encode_scope() -> Vec<u8> {
@@ -90,17 +78,9 @@ const fn prefix_len(len: usize) -> usize {
     1 + if bits == 0 { 1 } else { bits.div_ceil(7) as usize }
 }
 
-/// Resource semantic conventions, "Telemetry SDK": this module is its own SDK.
-const SDK: [(&str, &str); 3] = [
-    ("telemetry.sdk.name", "haproxy-vitals"),
-    ("telemetry.sdk.language", "rust"),
-    ("telemetry.sdk.version", crate::VERSION),
-];
-
-// opentelemetry/proto/collector/trace/v1, trace/v1, resource/v1, common/v1.
+// opentelemetry/proto/collector/trace/v1, trace/v1, common/v1.
 const RESOURCE_SPANS: u8 = 1;
 const RESOURCE: u8 = 1;
-const RESOURCE_ATTRIBUTES: u8 = 1;
 const SCOPE_SPANS: u8 = 2;
 const SCOPE_SPANS_SCOPE: u8 = 1;
 const SCOPE_NAME: u8 = 1;
@@ -110,31 +90,18 @@ const SCHEMA: u8 = 3;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ServiceConfig;
+    use crate::resource::Value;
     use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-    use opentelemetry_proto::tonic::common::v1::any_value::Value;
     use opentelemetry_proto::tonic::trace::v1::{ScopeSpans, Span};
     use prost::Message;
 
-    fn pair(key: &str, value: &str) -> (String, String) {
-        (key.to_owned(), value.to_owned())
-    }
-
-    fn resource_of(request: &ExportTraceServiceRequest) -> Vec<(String, String)> {
-        let attributes = &request.resource_spans[0].resource.as_ref().unwrap().attributes;
-        let text = |value: &Value| match value {
-            Value::StringValue(text) => text.clone(),
-            other => panic!("{other:?}"),
-        };
-        let value = |a: &opentelemetry_proto::tonic::common::v1::KeyValue| {
-            text(a.value.as_ref().unwrap().value.as_ref().unwrap())
-        };
-        attributes.iter().map(|a| (a.key.clone(), value(a))).collect()
-    }
-
     #[test]
     fn a_batch_is_wrapped_in_resource_scope_and_schema() {
-        let long = "n".repeat(200);
-        let envelope = Envelope::new(&[pair("service.name", "edge"), pair("k", &long)]);
+        let attributes = vec![("k".to_owned(), "n".repeat(200))];
+        let service = ServiceConfig { name: "edge".to_owned(), attributes, ..ServiceConfig::default() };
+        let resource = Resource::new(&service, vec![("process.pid", Value::Integer(1))]);
+        let envelope = Envelope::new(&resource);
         for count in [0, 1, 40, 4000] {
             let spans: Vec<_> = (0..count).map(|_| Span { name: "GET".to_owned(), ..Span::default() }).collect();
             let body = ScopeSpans { spans: spans.clone(), ..ScopeSpans::default() }.encode_to_vec();
@@ -147,24 +114,7 @@ mod tests {
             assert_eq!((scope.name.as_str(), scope.version.as_str()), (SCOPE, crate::VERSION));
             assert_eq!((resource_spans.schema_url.as_str(), scope_spans.schema_url.as_str()), (SCHEMA_URL, SCHEMA_URL));
             assert_eq!(scope_spans.spans, spans);
-            assert_eq!(
-                resource_of(&request),
-                [
-                    pair("service.name", "edge"),
-                    pair("k", &long),
-                    pair("telemetry.sdk.name", "haproxy-vitals"),
-                    pair("telemetry.sdk.language", "rust"),
-                    pair("telemetry.sdk.version", crate::VERSION),
-                ]
-            );
+            assert_eq!(resource_spans.resource, Some(resource.to_proto()));
         }
-    }
-
-    #[test]
-    fn a_given_sdk_name_is_not_written_twice() {
-        let envelope = Envelope::new(&[pair("telemetry.sdk.name", "mine")]);
-        let request = ExportTraceServiceRequest::decode(envelope.wrap(&[]).as_ref()).unwrap();
-        let names = resource_of(&request).into_iter().filter(|(key, _)| key == "telemetry.sdk.name");
-        assert_eq!(names.collect::<Vec<_>>(), [pair("telemetry.sdk.name", "mine")]);
     }
 }

@@ -103,7 +103,8 @@ impl Hot {
         let tracestate = self.tracestate_action(&seen, block);
         if recorded {
             self.stats.started.bump();
-            let server_span = self.new_span_id();
+            // Two spans by one id are one span: see `Record::is_single`.
+            let server_span = if request.single_span { client_span } else { self.new_span_id() };
             let verdict = Verdict { recorded, sampled, tracestate };
             let parent = seen.parent.as_ref().map(|parent| &parent.parent_id);
             self.carry.begin(&traceparent, verdict, &server_span, parent, &self.tracestate);

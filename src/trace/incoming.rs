@@ -13,6 +13,8 @@ pub struct Incoming<'a> {
     pub target: &'a [u8],
     /// For example `1.1`; empty as `method` is.
     pub version: &'a [u8],
+    /// One span is wanted for both legs: the server's parent is the SERVER span then.
+    pub single_span: bool,
     /// What only some settings ask for ([`Plan::head`](super::plan::Plan::head)).
     pub head: Option<Head<'a>>,
 }
@@ -50,7 +52,7 @@ impl<'a> Incoming<'a> {
         };
         let head = Head { frontend: next()?, source: next()?, tls: next()? == b"1" };
         let (method, version, target) = (next()?, next()?, next()?);
-        Some(Self { headers: rest, method, target, version, head: Some(head) })
+        Some(Self { headers: rest, method, target, version, single_span: false, head: Some(head) })
     }
 }
 

@@ -9,7 +9,7 @@ use super::logs::LogBatch;
 use super::metrics::Meter;
 use super::recent::Recent;
 use super::record::Record;
-use crate::config::Config;
+use crate::export::Outlets;
 
 /// The way out of a signal. What it has no room for it counts itself.
 pub trait Outlet: fmt::Debug + Send + Sync {
@@ -17,11 +17,10 @@ pub trait Outlet: fmt::Debug + Send + Sync {
     fn ship(&self, bytes: Bytes, items: u64);
 }
 
-/// Whose signals they are: `service.name`, and what else the settings say.
-pub fn resource(config: &Config) -> Vec<(String, String)> {
-    let mut resource = vec![("service.name".to_owned(), config.service.name.clone())];
-    resource.extend(config.service.attributes.iter().cloned());
-    resource
+impl Outlet for Outlets {
+    fn ship(&self, bytes: Bytes, items: u64) {
+        Self::ship(self, bytes, items);
+    }
 }
 
 /// Each is absent where the settings do not ask for it. The loop that reads the rings owns them.

@@ -8,15 +8,16 @@ use tokio::time::Instant;
 
 use super::envelope::Envelope;
 use super::hot::{Hot, Wants};
-use super::observers::{self, Observers};
+use super::observers::Observers;
 use super::plan::Plan;
 use super::record::Record;
 use super::sampler::Sampler;
 use super::spans;
 use crate::config::Config;
+use crate::export::Outlets;
 use crate::export::ring::{self, Reader};
-use crate::export::{Batch, QueueHandle};
 use crate::log::{self, Level, RateLimit};
+use crate::resource::Resource;
 use crate::runtime::Stop;
 use crate::stats::{self, DropReason, EXPORT};
 
@@ -48,17 +49,21 @@ impl Tracer {
         }
     }
 
-    /// A tracer by the settings, and the loop that serves it: the caller runs it. Without a `queue` no spans are made:
+    /// A tracer by the settings, and the loop that serves it: the caller runs it. Without `outlets` no spans are made:
     /// finished requests are for the `observers` alone.
-    pub fn new(config: &Config, queue: Option<Arc<QueueHandle>>, observers: Observers) -> (Self, Pipeline) {
+    pub fn new(
+        config: &Config,
+        resource: &Resource,
+        outlets: Option<Arc<Outlets>>,
+        observers: Observers,
+    ) -> (Self, Pipeline) {
         let rings = Rings { bytes: config.traces.ring_bytes, wake: Arc::default(), new: Arc::default() };
-        let resource = observers::resource(config);
         let pipeline = Pipeline {
             plan: Plan::new(config),
             rings: rings.clone(),
             readers: Vec::new(),
-            envelope: Envelope::new(&resource),
-            queue,
+            envelope: Envelope::new(resource),
+            outlets,
             observers,
             batch: Vec::new(),
             spans: 0,
@@ -91,7 +96,7 @@ pub struct Pipeline {
     readers: Vec<Reader>,
     envelope: Envelope,
     /// Absent: no spans are exported.
-    queue: Option<Arc<QueueHandle>>,
+    outlets: Option<Arc<Outlets>>,
     observers: Observers,
     /// Encoded spans of the open batch.
     batch: Vec<u8>,
@@ -143,13 +148,13 @@ impl Pipeline {
 
     /// Metrics and log records do not wait for a collector of spans: what its queue has no room for is dropped there.
     fn has_room(&self) -> bool {
-        self.observers.want_any() || self.queue.as_ref().is_none_or(|queue| queue.has_room(self.max_spans))
+        self.observers.want_any() || self.outlets.as_ref().is_none_or(|outlets| outlets.has_room(self.max_spans))
     }
 
     /// As many records as export has room for, beside the open batch.
     fn records_wanted(&self) -> usize {
-        let Some(queue) = self.queue.as_ref().filter(|_| !self.observers.want_any()) else { return usize::MAX };
-        let room = queue.room().saturating_sub(self.spans);
+        let Some(outlets) = self.outlets.as_ref().filter(|_| !self.observers.want_any()) else { return usize::MAX };
+        let room = outlets.room().saturating_sub(self.spans);
         usize::try_from(room / MAX_SPANS_PER_RECORD).unwrap_or(usize::MAX).max(1)
     }
 
@@ -177,7 +182,7 @@ impl Pipeline {
             Err(error) => return self.malformed(&error.to_string()),
         };
         self.observers.observe(&record, payload);
-        if self.queue.is_none() || !record.sampled {
+        if self.outlets.is_none() || !record.sampled {
             return;
         }
         let made = spans::encode(&record, &mut self.batch);
@@ -194,12 +199,9 @@ impl Pipeline {
         if self.spans == 0 {
             return;
         }
-        let batch = Batch { bytes: self.envelope.wrap(&self.batch), spans: std::mem::take(&mut self.spans) };
+        let Some(outlets) = &self.outlets else { return };
+        outlets.ship(self.envelope.wrap(&self.batch), std::mem::take(&mut self.spans));
         self.batch.clear();
-        let Some(queue) = &self.queue else { return };
-        if let Err(batch) = queue.push(batch) {
-            EXPORT.drop_spans(DropReason::QueueFull, batch.spans);
-        }
     }
 
     /// A frontend whose log line lacks the end, or has no target, starts requests and ends none: easily done, and silent.

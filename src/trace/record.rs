@@ -141,6 +141,11 @@ impl<'a> Record<'a> {
         })
     }
 
+    /// Whether one span stands for both legs.
+    pub fn is_single(&self) -> bool {
+        self.server_span == self.client_span
+    }
+
     /// The facts that decide on status and `error.type`.
     pub fn ending(&self) -> Ending {
         let response = self.response.as_ref();

@@ -68,6 +68,7 @@ fn leaves_queue(response: &Response<'_>, interval: Interval) -> u64 {
 /// The chosen server's name. A redirect may answer after a server was chosen, without a connection to it.
 fn upstream<'a>(record: &Record<'_>, response: &Response<'a>) -> Option<&'a [u8]> {
     match response.server {
+        Server::Real(_) if record.is_single() => None,
         Server::Real(_) if record.state.is_local() && response.timers.connect.is_none() => None,
         Server::Real(name) => Some(name),
         Server::None | Server::Applet(_) => None,

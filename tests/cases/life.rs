@@ -5,6 +5,8 @@ mod configuration;
 mod lifecycle;
 mod outage;
 mod reload;
+mod resource;
+mod sinks;
 mod stop;
 mod unwilling;
 

@@ -18,6 +18,8 @@ pub enum Door {
     Profile,
     /// `lua.otel_start` and `lua.otel_end`.
     Actions,
+    /// `filter lua.otel`.
+    Filter,
 }
 
 /// A proxy through a door: `frontend` are more lines of the frontend, `rest` more sections.
@@ -26,6 +28,7 @@ pub fn config(door: Door, frontend: &str, rest: &str) -> Builder {
         Door::None => (String::new(), "", ""),
         Door::Profile => (format!("{LOAD}{OTEL_CFG}"), " from otel", ""),
         Door::Actions => (LOAD.to_owned(), "", RULES),
+        Door::Filter => (LOAD.to_owned(), "", "  filter lua.otel\n"),
     };
     let builder = Haproxy::config(&format!(
         "global\n  nbthread 2\n{global}{DEFAULTS}frontend front{from}\n{FRONT}{rules}{frontend}{BACK}{rest}"

@@ -1,11 +1,19 @@
 //! `[logs]`.
 
-use super::{Key, MAX_SPANS, Show, UP_TO_AN_HOUR, key, plain, time, words};
+use super::export::exporters;
+use super::{Key, MAX_SPANS, Show, UP_TO_AN_HOUR, key, list, plain, time};
 use crate::config::tree::{Config, MAX_VALUE_LENGTH};
 
 pub(in crate::config) static KEYS: &[Key<Config>] = &[
     key!("logs.enabled", logs.enabled, flag(), plain),
-    key!("logs.exporter", logs.exporters, words(), words),
+    Key {
+        name: "logs.exporter",
+        set: |tree, setting| {
+            tree.logs.exporters = exporters(setting)?;
+            Ok(())
+        },
+        show: Show::One(|tree| list(&tree.logs.exporters)),
+    },
     key!("logs.schedule_delay", logs.schedule_delay, duration(UP_TO_AN_HOUR), time),
     key!("logs.export_timeout", logs.export_timeout, duration(UP_TO_AN_HOUR), time),
     key!("logs.max_queue_size", logs.max_queue_size, whole(1..=MAX_SPANS), plain),

@@ -1,15 +1,23 @@
 //! `[metrics]`.
 
-use super::{Key, Show, UP_TO_AN_HOUR, key, plain, text, time, word, words};
-use crate::config::setting::Setting;
-use crate::config::tree::Config;
 use std::net::SocketAddr;
 
+use super::export::exporters;
+use super::{Key, Show, UP_TO_AN_HOUR, key, list, plain, text, time, word, words};
 use crate::config::error::ConfigError;
+use crate::config::setting::Setting;
+use crate::config::tree::Config;
 
 pub(in crate::config) static KEYS: &[Key<Config>] = &[
     key!("metrics.enabled", metrics.enabled, flag(), plain),
-    key!("metrics.exporter", metrics.exporters, words(), words),
+    Key {
+        name: "metrics.exporter",
+        set: |tree, setting| {
+            tree.metrics.exporters = exporters(setting)?;
+            Ok(())
+        },
+        show: Show::One(|tree| list(&tree.metrics.exporters)),
+    },
     Key {
         name: "metrics.listen",
         set: |tree, setting| {

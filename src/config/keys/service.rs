@@ -1,7 +1,9 @@
 //! `[service]`.
 
-use super::{Key, Show, key, text};
-use crate::config::tree::Config;
+use super::{Key, Show, key, list, text};
+use crate::config::error::ConfigError;
+use crate::config::setting::Setting;
+use crate::config::tree::{Config, Detector};
 
 pub(in crate::config) static KEYS: &[Key<Config>] = &[
     key!("service.name", service.name, some_text(), text),
@@ -18,4 +20,18 @@ pub(in crate::config) static KEYS: &[Key<Config>] = &[
             tree.service.attributes.iter().map(|(name, value)| (name.clone(), text(value))).collect()
         }),
     },
+    Key {
+        name: "service.detectors",
+        set: |tree, setting| {
+            tree.service.detectors = detectors(setting)?;
+            Ok(())
+        },
+        show: Show::One(|tree| list(&tree.service.detectors)),
+    },
 ];
+
+/// `none`, or no word at all, is no detector.
+fn detectors(setting: &Setting) -> Result<Vec<Detector>, ConfigError> {
+    let none = |texts: Vec<String>| texts.iter().all(|text| text == "none");
+    if setting.texts().is_ok_and(none) { Ok(Vec::new()) } else { setting.words() }
+}

@@ -43,7 +43,7 @@ fn every_variable_is_read() {
     assert_eq!(config.service.attributes, [("team".to_owned(), "a b".to_owned())]);
     assert_eq!(config.traces.sampler, SamplerKind::ParentBasedTraceIdRatio);
     assert!((config.traces.ratio - 0.1).abs() < f64::EPSILON);
-    assert_eq!((config.export.exporter, config.export.protocol), (ExporterKind::None, Protocol::Grpc));
+    assert_eq!((config.export.exporters, config.export.protocol), (vec![ExporterKind::None], Protocol::Grpc));
     assert_eq!(config.export.endpoint.to_string(), "http://c:4317");
     assert_eq!(config.export.headers, [("authorization".to_owned(), "Bearer x".to_owned())]);
     assert_eq!(config.export.timeout, Duration::from_millis(2500));
@@ -119,6 +119,18 @@ fn a_bad_value_warns_and_counts_as_unset() {
     assert_eq!(
         ignored("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
         "`export.protocol` (environment OTEL_EXPORTER_OTLP_PROTOCOL): expected grpc or http/protobuf, found `http/json`; ignored"
+    );
+}
+
+#[test]
+fn unknown_exporters_in_a_list_are_ignored_one_by_one() {
+    let loaded = loaded(variables(&[("OTEL_TRACES_EXPORTER", "zipkin,Console,otlp")])).unwrap();
+    assert_eq!(loaded.config.export.exporters, [ExporterKind::Console, ExporterKind::Otlp]);
+    assert_eq!(loaded.warnings, ["OTEL_TRACES_EXPORTER: unknown exporter `zipkin`; ignored"]);
+    assert_eq!(
+        ignored("OTEL_TRACES_EXPORTER", "zipkin"),
+        "`export.exporter` (environment OTEL_TRACES_EXPORTER): expected otlp or console or file or none, \
+         found `zipkin`; ignored"
     );
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{File, arguments, environment, from_file, loaded, options, text, variables};
-use crate::config::{Config, Origin, Protocol, SamplerKind, Sources, Value};
+use crate::config::{Config, Detector, ExporterKind, FileConfig, Origin, Protocol, SamplerKind, Sources, Value};
 
 #[test]
 fn without_sources_all_is_default() {
@@ -101,6 +101,10 @@ fn every_key_is_read_from_a_file() {
     assert_eq!(config.export.schedule_delay, Duration::from_secs(1));
     assert_eq!(config.export.export_timeout, Duration::from_mins(1));
     assert_eq!((config.export.max_queue_size, config.export.max_export_batch_size), (1000, 100));
+    assert_eq!(config.export.exporters, [ExporterKind::Otlp, ExporterKind::File]);
+    let file = FileConfig { path: "/spans.jsonl".to_owned(), max_bytes: 1_000_000, max_files: 2 };
+    assert_eq!(config.export.file, file);
+    assert_eq!(config.service.detectors, [Detector::Host, Detector::CommandArgs]);
     let backend = &config.health.backends[0];
     assert_eq!((backend.name.as_str(), backend.service.as_str()), ("api", "pkg.Api"));
     assert_eq!(backend.authority.as_deref(), Some("api.internal:443"));
@@ -129,6 +133,18 @@ fn arguments_are_text_that_the_key_reads() {
 }
 
 #[test]
+fn exporters_and_detectors_are_lists_in_any_source() {
+    let config =
+        loaded(arguments(&["export.exporter=otlp, console,otlp", "service.detectors=os,host"])).unwrap().config;
+    assert_eq!(config.export.exporters, [ExporterKind::Otlp, ExporterKind::Console]);
+    assert_eq!(config.service.detectors, [Detector::Os, Detector::Host]);
+    let config = from_file("export.exporter = 'console'\nservice.detectors = []\n").unwrap().config;
+    assert_eq!(config.export.exporters, [ExporterKind::Console]);
+    assert!(config.service.detectors.is_empty());
+    assert!(loaded(arguments(&["service.detectors=none"])).unwrap().config.service.detectors.is_empty());
+}
+
+#[test]
 fn the_names_of_headers_have_no_case() {
     let loaded = loaded(Sources {
         arguments: vec!["export.headers.Authorization=Bearer x=y".to_owned()],
@@ -149,6 +165,7 @@ fn the_default_endpoint_follows_the_protocol() {
 const EVERY_KEY: &str = r#"
 [service]
 name = "edge"
+detectors = ["host", "command_args"]
 [service.attributes]
 deployment.environment.name = "prod"
 shard = 3
@@ -162,7 +179,7 @@ sampler = "traceidratio"
 ratio = 0.25
 ring_bytes = 0x100000
 [export]
-exporter = "otlp"
+exporter = ["otlp", "file"]
 protocol = "grpc"
 endpoint = "http://collector:4317"
 headers = { X-Key = "word" }
@@ -171,6 +188,10 @@ schedule_delay = "1s"
 export_timeout = "1m"
 max_queue_size = 1000
 max_export_batch_size = 100
+[export.file]
+path = "/spans.jsonl"
+max_bytes = 1_000_000
+max_files = 2
 [[health.backend]]
 name = "api"
 service = "pkg.Api"

@@ -76,8 +76,32 @@ fn a_value_out_of_range_is_refused() {
 fn a_bad_choice_is_told_the_words_and_the_near_one() {
     let message = "`export.protocol` (FILE:1): expected grpc or http/protobuf, found `gprc`; did you mean `grpc`?";
     assert_eq!(refused_file("export.protocol = 'gprc'"), message);
-    let message = "`export.exporter` (option in Lua): expected otlp or none, found `jaeger`";
+    let message = "`export.exporter` (option in Lua): expected otlp or console or file or none, found `jaeger`";
     assert_eq!(refused(options(&[("export.exporter", text("jaeger"))])), message);
+}
+
+#[test]
+fn exporters_that_contradict_each_other_are_refused() {
+    let expected = "expected one exporter or several, or `none` alone, found";
+    let message = format!("`export.exporter` (lua-load argument): {expected} `otlp,none`");
+    assert_eq!(refused(arguments(&["export.exporter=otlp,none"])), message);
+    assert_eq!(refused_file("export.exporter = []"), format!("`export.exporter` (FILE:1): {expected} a list"));
+    let message = "`service.detectors` (FILE:1): expected service or host or os or process or command_args or container \
+                   or k8s or haproxy, found `hosts`; did you mean `host`?";
+    assert_eq!(refused_file("service.detectors = ['hosts']"), message);
+}
+
+#[test]
+fn a_file_exporter_without_a_place_is_refused() {
+    let message = "`export.file.path` (default): expected the file that the exporter `file` writes, found ``";
+    assert_eq!(refused(arguments(&["export.exporter=file"])), message);
+    let message = "`export.file.path` (lua-load argument): expected a file in a folder that exists, found `/nowhere/x`";
+    assert_eq!(refused(arguments(&["export.exporter=file", "export.file.path=/nowhere/x"])), message);
+    let message = "`export.file.max_files` (FILE:1): expected 1 to 100, found `0`";
+    assert_eq!(refused_file("export.file.max_files = 0"), message);
+    let message = "unknown key `export.file.pat` (FILE:1); did you mean `export.file.path`?";
+    assert_eq!(refused_file("export.file.pat = 'x'"), message);
+    assert!(loaded(arguments(&["export.file.path=/nowhere/x"])).is_ok());
 }
 
 #[test]

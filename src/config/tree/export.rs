@@ -6,8 +6,8 @@ use std::time::Duration;
 /// `[export]`.
 #[derive(Clone, PartialEq)]
 pub struct ExportConfig {
-    /// `OTEL_TRACES_EXPORTER`: `otlp` or `none`.
-    pub exporter: ExporterKind,
+    /// `OTEL_TRACES_EXPORTER`: where spans go, without repetition. `none` stands alone.
+    pub exporters: Vec<ExporterKind>,
     /// `OTEL_EXPORTER_OTLP_TRACES_PROTOCOL`, else `OTEL_EXPORTER_OTLP_PROTOCOL`.
     pub protocol: Protocol,
     /// Where to send, complete: for HTTP with the path that spans are posted to.
@@ -24,12 +24,21 @@ pub struct ExportConfig {
     pub max_queue_size: usize,
     /// Spans in one batch, at most `max_queue_size`. `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`.
     pub max_export_batch_size: usize,
+    /// `[export.file]`: where the exporter `file` writes.
+    pub file: FileConfig,
+}
+
+impl ExportConfig {
+    /// Whether `kind` is one of the exporters.
+    pub fn has(&self, kind: ExporterKind) -> bool {
+        self.exporters.contains(&kind)
+    }
 }
 
 impl Default for ExportConfig {
     fn default() -> Self {
         Self {
-            exporter: ExporterKind::Otlp,
+            exporters: vec![ExporterKind::Otlp],
             protocol: Protocol::HttpProtobuf,
             endpoint: Endpoint { tls: false, host: "localhost".to_owned(), port: 4318, path: "/v1/traces".to_owned() },
             headers: Vec::new(),
@@ -38,6 +47,7 @@ impl Default for ExportConfig {
             export_timeout: Duration::from_secs(30),
             max_queue_size: 32_768,
             max_export_batch_size: 512,
+            file: FileConfig::default(),
         }
     }
 }
@@ -46,7 +56,7 @@ impl Default for ExportConfig {
 impl fmt::Debug for ExportConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ExportConfig")
-            .field("exporter", &self.exporter)
+            .field("exporters", &self.exporters)
             .field("protocol", &self.protocol)
             .field("endpoint", &self.endpoint)
             .field("headers", &self.headers.iter().map(|(name, _)| name).collect::<Vec<_>>())
@@ -55,7 +65,26 @@ impl fmt::Debug for ExportConfig {
             .field("export_timeout", &self.export_timeout)
             .field("max_queue_size", &self.max_queue_size)
             .field("max_export_batch_size", &self.max_export_batch_size)
+            .field("file", &self.file)
             .finish()
+    }
+}
+
+/// `[export.file]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FileConfig {
+    /// The file that spans are appended to. Empty: not set. Metrics and logs have their own: see
+    /// [`export::file`](crate::export::file).
+    pub path: String,
+    /// Bytes that one file may have before another begins. Only a single longer line makes a longer file.
+    pub max_bytes: u64,
+    /// Files of one signal, the one that is written among them. The oldest goes.
+    pub max_files: usize,
+}
+
+impl Default for FileConfig {
+    fn default() -> Self {
+        Self { path: String::new(), max_bytes: 100 * 1024 * 1024, max_files: 5 }
     }
 }
 
@@ -64,6 +93,10 @@ impl fmt::Debug for ExportConfig {
 pub enum ExporterKind {
     /// `otlp`
     Otlp,
+    /// `console`: a line for each span on standard error.
+    Console,
+    /// `file`: OTLP's JSON form, a line for each batch.
+    File,
     /// `none`: spans are made, counted and not sent.
     None,
 }

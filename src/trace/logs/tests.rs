@@ -1,4 +1,6 @@
 use super::*;
+use crate::config::ServiceConfig;
+use crate::resource::Resource;
 use crate::trace::observers::Kept;
 use crate::trace::record::sample::Sample;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
@@ -11,7 +13,7 @@ const END: u64 = 1_700_000_000_250_000_000;
 
 fn batch(config: &LogsConfig) -> (LogBatch, Arc<Kept>) {
     let kept = Arc::new(Kept::default());
-    let envelope = Envelope::new(&[("service.name".to_owned(), "edge".to_owned())]);
+    let envelope = Envelope::new(&Resource::new(&ServiceConfig { name: "edge".to_owned(), ..ServiceConfig::default() }, Vec::new()));
     (LogBatch::new(config, envelope, Arc::clone(&kept) as Arc<dyn Outlet>), kept)
 }
 

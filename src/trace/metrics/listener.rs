@@ -17,25 +17,35 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::Meter;
 use super::prometheus::{self, Format};
+use crate::resource::{Resource, Value};
 use crate::runtime::{Stop, Tasks};
 
 /// What is answered: the metrics now, and whose they are.
 #[derive(Debug)]
 pub struct Exposition {
     meter: Arc<Meter>,
-    resource: Vec<(String, String)>,
+    resource: Resource,
 }
 
 impl Exposition {
     /// Of `meter`'s metrics, with `resource` as `target_info`.
-    pub const fn new(meter: Arc<Meter>, resource: Vec<(String, String)>) -> Self {
+    pub const fn new(meter: Arc<Meter>, resource: Resource) -> Self {
         Self { meter, resource }
     }
 
     /// What a scraper with this `Accept` gets: content type, and text.
     pub fn answer(&self, accept: &str) -> (&'static str, String) {
         let format = Format::negotiate(accept);
-        (format.content_type(), prometheus::write(&self.meter.collect(), &self.resource, format))
+        (format.content_type(), prometheus::write(&self.meter.collect(), &self.labels(), format))
+    }
+
+    fn labels(&self) -> Vec<(String, String)> {
+        let text = |value: &Value| match value {
+            Value::Text(text) => text.clone(),
+            Value::Integer(number) => number.to_string(),
+            Value::Texts(texts) => texts.join(","),
+        };
+        self.resource.attributes().iter().map(|(name, value)| (name.clone(), text(value))).collect()
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use haproxy_vitals_tests::client::{self, Load, Until};
 use haproxy_vitals_tests::haproxy::Builder;
-use haproxy_vitals_tests::{Behaviour, Haproxy, Mode, OtlpReceiver, SOON, Upstream};
+use haproxy_vitals_tests::{Behaviour, Haproxy, Mode, OtlpReceiver, SOON, Upstream, poll};
 
 use super::{DOORS, Door, traced_to};
 
@@ -81,6 +81,8 @@ fn terminate_and_interrupt_flush_and_keep_their_exit_status() {
             let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
             let haproxy = patient(Door::Profile, &upstream, &receiver).mode(mode).start();
             requests(&haproxy, 100);
+            // An answer arrives before its request has ended.
+            poll::until(SOON, "every request to end", || super::count(&haproxy, "requests.ended") == 100);
             assert_eq!(receiver.span_count(), 0, "{mode:?}");
             end(&haproxy);
             assert_eq!(haproxy.wait_exit(SOON), without_module(&upstream, mode, end), "{mode:?}");

@@ -106,6 +106,11 @@ fn every_ending_with_a_response_gives_its_spans_through_the_actions() {
     check(Door::Actions);
 }
 
+#[test]
+fn every_ending_gives_its_spans_through_the_filter() {
+    check(Door::Filter);
+}
+
 fn check(door: Door) {
     let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
     let dead = [Port::reserve(), Port::reserve()];
@@ -119,7 +124,7 @@ fn check(door: Door) {
     }
     for (n, row) in (0..).zip(ROWS) {
         let (_, path, _, _, actions) = row;
-        if door == Door::Profile || actions != Nothing {
+        if door != Door::Actions || actions != Nothing {
             let server = vitals::server_span(&receiver, &vitals::trace_id(n));
             assert!(begin <= server.start_ns && server.end_ns <= now(), "{path}: {server:#?}");
             check_row(door, &row, &server, &receiver);

@@ -32,10 +32,11 @@ fn spans(protocol: Protocol) -> Vec<String> {
     spans.into_iter().map(comparable).collect()
 }
 
-/// Without what differs from run to run: ids, times, ports.
+/// Without what differs from run to run: ids, times, ports, the process.
 fn comparable(mut span: SpanView) -> String {
     let varies = |key: &str| key.contains("timer") || key.contains(".port") || key == "haproxy.connection.reused";
     span.attributes.0.retain(|key, _| !varies(key));
+    span.resource.0.retain(|key, _| key != "process.pid" && key != "service.instance.id");
     (span.span_id, span.start_ns, span.end_ns) = (String::new(), 0, 0);
     if span.kind == haproxy_vitals_tests::otlp::SpanKind::Client {
         span.parent_id.clear();
