@@ -19,8 +19,8 @@ use tokio::signal::unix::{Signal as UnixSignal, SignalKind, signal};
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::JoinHandle;
 
-use super::signals::{self, Signals};
 use super::settings;
+use super::signals::{self, Signals};
 use crate::config::{Environment, ExporterKind, Loaded, RuntimeConfig};
 use crate::export::{Outlets, SetupError, Signal, SinkError};
 use crate::health::Checker;

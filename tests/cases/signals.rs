@@ -4,6 +4,7 @@ mod bodies;
 mod correlation;
 mod listener;
 mod metrics;
+mod pushed;
 mod recent;
 
 use std::net::SocketAddr;

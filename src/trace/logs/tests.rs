@@ -13,7 +13,10 @@ const END: u64 = 1_700_000_000_250_000_000;
 
 fn batch(config: &LogsConfig) -> (LogBatch, Arc<Kept>) {
     let kept = Arc::new(Kept::default());
-    let envelope = Envelope::new(&Resource::new(&ServiceConfig { name: "edge".to_owned(), ..ServiceConfig::default() }, Vec::new()));
+    let envelope = Envelope::new(&Resource::new(
+        &ServiceConfig { name: "edge".to_owned(), ..ServiceConfig::default() },
+        Vec::new(),
+    ));
     (LogBatch::new(config, envelope, Arc::clone(&kept) as Arc<dyn Outlet>), kept)
 }
 

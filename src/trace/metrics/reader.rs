@@ -161,8 +161,8 @@ fn unix_nanos() -> u64 {
 mod tests {
     use super::*;
     use crate::config::ServiceConfig;
-    use crate::resource::Resource;
     use crate::config::{ExemplarFilter, HistogramKind};
+    use crate::resource::Resource;
     use crate::trace::observers::Kept;
     use crate::trace::plan::Plan;
     use crate::trace::record::Record;
@@ -187,7 +187,10 @@ mod tests {
         let meter = Arc::new(Meter::new(config, &Plan::default()));
         meter.add_source(Arc::new(Ticks));
         let kept = Arc::new(Kept::default());
-        let envelope = Envelope::new(&Resource::new(&ServiceConfig { name: "edge".to_owned(), ..ServiceConfig::default() }, Vec::new()));
+        let envelope = Envelope::new(&Resource::new(
+            &ServiceConfig { name: "edge".to_owned(), ..ServiceConfig::default() },
+            Vec::new(),
+        ));
         (Reader::new(config, meter, envelope, Arc::clone(&kept) as Arc<dyn Outlet>), kept)
     }
 

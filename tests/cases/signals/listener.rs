@@ -36,7 +36,7 @@ fn exemplars_name_spans_that_were_exported() {
             "{text}"
         );
         assert!(text.ends_with("# EOF\n") && text.contains("# UNIT http_server_request_duration_seconds seconds\n"));
-        assert!(text.contains("target_info{service_name=\"edge \\\"one\\\"\""), "{text}");
+        assert!(text.contains("service_name=\"edge \\\"one\\\"\""), "{text}");
         let exemplars: Vec<_> = text.lines().filter_map(|line| line.split_once(" # {trace_id=\"")).collect();
         assert!(!exemplars.is_empty(), "{text}");
         for (_, exemplar) in exemplars {
