@@ -149,7 +149,7 @@ impl Drop for Process {
     }
 }
 
-async fn finish(outlets: &Option<Arc<Outlets>>, deadline: Instant) {
+async fn finish(outlets: Option<&Arc<Outlets>>, deadline: Instant) {
     if let Some(outlets) = outlets {
         outlets.finish(deadline).await;
     }
@@ -177,7 +177,8 @@ impl Export {
         if let Some(reader) = &self.reader {
             reader.push();
         }
-        tokio::join!(finish(&self.spans, deadline), finish(&self.metrics, deadline), finish(&self.logs, deadline));
+        let [spans, metrics, logs] = [&self.spans, &self.metrics, &self.logs].map(Option::as_ref);
+        tokio::join!(finish(spans, deadline), finish(metrics, deadline), finish(logs, deadline));
         last_words();
     }
 }

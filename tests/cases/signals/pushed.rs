@@ -62,8 +62,8 @@ fn log_records_name_the_trace_and_say_what_happened() {
     client::get(haproxy.addr("http"), "/status/503?sig=secret", &[("traceparent", &vitals::traceparent(3))]);
     poll::until(SOON, "the record in the file", || records(&folder).len() == 1);
     let record = records(&folder).remove(0);
-    let id: String = record.trace_id.iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!((id, record.severity_text.as_str()), (vitals::trace_id(3), "ERROR"));
+    let id = record.trace_id.iter().fold(0, |id: u128, byte| id << 8 | u128::from(*byte));
+    assert_eq!((format!("{id:032x}"), record.severity_text.as_str()), (vitals::trace_id(3), "ERROR"));
     assert_eq!(record.event_name, "haproxy.request");
     let Some(Value::StringValue(line)) = record.body.and_then(|body| body.value) else { panic!("no line") };
     assert!(line.contains(" front back/one ") && line.contains(" 503 -- "), "{line}");
