@@ -324,13 +324,15 @@ end
 -- One loop per process. An error ends a round, never the loop. Without health checks nothing needs to be quick.
 local function tend()
     local checks = #native.health_backends() > 0
-    local objects, due, pause = {}, 0, checks and TICK_MS or SWEEP_MS
+    local objects, due, pause, left = {}, 0, checks and TICK_MS or SWEEP_MS, false
     while true do
         pcall(function()
             if due <= 0 then
                 due = SWEEP_MS
                 say_what_waits()
-                if checks and stopping() then
+                if not left and stopping() then
+                    left = true
+                    native.close_listeners()
                     native.health_stop()
                     checks = false
                 elseif checks then
@@ -353,8 +355,8 @@ local function register_commands()
         core.register_cli(
             { "show", "vitals", topic },
             "show vitals " .. topic .. " : " .. native.usage(topic),
-            function(applet)
-                applet:send(native.show(topic))
+            function(applet, ...)
+                applet:send(native.show(topic, { ... }))
             end
         )
     end
@@ -368,6 +370,23 @@ local function register_sampling()
         end
         -- The words of the command come too.
         applet:send(native.sample({ select(4, ...) }, frontends))
+    end)
+end
+
+-- What Prometheus pulls: `http-request use-service lua.otel_metrics`.
+local function register_services()
+    core.register_service("otel_metrics", "http", function(applet)
+        local lines = {}
+        for _, line in pairs(applet.headers["accept"] or {}) do
+            lines[#lines + 1] = line
+        end
+        local content_type, text = native.metrics(table.concat(lines, ","))
+        applet:set_status(text and 200 or 404)
+        text = text or "no metrics are made: set metrics.enabled\n"
+        applet:add_header("content-type", content_type or "text/plain")
+        applet:add_header("content-length", tostring(#text))
+        applet:start_response()
+        applet:send(text)
     end)
 end
 
@@ -399,6 +418,7 @@ function api.register(options)
     register_tracing()
     register_commands()
     register_sampling()
+    register_services()
     core.register_init(function()
         local info = core.get_info()
         local problem = native.start(info.Version, info.node)

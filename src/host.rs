@@ -7,11 +7,14 @@ mod boundary;
 mod command;
 mod headers;
 mod health;
+mod metrics;
 mod options;
 mod process;
 mod raw;
+mod recent;
 mod settings;
 mod show;
+mod signals;
 
 use mlua::prelude::*;
 
@@ -35,6 +38,7 @@ fn native(lua: &Lua) -> LuaResult<LuaTable> {
     settings::install(lua, &native)?;
     process::install(lua, &native)?;
     health::install(lua, &native)?;
+    metrics::install(lua, &native)?;
     show::install(lua, &native)?;
     command::install(lua, &native)?;
     Ok(native)

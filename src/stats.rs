@@ -43,13 +43,22 @@ impl Counter {
 pub struct ThreadStats {
     /// Requests whose span was started: sampled, or recorded for how they may end.
     pub started: Counter,
+    /// Those of them that were recorded without being sampled: for what their end says.
+    pub recorded_only: Counter,
     /// Requests that sampling left out.
     pub unsampled: Counter,
     /// Started requests that ended.
     pub ended: Counter,
     /// Ended requests that found no room in the thread's ring.
     pub ring_full: Counter,
+    /// Requests that began, by method and scheme, where active requests are counted.
+    pub active_begun: [Counter; ACTIVE_CLASSES],
+    /// Those that ended.
+    pub active_ended: [Counter; ACTIVE_CLASSES],
 }
+
+/// Eleven methods, each with two schemes.
+pub const ACTIVE_CLASSES: usize = 22;
 
 /// Why a finished request gave no span, or a span did not arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -49,8 +49,11 @@ pub(super) fn backends(backends: &[BackendConfig], tables: &[Table]) -> Result<(
 
 /// The exporter `file` needs a file in a folder that exists. The file itself is opened when HAProxy starts.
 fn file(loaded: &Loaded) -> Result<(), ConfigError> {
-    let export = &loaded.config.export;
-    if !export.has(ExporterKind::File) {
+    let (export, metrics, logs) = (&loaded.config.export, &loaded.config.metrics, &loaded.config.logs);
+    let file = ExporterKind::File;
+    let by_metrics = metrics.enabled && metrics.exporters.contains(&file);
+    let by_logs = logs.enabled && logs.exporters.contains(&file);
+    if !(export.has(file) || by_metrics || by_logs) {
         return Ok(());
     }
     let origin = loaded.origins.of("export.file.path");

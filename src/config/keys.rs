@@ -3,6 +3,8 @@
 mod attributes;
 mod export;
 mod health;
+mod logs;
+mod metrics;
 mod runtime;
 mod sampling;
 mod service;
@@ -104,6 +106,8 @@ pub(super) fn all() -> impl Iterator<Item = &'static Key<Config>> {
         export::TRACES,
         export::METRICS,
         export::LOGS,
+        metrics::KEYS,
+        logs::KEYS,
         health::KEYS,
     ]
     .into_iter()
@@ -116,7 +120,7 @@ pub(super) static LISTS: &[List] = &[List::of::<RuleConfig>(), List::of::<Backen
 pub(super) use health::METADATA;
 
 /// The tables at the top.
-const SECTIONS: [&str; 5] = ["service", "runtime", "traces", "export", "health"];
+const SECTIONS: [&str; 7] = ["service", "runtime", "traces", "export", "metrics", "logs", "health"];
 
 /// The tables in `export`.
 const SIGNALS: [&str; 3] = ["export.traces", "export.metrics", "export.logs"];
@@ -196,6 +200,6 @@ mod tests {
     fn a_key_near_to_none_is_told_those_beside_it() {
         let in_section = "; known: runtime.workers, runtime.stop_timeout, runtime.term_timeout";
         assert_eq!(hint("runtime.colour").to_string(), in_section);
-        assert_eq!(hint("colour").to_string(), "; known: service, runtime, traces, export, health");
+        assert_eq!(hint("colour").to_string(), "; known: service, runtime, traces, export, metrics, logs, health");
     }
 }

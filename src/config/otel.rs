@@ -18,6 +18,8 @@ pub(super) fn settings(environment: &Environment, warnings: &mut Vec<String>) ->
     reader.stability();
     reader.resource();
     reader.headers();
+    reader.metrics_exporter();
+    reader.logs_exporter();
     reader.settings
 }
 
@@ -101,6 +103,41 @@ impl Reader<'_> {
         }
     }
 
+    /// `prometheus` is a listener here; the others say where metrics are pushed to. Any of them turns metrics on.
+    fn metrics_exporter(&mut self) {
+        let Some(text) = self.environment.value(METRICS_EXPORTER) else { return };
+        let (pulling, pushing): (Vec<&str>, Vec<&str>) =
+            text.split(',').map(str::trim).partition(|name| name.eq_ignore_ascii_case("prometheus"));
+        if !pulling.is_empty() {
+            let host = self.environment.value(PROMETHEUS_HOST).unwrap_or("localhost");
+            let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() };
+            let port = self.environment.value(PROMETHEUS_PORT).unwrap_or("9464");
+            self.set("metrics.listen", Value::Text(format!("{host}:{port}")), METRICS_EXPORTER);
+        }
+        let pushing = if pushing.is_empty() { "none".to_owned() } else { pushing.join(",") };
+        if self.pushes(METRICS_EXPORTER, "metrics.exporter", &pushing) || !pulling.is_empty() {
+            self.set("metrics.enabled", Value::Bool(true), METRICS_EXPORTER);
+        }
+    }
+
+    fn logs_exporter(&mut self) {
+        let Some(text) = self.environment.value(LOGS_EXPORTER) else { return };
+        if self.pushes(LOGS_EXPORTER, "logs.exporter", text) {
+            self.set("logs.enabled", Value::Bool(true), LOGS_EXPORTER);
+        }
+    }
+
+    /// Sets the exporters of a signal; says whether there are any.
+    fn pushes(&mut self, variable: &'static str, key: &'static str, text: &str) -> bool {
+        let list = self.exporters(variable, text);
+        let pushing =
+            ExporterKind::WORDS.iter().map(|(word, _)| word).filter(|word| !word.eq_ignore_ascii_case("none"));
+        let names = |word: &&str| list.split(',').any(|part| part.eq_ignore_ascii_case(word));
+        let pushes = pushing.copied().any(|word| names(&word));
+        self.set(key, Value::Text(list), variable);
+        pushes
+    }
+
     fn set(&mut self, key: &'static str, value: Value, variable: &'static str) {
         self.settings.push(Setting::of(key, value, Origin::OpenTelemetry(variable)));
     }
@@ -174,8 +211,25 @@ const VARIABLES: &[(&str, &str)] = &[
     ("OTEL_BSP_EXPORT_TIMEOUT", "export.export_timeout"),
     ("OTEL_BSP_MAX_QUEUE_SIZE", "export.max_queue_size"),
     ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "export.max_export_batch_size"),
+    ("OTEL_METRIC_EXPORT_INTERVAL", "metrics.interval"),
+    ("OTEL_METRIC_EXPORT_TIMEOUT", "metrics.timeout"),
+    ("OTEL_METRICS_EXEMPLAR_FILTER", "metrics.exemplars"),
+    ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "metrics.temporality"),
+    ("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "metrics.histogram"),
+    ("OTEL_BLRP_SCHEDULE_DELAY", "logs.schedule_delay"),
+    ("OTEL_BLRP_EXPORT_TIMEOUT", "logs.export_timeout"),
+    ("OTEL_BLRP_MAX_QUEUE_SIZE", "logs.max_queue_size"),
+    ("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", "logs.max_export_batch_size"),
+    ("OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT", "logs.attribute_count_limit"),
+    ("OTEL_ATTRIBUTE_COUNT_LIMIT", "logs.attribute_count_limit"),
+    ("OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT", "logs.attribute_value_length_limit"),
+    ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "logs.attribute_value_length_limit"),
 ];
 
+const METRICS_EXPORTER: &str = "OTEL_METRICS_EXPORTER";
+const LOGS_EXPORTER: &str = "OTEL_LOGS_EXPORTER";
+const PROMETHEUS_HOST: &str = "OTEL_EXPORTER_PROMETHEUS_HOST";
+const PROMETHEUS_PORT: &str = "OTEL_EXPORTER_PROMETHEUS_PORT";
 const SDK_DISABLED: &str = "OTEL_SDK_DISABLED";
 const PROPAGATORS: &str = "OTEL_PROPAGATORS";
 const STABILITY: &str = "OTEL_SEMCONV_STABILITY_OPT_IN";

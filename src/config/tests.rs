@@ -8,6 +8,7 @@ mod propagation;
 mod refused;
 mod sampling;
 mod shown;
+mod signals;
 mod variables;
 
 use std::path::PathBuf;

@@ -3,6 +3,8 @@
 mod attributes;
 mod export;
 mod health;
+mod logs;
+mod metrics;
 mod runtime;
 mod sampling;
 mod service;
@@ -20,6 +22,9 @@ pub use health::{
     BackendConfig, CheckMode, CodeRule, Codes, HealthConfig, InitState, MetadataValue, OnNotServing, OnOverload,
     OnUnimplemented, TlsMode,
 };
+pub use logs::LogsConfig;
+pub(in crate::config) use logs::MAX_VALUE_LENGTH;
+pub use metrics::{ExemplarFilter, HistogramKind, MetricAttribute, MetricsConfig, Temporality};
 pub use runtime::RuntimeConfig;
 pub use sampling::{
     HeaderCondition, HeaderValueCondition, ParentSampler, Pattern, RuleAction, RuleConfig, RuleParent, SamplingConfig,
@@ -40,6 +45,10 @@ pub struct Config {
     pub attributes: AttributesConfig,
     /// `[export]`: how spans leave.
     pub export: ExportConfig,
+    /// `[metrics]`: what is measured of requests.
+    pub metrics: MetricsConfig,
+    /// `[logs]`: requests as log records.
+    pub logs: LogsConfig,
     /// `[health]`: which backends are checked, and how.
     pub health: HealthConfig,
 }

@@ -1,9 +1,9 @@
 //! The words that a key may take.
 
 use super::tree::{
-    CheckMode, ChildSpan, Compression, Detector, ExporterKind, Forwarded, InitState, OnNotServing, OnOverload,
-    OnUnimplemented, ParentSampler, Propagator, Protocol, QueryMode, ResponseHeader, RuleParent, SamplerKind, TlsMode,
-    Trust, ValueKind,
+    CheckMode, ChildSpan, Compression, Detector, ExemplarFilter, ExporterKind, Forwarded, HistogramKind, InitState,
+    MetricAttribute, OnNotServing, OnOverload, OnUnimplemented, ParentSampler, Propagator, Protocol, QueryMode,
+    ResponseHeader, RuleParent, SamplerKind, Temporality, TlsMode, Trust, ValueKind,
 };
 
 /// A type whose values are written as words.
@@ -142,6 +142,34 @@ impl Word for ValueKind {
 
 impl Word for ChildSpan {
     const WORDS: &'static [(&'static str, Self)] = &[("queue", Self::Queue), ("connect", Self::Connect)];
+}
+
+/// OTLP metrics exporter specification, `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE`.
+impl Word for Temporality {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("cumulative", Self::Cumulative), ("delta", Self::Delta), ("lowmemory", Self::LowMemory)];
+}
+
+/// OTLP metrics exporter specification, `OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION`.
+impl Word for HistogramKind {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("explicit_bucket_histogram", Self::Explicit), ("base2_exponential_bucket_histogram", Self::Exponential)];
+}
+
+/// Metrics SDK specification, `OTEL_METRICS_EXEMPLAR_FILTER`.
+impl Word for ExemplarFilter {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("always_on", Self::AlwaysOn), ("always_off", Self::AlwaysOff), ("trace_based", Self::TraceBased)];
+}
+
+/// By the attributes' own names.
+impl Word for MetricAttribute {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("haproxy.frontend.name", Self::Frontend),
+        ("haproxy.backend.name", Self::Backend),
+        ("haproxy.server.name", Self::Server),
+        ("server.address", Self::ServerAddress),
+    ];
 }
 
 #[cfg(test)]

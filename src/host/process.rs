@@ -20,14 +20,18 @@ use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::JoinHandle;
 
 use super::settings;
-use crate::config::{Environment, ExportConfig, ExporterKind, Loaded, RuntimeConfig};
-use crate::export::{Outlets, Sender, SetupError, Signal, Sink, SinkError};
+use super::signals::{self, Signals};
+use crate::config::{Environment, ExporterKind, Loaded, RuntimeConfig};
+use crate::export::{Outlets, SetupError, Signal, SinkError};
 use crate::health::{Checker, HealthError};
 use crate::resource::{self, Haproxy, Resource};
-use crate::runtime::{Runtime, StartError, Tasks};
+use crate::runtime::{Runtime, StartError};
 use crate::stats::{self, DropReason, SinkDrop};
 use crate::trace::hot::Hot;
+use crate::trace::metrics::listener::{Closer, Exposition, ListenError};
+use crate::trace::metrics::reader::Reader;
 use crate::trace::pipeline::Tracer;
+use crate::trace::recent::Recent;
 use crate::trace::sampler::Overrides;
 
 /// Puts `start` into `native`: HAProxy's version and node to the error, or nothing.
@@ -47,6 +51,23 @@ pub(super) fn overrides() -> Option<Arc<Overrides>> {
     current()?.tracer.overrides().map(Arc::clone)
 }
 
+/// The metrics, where any are made.
+pub(super) fn exposition() -> Option<Arc<Exposition>> {
+    current()?.exposition.clone()
+}
+
+/// The last requests, where any are remembered.
+pub(super) fn recent() -> Option<Arc<Recent>> {
+    current()?.recent.clone()
+}
+
+/// A worker that a reload has replaced leaves its ports to the new one.
+pub(super) fn close_listeners() {
+    if let Some(closer) = current().and_then(|process| process.listener.clone()) {
+        closer.close();
+    }
+}
+
 /// This thread's tracer: detached where the process traces nothing.
 pub(super) fn attach_thread() -> Hot {
     current().map_or_else(Hot::detached, |process| process.tracer.attach())
@@ -59,8 +80,11 @@ struct Process {
     bounds: RuntimeConfig,
     tracer: Tracer,
     checker: Option<Checker>,
-    /// Absent where nothing is exported.
+    /// Absent where finished requests are not looked at.
     export: Option<Arc<Export>>,
+    exposition: Option<Arc<Exposition>>,
+    listener: Option<Closer>,
+    recent: Option<Arc<Recent>>,
 }
 
 impl Process {
@@ -70,19 +94,31 @@ impl Process {
         let tasks = runtime.tasks().clone();
         let _inside = tasks.enter();
 
-        let (tracer, export) = if config.traces.enabled && !config.export.has(ExporterKind::None) {
-            let found = resource::detect(&config.service.detectors, &Environment::of_process(), haproxy);
-            let resource = Resource::new(&config.service, found);
-            let outlets = Arc::new(outlets(&config.export, &tasks)?);
-            let (tracer, pipeline) = Tracer::new(config, &resource, Arc::clone(&outlets));
+        let found = resource::detect(&config.service.detectors, &Environment::of_process(), haproxy);
+        let resource = Resource::new(&config.service, found);
+        let exports = config.traces.enabled && !config.export.has(ExporterKind::None);
+        let spans = if exports { signals::outlets(config, Signal::Traces, &tasks)? } else { None };
+        let Signals { observers, reader, metrics, logs, exposition, listener, recent } =
+            Signals::start(config, &resource, &tasks)?;
+        let (tracer, export) = if spans.is_some() || observers.want_any() {
+            let (tracer, pipeline) = Tracer::new(config, &resource, spans.clone(), observers);
             let drain = tasks.spawn("drain", pipeline.run(tasks.stop()));
-            (tracer, Some(Arc::new(Export { outlets, drain: AsyncMutex::new(drain) })))
+            (tracer, Some(Arc::new(Export { spans, metrics, logs, reader, drain: AsyncMutex::new(drain) })))
         } else {
             (Tracer::without_export(config), None)
         };
         let checker =
             if config.health.backends.is_empty() { None } else { Some(Checker::start(&config.health, &tasks)?) };
-        let process = Self { runtime: Some(runtime), bounds: config.runtime.clone(), tracer, checker, export };
+        let process = Self {
+            runtime: Some(runtime),
+            bounds: config.runtime.clone(),
+            tracer,
+            checker,
+            export,
+            exposition,
+            listener,
+            recent,
+        };
         process.catch_signals()?;
         Ok(process)
     }
@@ -120,22 +156,20 @@ impl Drop for Process {
     }
 }
 
-/// The ways out for spans: a collector's queue with the task that empties it, and local sinks.
-fn outlets(config: &ExportConfig, tasks: &Tasks) -> Result<Outlets, ProcessError> {
-    let sinks = Sink::open_all(config, &[Signal::Traces])?;
-    let queue = if config.has(ExporterKind::Otlp) {
-        let (queue, exporter) = crate::export::queue(config, Sender::new(config, Signal::Traces)?);
-        tasks.spawn("export", exporter.run(tasks.stop()));
-        Some(Arc::new(queue))
-    } else {
-        None
-    };
-    Ok(Outlets::new(Signal::Traces, &stats::EXPORT, queue, sinks))
+async fn finish(outlets: Option<&Arc<Outlets>>, deadline: Instant) {
+    if let Some(outlets) = outlets {
+        outlets.finish(deadline).await;
+    }
 }
 
 /// The way out of the process, and its last steps.
 struct Export {
-    outlets: Arc<Outlets>,
+    /// Absent where no spans are exported.
+    spans: Option<Arc<Outlets>>,
+    metrics: Option<Arc<Outlets>>,
+    logs: Option<Arc<Outlets>>,
+    /// Pushes metrics for the last time.
+    reader: Option<Reader>,
     /// Ends when every ring is read to its end; it must have been told to stop.
     drain: AsyncMutex<JoinHandle<()>>,
 }
@@ -147,18 +181,24 @@ impl Export {
         if !drain.is_finished() {
             let _ = tokio::time::timeout_at(deadline.into(), &mut *drain).await;
         }
-        self.outlets.finish(deadline).await;
+        if let Some(reader) = &self.reader {
+            reader.push();
+        }
+        let [spans, metrics, logs] = [&self.spans, &self.metrics, &self.logs].map(Option::as_ref);
+        tokio::join!(finish(spans, deadline), finish(metrics, deadline), finish(logs, deadline));
         last_words();
     }
 }
 
 /// Why the process did not start.
 #[derive(Debug, thiserror::Error)]
-enum ProcessError {
+pub(super) enum ProcessError {
     #[error(transparent)]
     Runtime(#[from] StartError),
     #[error(transparent)]
     Export(#[from] SetupError),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     #[error(transparent)]
     Sink(#[from] SinkError),
     #[error(transparent)]

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use mlua::prelude::*;
 
-use super::{process, settings};
+use super::{process, recent, settings};
 use crate::log::{self, Level};
 use crate::stats::{self, Counter, DropReason, EXPORT, SinkDrop, SinkStats, ThreadStats};
 
@@ -12,7 +12,7 @@ use crate::stats::{self, Counter, DropReason, EXPORT, SinkDrop, SinkStats, Threa
 pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
     native.set("take_log", lua.create_function(take_log)?)?;
     native.set("usage", lua.create_function(|_, topic: String| Ok(usage(&topic)))?)?;
-    native.set("show", lua.create_function(|_, topic: String| Ok(show(&topic)))?)
+    native.set("show", lua.create_function(|_, (topic, words): (String, Vec<String>)| Ok(show(&topic, &words)))?)
 }
 
 fn take_log(lua: &Lua, (): ()) -> LuaResult<LuaTable> {
@@ -37,18 +37,24 @@ fn usage(topic: &str) -> &'static str {
     match topic {
         "config" => "every setting with its source",
         "health" => "the servers that are checked over gRPC, and what they answered",
-        _ => "requests and spans: started, ended, exported, dropped by reason",
+        _ => {
+            "requests and spans: started, ended, exported, dropped by reason; \
+             last [N] [error] [slow MS] [trace ID] : the last requests as trees"
+        }
     }
 }
 
-fn show(topic: &str) -> String {
+fn show(topic: &str, words: &[String]) -> String {
     let nothing = || "nothing is configured\n".to_owned();
     match topic {
         "config" => {
             settings::loaded().map_or_else(nothing, |loaded| loaded.describe() + &overridden(" = ", "  # stats socket"))
         }
         "health" => process::checker().map_or_else(nothing, |checker| checker.describe()),
-        _ => traces(),
+        _ => match words.iter().position(|word| word == "last") {
+            Some(at) => recent::show(words.get(at + 1..).unwrap_or_default()),
+            None => traces(),
+        },
     }
 }
 

@@ -134,6 +134,12 @@ pub enum Field {
     ForwardedHost = b'o',
     /// A header that the settings ask for: its place in [`Wanted`](super::wanted::Wanted), from 1, and its value.
     Header = b'q',
+    /// `Content-Length`, where body sizes are measured.
+    ContentLength = b'n',
+    /// Under which method and scheme the request is active: see [`class`](super::metrics::active::class).
+    Active = b'c',
+    /// Empty: recorded for metrics and logs alone; no sampler asked for its end.
+    Measured = b'm',
 }
 
 impl Field {
@@ -147,11 +153,13 @@ impl Field {
             Self::Link => 50,
             // Registered tokens are short; RFC 6455's is `websocket`.
             Self::Upgrade => 32,
-            Self::Rpc => 0,
+            Self::Rpc | Self::Measured => 0,
             // The longest text of an IPv6 address with a zone.
             Self::Source => 64,
             Self::ForwardedFor => MAX_FORWARDED,
             Self::Header => 1 + MAX_HEADER_VALUE,
+            Self::ContentLength => 18,
+            Self::Active => 1,
             // HAProxy's own bound on the request lines that it keeps, tune.http.logurilen.
             Self::RequestLine => 1024,
             Self::Attribute => 2 + MAX_ATTRIBUTE_NAME + MAX_ATTRIBUTE_VALUE,
@@ -184,6 +192,10 @@ pub struct Carry<'a> {
     pub link: Option<&'a [u8]>,
     /// There are fields of other kinds than those above and [`Field::Attribute`].
     pub has_more: bool,
+    /// `Content-Length`; empty if absent or unwanted.
+    pub content_length: &'a [u8],
+    /// Under which method and scheme it is active; empty if nobody counts.
+    pub active: &'a [u8],
     /// All fields, in order.
     fields: Fields<'a>,
 }
@@ -202,6 +214,7 @@ impl<'a> Carry<'a> {
         let (mut host, mut user_agent, mut request_line) = (&[][..], &[][..], &[][..]);
         let (mut started_unix_nanos, mut link) = (None, None);
         let mut has_more = false;
+        let (mut content_length, mut active) = (&[][..], &[][..]);
         let fields = Fields(rest);
         let mut walk = fields;
         loop {
@@ -220,6 +233,8 @@ impl<'a> Carry<'a> {
                         started_unix_nanos,
                         link,
                         has_more,
+                        content_length,
+                        active,
                         fields,
                     };
                     return Some((carry, walk.0));
@@ -228,6 +243,8 @@ impl<'a> Carry<'a> {
                 Some((tag, value)) if tag == Field::UserAgent as u8 => user_agent = value,
                 Some((tag, value)) if tag == Field::RequestLine as u8 => request_line = value,
                 Some((tag, value)) if tag == Field::Link as u8 => link = Some(value),
+                Some((tag, value)) if tag == Field::ContentLength as u8 => content_length = value,
+                Some((tag, value)) if tag == Field::Active as u8 => active = value,
                 Some((tag, value)) if tag == Field::Started as u8 => {
                     started_unix_nanos = std::str::from_utf8(value).ok().and_then(|t| u64::from_str_radix(t, 16).ok());
                 }

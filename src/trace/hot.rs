@@ -1,5 +1,9 @@
 //! The hot half: what runs on HAProxy's threads, twice per request.
 
+mod wants;
+
+pub use wants::Wants;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -24,6 +28,7 @@ pub struct Hot {
     policy: Option<Arc<Policy>>,
     random: SmallRng,
     stats: Arc<ThreadStats>,
+    wants: Wants,
     /// Absent: spans are not exported, requests are still propagated and counted.
     ring: Option<ring::Writer>,
     carry: Writer,
@@ -46,6 +51,7 @@ impl Hot {
             policy: None,
             random,
             stats,
+            wants: Wants::default(),
             ring,
             carry: Writer::new(),
             wanted: None,
@@ -65,6 +71,13 @@ impl Hot {
     #[must_use]
     pub fn with_wanted(self, wanted: Option<Arc<Wanted>>) -> Self {
         Self { wanted, ..self }
+    }
+
+    /// With what is wanted beside spans.
+    #[must_use]
+    pub fn with(mut self, wants: Wants) -> Self {
+        self.wants = wants;
+        self
     }
 
     /// A tracer of nothing: where the process has none.
@@ -106,7 +119,8 @@ impl Hot {
         };
         let tracestate = self.tracestate_action(&seen, block);
         let decision = self.decide(request, seen.decided(), &trace_id);
-        let Decision { recorded, sampled, threshold } = decision;
+        let Decision { recorded: wanted, sampled, threshold } = decision;
+        let recorded = wanted | self.wants.every_request;
         let tracestate =
             if threshold == Change::Leave { tracestate } else { self.change_threshold(tracestate, threshold) };
         let client_span = self.new_span_id();
@@ -123,6 +137,9 @@ impl Hot {
                 self.carry.mark_debug();
             }
             self.carry.field(Field::Started, &w3c::hex16(unix_nanos()));
+            if self.wants.every_request {
+                self.for_metrics(request, wanted, sampled);
+            }
             if let Some(wanted) = &self.wanted {
                 wanted.carry_hops(block, &mut self.carry);
             }
@@ -165,6 +182,9 @@ impl Hot {
             return;
         }
         self.stats.ended.bump();
+        if self.wants.active_requests {
+            self.no_longer_active(carried);
+        }
         let Some(ring) = &mut self.ring else { return };
         if ring.push(unix_nanos(), payload).is_err() {
             self.stats.ring_full.bump();

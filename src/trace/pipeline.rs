@@ -7,7 +7,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::envelope::Envelope;
-use super::hot::Hot;
+use super::hot::{Hot, Wants};
+use super::observers::Observers;
 use super::plan::Plan;
 use super::propagation::Policy;
 use super::record::Record;
@@ -33,6 +34,7 @@ pub struct Tracer {
     /// Absent: nothing is exported, so nothing is kept.
     rings: Option<Rings>,
     wanted: Option<Arc<Wanted>>,
+    wants: Wants,
 }
 
 #[derive(Debug, Clone)]
@@ -48,11 +50,23 @@ impl Tracer {
     pub fn without_export(config: &Config) -> Self {
         let enabled = config.traces.enabled;
         let policy = if enabled { policy(config) } else { None };
-        Self { sampler: enabled.then(|| Sampler::new(&config.traces)), policy, rings: None, wanted: None }
+        Self {
+            sampler: enabled.then(|| Sampler::new(&config.traces)),
+            policy,
+            rings: None,
+            wanted: None,
+            wants: Wants::default(),
+        }
     }
 
-    /// A tracer by the settings, and the loop that serves it: the caller runs it.
-    pub fn new(config: &Config, resource: &Resource, outlets: Arc<Outlets>) -> (Self, Pipeline) {
+    /// A tracer by the settings, and the loop that serves it: the caller runs it. Without `outlets` no spans are made:
+    /// finished requests are for the `observers` alone.
+    pub fn new(
+        config: &Config,
+        resource: &Resource,
+        outlets: Option<Arc<Outlets>>,
+        observers: Observers,
+    ) -> (Self, Pipeline) {
         let rings = Rings { bytes: config.traces.ring_bytes, wake: Arc::default(), new: Arc::default() };
         let plan = Plan::new(config);
         let wanted = Wanted::new(&config.attributes).map(Arc::new);
@@ -64,6 +78,7 @@ impl Tracer {
             readers: Vec::new(),
             envelope: Envelope::new(resource),
             outlets,
+            observers,
             batch: Vec::new(),
             spans: 0,
             opened: None,
@@ -73,7 +88,7 @@ impl Tracer {
             ends_seen: false,
         };
         let sampler = Some(Sampler::new(&config.traces));
-        (Self { sampler, policy: policy(config), rings: Some(rings), wanted }, pipeline)
+        (Self { sampler, policy: policy(config), rings: Some(rings), wanted, wants: Wants::new(config) }, pipeline)
     }
 
     /// What of sampling may be changed at run time. `None`: nothing is traced.
@@ -91,6 +106,7 @@ impl Tracer {
         Hot::new(self.sampler.clone(), stats::register_thread(), writer)
             .with_policy(self.policy.clone())
             .with_wanted(self.wanted.clone())
+            .with(self.wants)
     }
 }
 
@@ -107,7 +123,9 @@ pub struct Pipeline {
     rings: Rings,
     readers: Vec<Reader>,
     envelope: Envelope,
-    outlets: Arc<Outlets>,
+    /// Absent: no spans are exported.
+    outlets: Option<Arc<Outlets>>,
+    observers: Observers,
     /// Encoded spans of the open batch.
     batch: Vec<u8>,
     spans: u64,
@@ -139,24 +157,32 @@ impl Pipeline {
             tokio::task::yield_now().await;
         }
         self.ship();
+        self.observers.tick(true);
     }
 
     async fn round(&mut self) {
         if !self.ends_seen {
             self.look_for_ends();
         }
-        while self.outlets.has_room(self.max_spans) && self.drain(self.records_wanted()) > 0 {
+        while self.has_room() && self.drain(self.records_wanted()) > 0 {
             // Other tasks live on these threads too.
             tokio::task::yield_now().await;
         }
         if self.opened.is_some_and(|opened| opened.elapsed() >= self.delay) {
             self.ship();
         }
+        self.observers.tick(false);
+    }
+
+    /// Metrics and log records do not wait for a collector of spans: what its queue has no room for is dropped there.
+    fn has_room(&self) -> bool {
+        self.observers.want_any() || self.outlets.as_ref().is_none_or(|outlets| outlets.has_room(self.max_spans))
     }
 
     /// As many records as export has room for, beside the open batch.
     fn records_wanted(&self) -> usize {
-        let room = self.outlets.room().saturating_sub(self.spans);
+        let Some(outlets) = self.outlets.as_ref().filter(|_| !self.observers.want_any()) else { return usize::MAX };
+        let room = outlets.room().saturating_sub(self.spans);
         usize::try_from(room / self.wording.max_spans()).unwrap_or(usize::MAX).max(1)
     }
 
@@ -183,7 +209,14 @@ impl Pipeline {
             Ok(record) => record,
             Err(error) => return self.malformed(&error.to_string()),
         };
+        self.observers.observe(&record, payload);
+        if self.outlets.is_none() {
+            return;
+        }
         if !record.sampled {
+            if record.is_only_measured() {
+                return;
+            }
             record.kept = self.keep.why(&record);
             if record.kept.is_none() {
                 return EXPORT.discarded.add(1);
@@ -204,7 +237,8 @@ impl Pipeline {
         if self.spans == 0 {
             return;
         }
-        self.outlets.ship(self.envelope.wrap(&self.batch), std::mem::take(&mut self.spans));
+        let Some(outlets) = &self.outlets else { return };
+        outlets.ship(self.envelope.wrap(&self.batch), std::mem::take(&mut self.spans));
         self.batch.clear();
     }
 

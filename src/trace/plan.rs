@@ -35,10 +35,23 @@ impl Plan {
     pub fn new(config: &Config) -> Self {
         let headers = DoorPlan::new(&config.traces);
         let by_frontend = !config.traces.trust_of.is_empty();
-        let head = config.traces.enabled && (by_frontend || config.traces.sampling.needs_head());
+        let metrics = &config.metrics;
+        let counted = metrics.enabled && metrics.active_requests;
+        let head = config.traces.enabled && (by_frontend || config.traces.sampling.needs_head() || counted);
         // Callers that are not trusted lose theirs, and consistent samplers write their own.
         let tracestate = headers.untrusted != Frontends::default() || config.traces.sampler.is_consistent();
-        Self { head, gathered: gathered(&config.attributes), headers, tracestate }
+        let mut plan = Self { head, gathered: gathered(&config.attributes), headers, tracestate };
+        if metrics.enabled && metrics.body_sizes {
+            plan.gather(Gather::ResponseHeader("content-length".to_owned()));
+        }
+        plan
+    }
+
+    /// Once, whoever asks.
+    fn gather(&mut self, value: Gather) {
+        if !self.gathered.contains(&value) {
+            self.gathered.push(value);
+        }
     }
 
     /// Where `gather` stands among what is gathered.

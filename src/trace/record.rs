@@ -56,6 +56,8 @@ pub struct Record<'a> {
     pub end_unix_nanos: u64,
     /// Its parts are empty where HAProxy made no response and the door could not look before.
     pub request: RequestLine<'a>,
+    /// The request's `Content-Length`, where body sizes are measured.
+    pub content_length: Option<u64>,
     /// What rules put on the SERVER span.
     pub attributes: Attributes<'a>,
     /// There are carried fields beside them that [`Self::carried`] gives.
@@ -159,12 +161,18 @@ impl<'a> Record<'a> {
                 Some(response) if !response.request.method.is_empty() => response.request,
                 _ => RequestLine::parse(carry.request_line),
             },
+            content_length: response::unsigned(carry.content_length),
             attributes: carry.attributes(),
             has_more: carry.has_more,
             state: end.or(response.as_ref().map(|r| r.state)).unwrap_or(State::NORMAL),
             end_unix_nanos,
             response,
         })
+    }
+
+    /// Whether nobody but metrics and logs asked for its end.
+    pub fn is_only_measured(&self) -> bool {
+        self.all_carried(Field::Measured).next().is_some()
     }
 
     /// Whether one span stands for both legs.

@@ -5,6 +5,7 @@
 
 mod asked;
 mod events;
+mod facts;
 mod phases;
 mod span;
 #[cfg(test)]
@@ -18,6 +19,8 @@ use super::outcome;
 use super::protobuf::key;
 use super::record::{Record, RequestLine, Response, Server};
 use super::wording::{Call, Origin, QueryRules, Wording};
+pub(super) use facts::{Facts, client_interval, interval};
+
 use asked::rpc;
 use phases::Phases;
 use span::{Identity, Kind, Span};
@@ -25,8 +28,7 @@ use url::Authority;
 
 /// Appends a request's spans to `out` as `ScopeSpans.spans` entries, and says how many: one, two, and those of phases.
 pub fn encode(record: &Record<'_>, wording: &Wording, out: &mut Vec<u8>) -> u64 {
-    let start = record.start_unix_nanos.unwrap_or(record.end_unix_nanos);
-    let interval = Interval { start, end: record.end_unix_nanos.max(start) };
+    let interval = interval(record);
     let response = record.response.as_ref();
     let extras = if wording.asks { Some(Extras::new(record, wording)) } else { None };
     let upstream = response.and_then(|response| upstream(record, response).map(|server| Upstream { response, server }));
@@ -53,10 +55,17 @@ pub fn encode(record: &Record<'_>, wording: &Wording, out: &mut Vec<u8>) -> u64 
 }
 
 /// Unix time, nanoseconds.
-#[derive(Clone, Copy)]
-struct Interval {
-    start: u64,
-    end: u64,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Interval {
+    pub(super) start: u64,
+    pub(super) end: u64,
+}
+
+impl Interval {
+    /// Seconds.
+    pub(super) const fn seconds(self) -> f64 {
+        self.end.saturating_sub(self.start) as f64 / 1e9
+    }
 }
 
 /// One request, and how its spans are worded.
@@ -74,6 +83,7 @@ struct Request<'r, 'a> {
 }
 
 /// What settings ask for.
+#[derive(Default)]
 struct Extras<'a> {
     /// What was gathered; empty if nothing was.
     values: Vec<Option<Vec<u8>>>,
@@ -337,7 +347,7 @@ fn authority<'a>(record: &Record<'a>) -> Authority<'a> {
 }
 
 /// `network.protocol.version`; empty if unknown. HAProxy's own connection says it better than a line that may be cut.
-const fn protocol_version(major: Option<u64>, line: &[u8]) -> &'static [u8] {
+pub(super) const fn protocol_version(major: Option<u64>, line: &[u8]) -> &'static [u8] {
     match (major, line) {
         (Some(1) | None, b"1.0") => b"1.0",
         (Some(1), _) | (None, b"1.1") => b"1.1",

@@ -13,4 +13,5 @@ mod harness;
 mod health;
 mod life;
 mod readme;
+mod signals;
 mod traces;

@@ -30,7 +30,7 @@ fn the_frontends_of_the_documentation_are_accepted() {
     let times = "defaults\n    mode http\n    timeout connect 5s\n    timeout client 30s\n    timeout server 30s\n";
     let backend = "backend app\n    server app1 127.0.0.1:8000\n";
     let parts: Vec<_> = blocks("README.md").into_iter().skip(1).chain(blocks("docs/tracing.md")).collect();
-    assert_eq!(parts.len(), 3);
+    assert_eq!(parts.len(), 6);
     for part in parts {
         let part = if part.contains("timeout client") || part.starts_with("listen") {
             part

@@ -80,7 +80,7 @@ pub(in crate::config) static KEYS: &[Key<Config>] = &[
 ];
 
 /// One exporter, several between commas, or a list of them. `none` stands alone.
-fn exporters(setting: &Setting) -> Result<Vec<ExporterKind>, ConfigError> {
+pub(super) fn exporters(setting: &Setting) -> Result<Vec<ExporterKind>, ConfigError> {
     let words: Vec<ExporterKind> = match &setting.value {
         Value::Text(text) => {
             let split = text.split(',').map(|part| Value::Text(part.trim().to_owned())).collect();

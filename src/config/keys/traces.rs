@@ -7,6 +7,7 @@ pub(in crate::config) static KEYS: &[Key<Config>] = &[
     key!("traces.enabled", traces.enabled, flag(), plain),
     key!("traces.sampler", traces.sampler, word(), word),
     key!("traces.ratio", traces.ratio, share(), plain),
+    key!("traces.recent", traces.recent, whole(0..=10_000), plain),
     key!("traces.ring_bytes", traces.ring_bytes, whole(64 * 1024..=64 * 1024 * 1024), plain),
     key!("traces.propagators", traces.propagators, propagators(), propagators),
     key!("traces.trust", traces.trust, word(), word),

@@ -13,6 +13,8 @@ pub struct TracesConfig {
     pub ratio: f64,
     /// What decides beside the sampler.
     pub sampling: SamplingConfig,
+    /// Requests that `show vitals traces last` remembers, 0 to 10 000.
+    pub recent: usize,
     /// Bytes of each HAProxy thread's ring of finished records. 64 KiB to 64 MiB.
     pub ring_bytes: usize,
     /// `OTEL_PROPAGATORS`: read in this order, all of them written. Empty is `none`.
@@ -36,6 +38,7 @@ impl Default for TracesConfig {
             sampler: SamplerKind::ParentBasedAlwaysOn,
             ratio: 1.0,
             sampling: SamplingConfig::default(),
+            recent: 0,
             ring_bytes: 512 * 1024,
             // OpenTelemetry specification, general SDK configuration, `OTEL_PROPAGATORS`.
             propagators: vec![Propagator::TraceContext, Propagator::Baggage],

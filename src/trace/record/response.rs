@@ -184,7 +184,7 @@ fn present(field: &[u8]) -> &[u8] {
 }
 
 /// Decimal, at most 18 digits. HAProxy writes `+` before a number that may still grow; a negative one is absent.
-fn unsigned(field: &[u8]) -> Option<u64> {
+pub(super) fn unsigned(field: &[u8]) -> Option<u64> {
     let digits = field.strip_prefix(b"+").unwrap_or(field);
     if digits.is_empty() || digits.len() > 18 {
         return None;

@@ -26,7 +26,7 @@ impl<'a> Extras<'a> {
 }
 
 /// The value at a place, unless there is none, or an empty one.
-fn value(values: &[Option<Vec<u8>>], place: Option<usize>) -> Option<&[u8]> {
+pub(super) fn value(values: &[Option<Vec<u8>>], place: Option<usize>) -> Option<&[u8]> {
     values.get(place?)?.as_deref().filter(|value| !value.is_empty())
 }
 

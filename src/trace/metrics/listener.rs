@@ -1,0 +1,166 @@
+//! A listener of our own that answers Prometheus. HTTP/1.1, one request per connection.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{Notify, Semaphore};
+
+use super::Meter;
+use super::prometheus::{self, Format};
+use crate::resource::{Resource, Value};
+use crate::runtime::{Stop, Tasks};
+
+/// What is answered: the metrics now, and whose they are.
+#[derive(Debug)]
+pub struct Exposition {
+    meter: Arc<Meter>,
+    resource: Resource,
+}
+
+impl Exposition {
+    /// Of `meter`'s metrics, with `resource` as `target_info`.
+    pub const fn new(meter: Arc<Meter>, resource: Resource) -> Self {
+        Self { meter, resource }
+    }
+
+    /// What a scraper with this `Accept` gets: content type, and text.
+    pub fn answer(&self, accept: &str) -> (&'static str, String) {
+        let format = Format::negotiate(accept);
+        (format.content_type(), prometheus::write(&self.meter.collect(), &self.labels(), format))
+    }
+
+    fn labels(&self) -> Vec<(String, String)> {
+        let text = |value: &Value| match value {
+            Value::Text(text) => text.clone(),
+            Value::Integer(number) => number.to_string(),
+            Value::Texts(texts) => texts.join(","),
+        };
+        self.resource.attributes().iter().map(|(name, value)| (name.clone(), text(value))).collect()
+    }
+}
+
+/// A listening socket. Bound at HAProxy's init, so that a low port can be had; shared (`SO_REUSEPORT`) with the worker that a
+/// reload brings.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    exposition: Arc<Exposition>,
+    tasks: Tasks,
+    close: Arc<Notify>,
+}
+
+/// The address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("`metrics.listen`: cannot listen on {address}: {source}")]
+pub struct ListenError {
+    address: SocketAddr,
+    source: std::io::Error,
+}
+
+/// Closes the listener. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Closer(Arc<Notify>);
+
+impl Closer {
+    /// No more scrapes: the worker that a reload brought answers them.
+    pub fn close(&self) {
+        self.0.notify_one();
+    }
+}
+
+impl Listener {
+    /// Listens on `address`. On the runtime.
+    pub fn bind(address: SocketAddr, exposition: Arc<Exposition>, tasks: &Tasks) -> Result<Self, ListenError> {
+        let socket = listen(address).map_err(|source| ListenError { address, source })?;
+        Ok(Self { socket, exposition, tasks: tasks.clone(), close: Arc::default() })
+    }
+
+    /// Closes it from elsewhere.
+    pub fn closer(&self) -> Closer {
+        Closer(Arc::clone(&self.close))
+    }
+
+    /// Answers until the process stops or the listener is closed. At most [`MAX_CONNECTIONS`] at once; further ones wait in the
+    /// socket's own queue.
+    pub async fn run(self, mut stop: Stop) {
+        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        loop {
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+            let accepted = tokio::select! {
+                () = stop.wait() => return,
+                () = self.close.notified() => return,
+                accepted = self.socket.accept() => accepted,
+            };
+            let Ok((stream, _)) = accepted else {
+                // No descriptor is free, most likely: not a reason to spin.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            };
+            let exposition = Arc::clone(&self.exposition);
+            self.tasks.spawn("scrape", async move {
+                let _ = tokio::time::timeout(SCRAPE_TIMEOUT, serve(stream, exposition)).await;
+                drop(place);
+            });
+        }
+    }
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.set_reuseport(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+async fn serve(stream: TcpStream, exposition: Arc<Exposition>) {
+    let answer = service_fn(|request: Request<Incoming>| {
+        let response = respond(&request, &exposition);
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let mut http = http1::Builder::new();
+    http.keep_alive(false).max_buf_size(MAX_REQUEST).header_read_timeout(None);
+    // How a scrape ends is the scraper's business.
+    let _ = http.serve_connection(TokioIo::new(stream), answer).await;
+}
+
+fn respond(request: &Request<Incoming>, exposition: &Exposition) -> Response<Full<Bytes>> {
+    let plain = |status, text: &'static str| {
+        let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
+        *response.status_mut() = status;
+        response
+    };
+    if request.uri().path() != "/metrics" {
+        return plain(StatusCode::NOT_FOUND, "/metrics\n");
+    }
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        return plain(StatusCode::METHOD_NOT_ALLOWED, "GET\n");
+    }
+    let lines = request.headers().get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let (content_type, text) = exposition.answer(&lines.collect::<Vec<_>>().join(","));
+    let mut response = Response::new(Full::new(Bytes::from(text)));
+    response.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static(content_type));
+    response
+}
+
+/// Scrapes at once.
+const MAX_CONNECTIONS: usize = 16;
+
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 64;
+
+/// From the connection to the end of the answer.
+const SCRAPE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bytes of a request's head.
+const MAX_REQUEST: usize = 16 * 1024;

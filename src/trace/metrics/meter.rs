@@ -1,0 +1,367 @@
+//! What is measured of every finished request.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::histogram::{Histogram, Info};
+use super::{Attributes, Exemplar, Metric, Value};
+use crate::config::{ExemplarFilter, HistogramKind, MetricAttribute, MetricsConfig};
+use crate::trace::outcome::{ErrorType, Outcome};
+use crate::trace::plan::{Gather, Plan};
+use crate::trace::record::{Record, Response, Server};
+use crate::trace::spans::{self, Facts};
+use crate::trace::wording::{Call, Wording};
+
+/// Where metrics come from that are read when they are collected: counters that exist anyway.
+pub trait MeterSource: Send + Sync {
+    /// Appends its metrics.
+    fn collect(&self, out: &mut Vec<Metric>);
+}
+
+/// Measures requests. One task calls [`observe`](Self::observe), any may [`collect`](Self::collect); the lock is held for a
+/// look-up, or for a copy of all series.
+pub struct Meter {
+    exemplars: ExemplarFilter,
+    attributes: Vec<MetricAttribute>,
+    /// Where the response's `content-length` stands among the gathered values, if body sizes are wanted.
+    response_length: Option<usize>,
+    wording: Arc<Wording>,
+    instruments: Mutex<Instruments>,
+    sources: Mutex<Vec<Arc<dyn MeterSource>>>,
+}
+
+#[derive(Debug)]
+struct Instruments {
+    /// Requests measured so far.
+    observed: u64,
+    server_duration: Histogram,
+    client_duration: Histogram,
+    /// Of gRPC requests, where the settings want them told apart.
+    server_call: Histogram,
+    client_call: Histogram,
+    request_size: Histogram,
+    response_size: Histogram,
+}
+
+impl Meter {
+    /// A meter by the settings. `plan` says what the doors gather, `wording` how spans say it.
+    pub fn new(config: &MetricsConfig, plan: &Plan, wording: Arc<Wording>) -> Self {
+        let exponential = config.histogram == HistogramKind::Exponential;
+        let histogram = |info| Histogram::new(info, exponential, config.cardinality_limit);
+        let length = |gather: &Gather| matches!(gather, Gather::ResponseHeader(name) if name == "content-length");
+        Self {
+            exemplars: config.exemplars,
+            attributes: config.attributes.clone(),
+            response_length: plan.gathered.iter().position(length).filter(|_| config.body_sizes),
+            wording,
+            instruments: Mutex::new(Instruments {
+                observed: 0,
+                server_duration: histogram(SERVER_DURATION),
+                client_duration: histogram(CLIENT_DURATION),
+                server_call: histogram(SERVER_CALL),
+                client_call: histogram(CLIENT_CALL),
+                request_size: histogram(REQUEST_SIZE),
+                response_size: histogram(RESPONSE_SIZE),
+            }),
+            sources: Mutex::default(),
+        }
+    }
+
+    /// Adds metrics that are read when they are collected.
+    pub fn add_source(&self, source: Arc<dyn MeterSource>) {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner).push(source);
+    }
+
+    /// Measures one finished request: the same duration and `error.type` as its spans.
+    pub fn observe(&self, record: &Record<'_>) {
+        let facts = Facts::new(record, &self.wording);
+        let server = self.server_attributes(record, &facts);
+        let duration = spans::interval(record).seconds();
+        let client = spans::client_interval(record);
+        let mut instruments = self.instruments();
+        instruments.observed += 1;
+        let order = instruments.observed;
+        if let Some((interval, name)) = client {
+            let seconds = interval.seconds();
+            let exemplar = self.exemplar(record, record.client_span, order, seconds);
+            instruments.client_duration.record(self.client_attributes(record, &facts, name), seconds, exemplar);
+            if let Some(call) = &facts.call {
+                let exemplar = self.exemplar(record, record.client_span, order, seconds);
+                instruments.client_call.record(call_attributes(call, facts.client), seconds, exemplar);
+            }
+        }
+        if let Some(length) = self.response_length {
+            let exemplar = |value| self.exemplar(record, record.server_span, order, value);
+            if let Some(size) = record.content_length {
+                instruments.request_size.record(server.clone(), size as f64, exemplar(size as f64));
+            }
+            let values = record.response.as_ref().map(|response| response.gathered);
+            if let Some(size) = values.and_then(|values| decimal(values.values().nth(length)??.as_slice())) {
+                instruments.response_size.record(server.clone(), size as f64, exemplar(size as f64));
+            }
+        }
+        if let Some(call) = &facts.call {
+            let exemplar = self.exemplar(record, record.server_span, order, duration);
+            instruments.server_call.record(call_attributes(call, facts.server), duration, exemplar);
+        }
+        let exemplar = self.exemplar(record, record.server_span, order, duration);
+        instruments.server_duration.record(server, duration, exemplar);
+    }
+
+    /// All metrics as they are now, cumulative.
+    pub fn collect(&self) -> Vec<Metric> {
+        let mut metrics: Vec<Metric> = {
+            let i = self.instruments();
+            let (calls, sizes) = ([&i.server_call, &i.client_call], [&i.request_size, &i.response_size]);
+            let all = [&i.server_duration, &i.client_duration].into_iter().chain(calls).chain(sizes);
+            all.filter_map(Histogram::collect).collect()
+        };
+        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for source in sources {
+            source.collect(&mut metrics);
+        }
+        metrics
+    }
+
+    fn instruments(&self) -> MutexGuard<'_, Instruments> {
+        self.instruments.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn server_attributes(&self, record: &Record<'_>, facts: &Facts<'_>) -> Attributes {
+        let attributes = Attributes::none()
+            .with("http.request.method", Value::lossy(facts.method))
+            .with_some("url.scheme", facts.scheme.map(Value::lossy))
+            .with_some("http.route", facts.route.as_deref().map(Value::lossy));
+        // Without a response nothing is known of the connection but what the request line says.
+        let version = record.response.as_ref().and_then(|_| present(facts.version));
+        let attributes = with_outcome(attributes, facts.server).with_some("network.protocol.version", version);
+        match &record.response {
+            Some(response) => self.with_own(attributes, response, None),
+            None => attributes,
+        }
+    }
+
+    fn client_attributes(&self, record: &Record<'_>, facts: &Facts<'_>, server: &[u8]) -> Attributes {
+        let attributes = Attributes::none().with("http.request.method", Value::lossy(facts.method));
+        let attributes = with_outcome(attributes, facts.client);
+        let Some(response) = &record.response else { return attributes };
+        let version = spans::protocol_version(response.server_http_major, b"");
+        self.with_own(attributes.with_some("network.protocol.version", present(version)), response, Some(server))
+    }
+
+    /// What the settings ask for beyond the conventions. `client`: the chosen server, of a CLIENT span.
+    fn with_own(&self, attributes: Attributes, response: &Response<'_>, client: Option<&[u8]>) -> Attributes {
+        self.attributes.iter().fold(attributes, |attributes, wanted| match wanted {
+            MetricAttribute::Frontend => attributes.with_some("haproxy.frontend.name", present(response.frontend)),
+            MetricAttribute::Backend => attributes.with_some("haproxy.backend.name", present(response.backend)),
+            MetricAttribute::Server => {
+                let name = match (client, response.server) {
+                    (Some(name), _) | (None, Server::Real(name) | Server::Applet(name)) => name,
+                    (None, Server::None) => b"",
+                };
+                attributes.with_some("haproxy.server.name", present(name))
+            }
+            MetricAttribute::ServerAddress if client.is_some() => attributes
+                .with_some("server.address", present(response.server_ip))
+                .with_some("server.port", response.server_port),
+            MetricAttribute::ServerAddress => attributes,
+        })
+    }
+
+    fn exemplar(&self, record: &Record<'_>, span_id: [u8; 8], order: u64, value: f64) -> Option<Exemplar> {
+        let wanted = match self.exemplars {
+            ExemplarFilter::AlwaysOn => true,
+            ExemplarFilter::AlwaysOff => false,
+            ExemplarFilter::TraceBased => record.sampled,
+        };
+        let (time_unix_nanos, trace_id) = (record.end_unix_nanos, record.trace_id);
+        wanted.then_some(Exemplar { value, time_unix_nanos, order, trace_id, span_id })
+    }
+}
+
+impl fmt::Debug for Meter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Meter").finish_non_exhaustive()
+    }
+}
+
+/// RPC semantic conventions, `rpc.server.call.duration` and `rpc.client.call.duration`.
+fn call_attributes(call: &Call, outcome: Outcome) -> Attributes {
+    let attributes = Attributes::none()
+        .with("rpc.system.name", Value::from("grpc"))
+        .with("rpc.method", Value::lossy(call.name()))
+        .with_some("rpc.response.status_code", call.status_name());
+    with_error(attributes, outcome)
+}
+
+fn with_outcome(attributes: Attributes, outcome: Outcome) -> Attributes {
+    with_error(attributes.with_some("http.response.status_code", outcome.status), outcome)
+}
+
+fn with_error(attributes: Attributes, outcome: Outcome) -> Attributes {
+    let error: Option<Cow<'static, str>> = outcome.error.map(|error| match error {
+        ErrorType::Status(code) => Cow::Owned(code.to_string()),
+        ErrorType::Word(word) => Cow::Borrowed(word.as_str()),
+        ErrorType::Rpc(name) => Cow::Borrowed(name),
+    });
+    attributes.with_some("error.type", error.map(Value::Text))
+}
+
+fn present(text: &[u8]) -> Option<Value> {
+    (!text.is_empty()).then(|| Value::lossy(text))
+}
+
+/// RFC 9110, 8.6: `Content-Length`.
+pub(super) fn decimal(text: &[u8]) -> Option<u64> {
+    std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()
+}
+
+/// Seconds. HTTP semantic conventions, `http.server.request.duration`, `ExplicitBucketBoundaries`.
+const SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+
+/// Bytes. The conventions name no bounds: powers of four.
+const BYTES: &[f64] =
+    &[64.0, 256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 16_777_216.0, 67_108_864.0];
+
+const SERVER_DURATION: Info = Info {
+    name: "http.server.request.duration",
+    description: "Duration of HTTP server requests.",
+    unit: "s",
+    bounds: SECONDS,
+};
+const CLIENT_DURATION: Info = Info {
+    name: "http.client.request.duration",
+    description: "Duration of HTTP client requests.",
+    unit: "s",
+    bounds: SECONDS,
+};
+const SERVER_CALL: Info =
+    Info { name: "rpc.server.call.duration", description: "Duration of RPC server calls.", unit: "s", bounds: SECONDS };
+const CLIENT_CALL: Info =
+    Info { name: "rpc.client.call.duration", description: "Duration of RPC client calls.", unit: "s", bounds: SECONDS };
+const REQUEST_SIZE: Info = Info {
+    name: "http.server.request.body.size",
+    description: "Size of HTTP server request bodies.",
+    unit: "By",
+    bounds: BYTES,
+};
+const RESPONSE_SIZE: Info = Info {
+    name: "http.server.response.body.size",
+    description: "Size of HTTP server response bodies.",
+    unit: "By",
+    bounds: BYTES,
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::metrics::{Data, HistogramPoint};
+    use crate::trace::record::sample::Sample;
+    use proptest::prelude::*;
+
+    const END: u64 = 1_700_000_000_250_000_000;
+
+    fn observe(meter: &Meter, sample: &Sample) {
+        let payload = sample.payload();
+        meter.observe(&Record::parse(&payload, END, 0).unwrap());
+    }
+
+    fn points(meter: &Meter, name: &str) -> Vec<HistogramPoint> {
+        match meter.collect().into_iter().find(|metric| metric.name == name).map(|metric| metric.data) {
+            Some(Data::Histogram { points, .. }) => points,
+            None => Vec::new(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn pairs(attributes: &Attributes) -> Vec<String> {
+        attributes.iter().map(|(name, value)| format!("{name}={value:?}")).collect()
+    }
+
+    #[test]
+    fn a_request_is_measured_as_its_spans_say_it() {
+        let meter = Meter::new(&MetricsConfig::default(), &Plan::default(), Arc::default());
+        observe(&meter, &Sample::default());
+        let server = &points(&meter, "http.server.request.duration")[0];
+        assert!((server.sum - 0.25).abs() < 1e-9 && server.count == 1, "{server:?}");
+        let expected = [
+            "http.request.method=Text(\"GET\")",
+            "url.scheme=Text(\"https\")",
+            "http.response.status_code=Int(200)",
+            "network.protocol.version=Text(\"1.1\")",
+        ];
+        assert_eq!(pairs(&server.attributes), expected);
+        let exemplar = server.exemplars.iter().flatten().next().unwrap();
+        assert_eq!((exemplar.span_id, exemplar.time_unix_nanos), ([0x11; 8], END));
+        let client = &points(&meter, "http.client.request.duration")[0];
+        // Headers and queue: 3 ms.
+        assert!((client.sum - 0.247).abs() < 1e-9, "{client:?}");
+        assert_eq!(client.exemplars.iter().flatten().next().unwrap().span_id, 0x0123_4567_89ab_cdef_u64.to_be_bytes());
+    }
+
+    #[test]
+    fn haproxys_names_and_the_route_stand_there_on_request() {
+        let attributes = vec![
+            MetricAttribute::Frontend,
+            MetricAttribute::Backend,
+            MetricAttribute::Server,
+            MetricAttribute::ServerAddress,
+        ];
+        let config = MetricsConfig { attributes, exemplars: ExemplarFilter::AlwaysOff, ..MetricsConfig::default() };
+        let route = crate::config::Route { method: None, template: "/cart/{item}".to_owned() };
+        let attributes = crate::config::AttributesConfig { routes: vec![route], ..Default::default() };
+        let wording = Arc::new(Wording::new(&attributes, &Plan::default()));
+        let meter = Meter::new(&config, &Plan::default(), wording);
+        observe(&meter, &Sample::default());
+        let server = &points(&meter, "http.server.request.duration")[0];
+        let names: Vec<_> = server.attributes.iter().map(|(name, _)| name).collect();
+        assert!(
+            names.ends_with(&["haproxy.frontend.name", "haproxy.backend.name", "haproxy.server.name"]),
+            "{names:?}"
+        );
+        assert!(pairs(&server.attributes).contains(&"http.route=Text(\"/cart/{item}\")".to_owned()));
+        assert!(server.exemplars.is_empty());
+        let client = &points(&meter, "http.client.request.duration")[0];
+        let pairs = pairs(&client.attributes);
+        assert!(pairs.contains(&"server.address=Text(\"10.0.0.7\")".to_owned()), "{pairs:?}");
+        assert!(!pairs.iter().any(|pair| pair.starts_with("http.route")), "{pairs:?}");
+    }
+
+    #[test]
+    fn errors_are_those_of_the_spans() {
+        let meter = Meter::new(&MetricsConfig::default(), &Plan::default(), Arc::default());
+        observe(&meter, &Sample::with(&[("%ST", "404")]));
+        let error = |name| points(&meter, name)[0].attributes.iter().any(|(name, _)| name == "error.type");
+        assert!(!error("http.server.request.duration") && error("http.client.request.duration"));
+    }
+
+    proptest! {
+        #[test]
+        fn the_histogram_counts_every_request_once(
+            requests in proptest::collection::vec(
+                (any::<bool>(), 100_u16..600, "[A-Z]{1,8}", proptest::sample::select(vec!["--", "CD", "sH", "PR", "LR", "SC"])),
+                1..200,
+            ),
+            limit in 2_usize..40,
+        ) {
+            let config = MetricsConfig { cardinality_limit: limit, ..MetricsConfig::default() };
+            let meter = Meter::new(&config, &Plan::default(), Arc::default());
+            let mut chosen = 0;
+            for (sampled, status, method, state) in &requests {
+                let sample = Sample::with(&[("%ST", &status.to_string()), ("%ts", state)]);
+                let mut payload = sample.line(format!("{method} / HTTP/1.1").as_bytes()).payload();
+                if !sampled {
+                    payload[55] = b'R';
+                }
+                let record = Record::parse(&payload, END, 0).unwrap();
+                prop_assert_eq!(record.sampled, *sampled);
+                chosen += u64::from(spans::client_interval(&record).is_some());
+                meter.observe(&record);
+            }
+            let count = |name| points(&meter, name).iter().map(|point| point.count).sum::<u64>();
+            prop_assert_eq!(count("http.server.request.duration"), requests.len() as u64);
+            prop_assert_eq!(count("http.client.request.duration"), chosen);
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! Pushes metrics at an interval. Metrics SDK specification, "Periodic exporting `MetricReader`".
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use super::otlp::{self, Window};
+use super::{Attributes, Data, Exponential, HistogramPoint, Meter, Metric, NumberPoint};
+use crate::config::{MetricsConfig, Temporality};
+use crate::runtime::Stop;
+use crate::trace::envelope::Envelope;
+use crate::trace::observers::Outlet;
+
+/// Collects and pushes. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    meter: Arc<Meter>,
+    outlet: Arc<dyn Outlet>,
+    interval: Duration,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug)]
+struct State {
+    envelope: Envelope,
+    temporality: Temporality,
+    /// When the process began to count. Unix time, nanoseconds.
+    started: u64,
+    /// When metrics were last collected.
+    last: u64,
+    /// The highest number of an exemplar that was pushed.
+    exemplars_sent: u64,
+    /// What was pushed last, for those that are pushed as differences. As many as the meter has, so bounded as it is.
+    previous: HashMap<(&'static str, Attributes), Previous>,
+}
+
+#[derive(Debug)]
+enum Previous {
+    Number(i64),
+    Histogram { count: u64, sum: f64, buckets: Vec<u64>, exponential: Option<Exponential> },
+}
+
+impl Reader {
+    /// A reader of `meter` that pushes to `outlet`.
+    pub fn new(config: &MetricsConfig, meter: Arc<Meter>, envelope: Envelope, outlet: Arc<dyn Outlet>) -> Self {
+        let now = unix_nanos();
+        let temporality = config.temporality;
+        let state =
+            State { envelope, temporality, started: now, last: now, exemplars_sent: 0, previous: HashMap::new() };
+        Self { meter, outlet, interval: config.interval, state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// Pushes at the interval until the process stops. The last push is the caller's, once every request was measured:
+    /// [`push`](Self::push).
+    pub async fn run(self, mut stop: Stop) {
+        loop {
+            tokio::select! {
+                () = stop.wait() => return,
+                () = tokio::time::sleep(self.interval) => self.push(),
+            }
+        }
+    }
+
+    /// Collects now and hands the request over. Nothing where there is nothing to say.
+    pub fn push(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (bytes, points) = state.collect(self.meter.collect(), unix_nanos());
+        if points > 0 {
+            self.outlet.ship(state.envelope.wrap(&bytes), points);
+        }
+    }
+}
+
+impl State {
+    fn collect(&mut self, metrics: Vec<Metric>, now: u64) -> (Vec<u8>, u64) {
+        let mut out = Vec::new();
+        let mut points = 0;
+        // Clocks may step back; a window may not.
+        let now = now.max(self.last);
+        let exemplars_sent = self.exemplars_sent;
+        for mut metric in metrics {
+            self.exemplars_sent = self.exemplars_sent.max(newest_exemplar(&metric.data));
+            let delta = self.is_delta(&metric.data);
+            if delta && !self.subtract(&mut metric) {
+                continue;
+            }
+            let start = if delta { self.last } else { self.started };
+            points += otlp::encode(&metric, Window { start, end: now, delta, exemplars_sent }, &mut out);
+        }
+        self.last = now;
+        (out, points)
+    }
+
+    const fn is_delta(&self, data: &Data) -> bool {
+        match (self.temporality, data) {
+            (Temporality::Delta, Data::Counter(_) | Data::Histogram { .. })
+            | (Temporality::LowMemory, Data::Histogram { .. }) => true,
+            (Temporality::Cumulative, _) | (_, Data::Counter(_) | Data::UpDownCounter(_) | Data::Gauge(_)) => false,
+        }
+    }
+
+    /// Leaves what is new; `false` if nothing is.
+    fn subtract(&mut self, metric: &mut Metric) -> bool {
+        let (name, previous) = (metric.name, &mut self.previous);
+        match &mut metric.data {
+            Data::Counter(points) | Data::UpDownCounter(points) | Data::Gauge(points) => {
+                points.retain_mut(|point| number_since(previous, name, point));
+                !points.is_empty()
+            }
+            Data::Histogram { points, .. } => {
+                points.retain_mut(|point| histogram_since(previous, name, point));
+                !points.is_empty()
+            }
+        }
+    }
+}
+
+fn newest_exemplar(data: &Data) -> u64 {
+    let Data::Histogram { points, .. } = data else { return 0 };
+    points.iter().flat_map(|point| point.exemplars.iter().flatten()).map(|exemplar| exemplar.order).max().unwrap_or(0)
+}
+
+type Pushed = HashMap<(&'static str, Attributes), Previous>;
+
+fn number_since(pushed: &mut Pushed, name: &'static str, point: &mut NumberPoint) -> bool {
+    let now = point.value;
+    let before = pushed.insert((name, point.attributes.clone()), Previous::Number(now));
+    if let Some(Previous::Number(before)) = before {
+        point.value = now.saturating_sub(before);
+    }
+    point.value != 0
+}
+
+fn histogram_since(pushed: &mut Pushed, name: &'static str, point: &mut HistogramPoint) -> bool {
+    let now = Previous::Histogram {
+        count: point.count,
+        sum: point.sum,
+        buckets: point.buckets.clone(),
+        exponential: point.exponential.clone(),
+    };
+    let before = pushed.insert((name, point.attributes.clone()), now);
+    if let Some(Previous::Histogram { count, sum, buckets, exponential }) = before {
+        point.count = point.count.saturating_sub(count);
+        point.sum -= sum;
+        for (now, before) in point.buckets.iter_mut().zip(buckets) {
+            *now = now.saturating_sub(before);
+        }
+        if let (Some(now), Some(before)) = (&mut point.exponential, exponential) {
+            *now = now.since(&before);
+        }
+    }
+    point.count > 0
+}
+
+fn unix_nanos() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ServiceConfig;
+    use crate::config::{ExemplarFilter, HistogramKind};
+    use crate::resource::Resource;
+    use crate::trace::observers::Kept;
+    use crate::trace::plan::Plan;
+    use crate::trace::record::Record;
+    use crate::trace::record::sample::Sample;
+    use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+    use opentelemetry_proto::tonic::metrics::v1::metric::Data as Proto;
+    use opentelemetry_proto::tonic::metrics::v1::{AggregationTemporality, Metric as ProtoMetric};
+    use prost::Message;
+
+    struct Ticks;
+
+    impl super::super::MeterSource for Ticks {
+        fn collect(&self, out: &mut Vec<Metric>) {
+            let points = vec![NumberPoint { attributes: Attributes::none(), value: 7 }];
+            for (name, data) in [("ticks", Data::Counter(points.clone())), ("live", Data::UpDownCounter(points))] {
+                out.push(Metric { name, description: "", unit: "{tick}", data });
+            }
+        }
+    }
+
+    fn rig(config: &MetricsConfig) -> (Reader, Arc<Kept>) {
+        let meter = Arc::new(Meter::new(config, &Plan::default(), Arc::default()));
+        meter.add_source(Arc::new(Ticks));
+        let kept = Arc::new(Kept::default());
+        let envelope = Envelope::new(&Resource::new(
+            &ServiceConfig { name: "edge".to_owned(), ..ServiceConfig::default() },
+            Vec::new(),
+        ));
+        (Reader::new(config, meter, envelope, Arc::clone(&kept) as Arc<dyn Outlet>), kept)
+    }
+
+    fn request(reader: &Reader, requests: u64) {
+        let payload = Sample::default().payload();
+        let end = unix_nanos();
+        (0..requests).for_each(|_| reader.meter.observe(&Record::parse(&payload, end, 0).unwrap()));
+    }
+
+    fn pushed(kept: &Kept) -> Vec<ProtoMetric> {
+        let (bytes, points) = kept.take().pop().unwrap();
+        let mut message = ExportMetricsServiceRequest::decode(bytes).unwrap();
+        let resource = message.resource_metrics.pop().unwrap();
+        assert_eq!(resource.resource.unwrap().attributes[0].key, "service.name");
+        let scope = resource.scope_metrics.into_iter().next().unwrap();
+        assert_eq!(scope.scope.unwrap().name, "haproxy-vitals");
+        let len = |metric: &ProtoMetric| match metric.data.as_ref().unwrap() {
+            Proto::Sum(sum) => sum.data_points.len(),
+            Proto::Histogram(histogram) => histogram.data_points.len(),
+            Proto::ExponentialHistogram(histogram) => histogram.data_points.len(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(scope.metrics.iter().map(len).sum::<usize>() as u64, points);
+        scope.metrics
+    }
+
+    fn server_duration(metrics: &[ProtoMetric]) -> Option<(u64, i32, usize)> {
+        let metric = metrics.iter().find(|metric| metric.name == "http.server.request.duration")?;
+        assert_eq!(metric.unit, "s");
+        Some(match metric.data.as_ref().unwrap() {
+            Proto::Histogram(h) => {
+                let point = &h.data_points[0];
+                assert_eq!(point.bucket_counts.iter().sum::<u64>(), point.count);
+                assert_eq!(point.bucket_counts.len(), point.explicit_bounds.len() + 1);
+                (point.count, h.aggregation_temporality, point.exemplars.len())
+            }
+            Proto::ExponentialHistogram(h) => {
+                let point = &h.data_points[0];
+                let counted: u64 = point.positive.as_ref().unwrap().bucket_counts.iter().sum();
+                assert_eq!(counted + point.zero_count, point.count);
+                (point.count, h.aggregation_temporality, point.exemplars.len())
+            }
+            other => panic!("{other:?}"),
+        })
+    }
+
+    fn tick(metrics: &[ProtoMetric], name: &str) -> Option<i32> {
+        let metric = metrics.iter().find(|metric| metric.name == name)?;
+        let Some(Proto::Sum(sum)) = &metric.data else { panic!("{metric:?}") };
+        Some(sum.aggregation_temporality)
+    }
+
+    const CUMULATIVE: i32 = AggregationTemporality::Cumulative as i32;
+    const DELTA: i32 = AggregationTemporality::Delta as i32;
+
+    #[test]
+    fn cumulative_pushes_count_from_the_start_and_send_an_exemplar_once() {
+        for histogram in [HistogramKind::Explicit, HistogramKind::Exponential] {
+            let (reader, kept) = rig(&MetricsConfig { histogram, ..MetricsConfig::default() });
+            request(&reader, 3);
+            reader.push();
+            assert_eq!(server_duration(&pushed(&kept)), Some((3, CUMULATIVE, 1)), "{histogram:?}");
+            reader.push();
+            let again = pushed(&kept);
+            assert_eq!(server_duration(&again), Some((3, CUMULATIVE, 0)), "{histogram:?}");
+            assert_eq!(tick(&again, "ticks"), Some(CUMULATIVE));
+        }
+    }
+
+    #[test]
+    fn delta_pushes_count_from_the_last_one_and_leave_out_what_did_not_change() {
+        for histogram in [HistogramKind::Explicit, HistogramKind::Exponential] {
+            let config = MetricsConfig { histogram, temporality: Temporality::Delta, ..MetricsConfig::default() };
+            let (reader, kept) = rig(&config);
+            request(&reader, 3);
+            reader.push();
+            let first = pushed(&kept);
+            assert_eq!(server_duration(&first), Some((3, DELTA, 1)));
+            assert_eq!((tick(&first, "ticks"), tick(&first, "live")), (Some(DELTA), Some(CUMULATIVE)));
+            request(&reader, 2);
+            reader.push();
+            let second = pushed(&kept);
+            assert_eq!(server_duration(&second), Some((2, DELTA, 1)), "{histogram:?}");
+            assert_eq!((tick(&second, "ticks"), tick(&second, "live")), (None, Some(CUMULATIVE)));
+            reader.push();
+            assert_eq!(server_duration(&pushed(&kept)), None);
+        }
+    }
+
+    #[test]
+    fn low_memory_is_delta_for_histograms_alone() {
+        let config = MetricsConfig { temporality: Temporality::LowMemory, ..MetricsConfig::default() };
+        let (reader, kept) = rig(&config);
+        request(&reader, 1);
+        reader.push();
+        let metrics = pushed(&kept);
+        assert_eq!(server_duration(&metrics).map(|d| d.1), Some(DELTA));
+        assert_eq!((tick(&metrics, "ticks"), tick(&metrics, "live")), (Some(CUMULATIVE), Some(CUMULATIVE)));
+    }
+
+    #[test]
+    fn the_exemplar_filter_is_followed() {
+        for (exemplars, sampled, unsampled) in
+            [(ExemplarFilter::AlwaysOn, 1, 1), (ExemplarFilter::AlwaysOff, 0, 0), (ExemplarFilter::TraceBased, 1, 0)]
+        {
+            for (verdict, expected) in [(b'S', sampled), (b'R', unsampled)] {
+                let (reader, kept) = rig(&MetricsConfig { exemplars, ..MetricsConfig::default() });
+                let mut payload = Sample::default().payload();
+                payload[55] = verdict;
+                reader.meter.observe(&Record::parse(&payload, unix_nanos(), 0).unwrap());
+                reader.push();
+                assert_eq!(server_duration(&pushed(&kept)).unwrap().2, expected, "{exemplars:?} {verdict}");
+            }
+        }
+    }
+}

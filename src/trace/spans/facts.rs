@@ -1,0 +1,73 @@
+//! What metrics and log records say of a request: in the words of its spans.
+
+use super::asked::value;
+use super::{Authority, Extras, Interval, Phases, authority, is_known, outcome, protocol_version, upstream};
+use crate::trace::outcome::Outcome;
+use crate::trace::record::Record;
+use crate::trace::wording::{Call, Wording};
+
+/// One request's words.
+pub(in crate::trace) struct Facts<'a> {
+    /// The method, or `_OTHER`.
+    pub(in crate::trace) method: &'a [u8],
+    /// `http.route`.
+    pub(in crate::trace) route: Option<Vec<u8>>,
+    /// `url.scheme`; absent without a response.
+    pub(in crate::trace) scheme: Option<&'a [u8]>,
+    /// `client.address`, as text.
+    pub(in crate::trace) client_address: Vec<u8>,
+    /// Whom the client asked for.
+    pub(in crate::trace) host: &'a [u8],
+    /// `network.protocol.version` of the client's connection; empty if unknown.
+    pub(in crate::trace) version: &'static [u8],
+    /// The request is gRPC's.
+    pub(in crate::trace) call: Option<Call>,
+    /// The SERVER span's end.
+    pub(in crate::trace) server: Outcome,
+    /// The CLIENT span's end.
+    pub(in crate::trace) client: Outcome,
+}
+
+impl<'a> Facts<'a> {
+    pub(in crate::trace) fn new(record: &Record<'a>, wording: &Wording) -> Self {
+        let extras = if wording.asks { Some(Extras::new(record, wording)) } else { None };
+        let (request, ending) = (&record.request, record.ending());
+        let own = record.response.as_ref().map(|r| if r.tls_version.is_empty() { &b"http"[..] } else { b"https" });
+        let Extras { values, call, origin } = extras.unwrap_or_default();
+        let route = value(&values, wording.route_variable)
+            .or_else(|| wording.routes.find(request.method, request.target.path).filter(|_| wording.asks));
+        let refine = |outcome, of_server| match &call {
+            Some(call) => call.refine(outcome, of_server),
+            None => outcome,
+        };
+        let host = if origin.host.is_empty() { authority(record).host } else { Authority::parse(origin.host).host };
+        let major = record.response.as_ref().and_then(|response| response.client_http_major);
+        Self {
+            method: if is_known(request.method, wording) { request.method } else { b"_OTHER" },
+            route: route.map(<[u8]>::to_vec),
+            scheme: own.map(|own| origin.scheme.unwrap_or(own)),
+            client_address: match origin.client {
+                Some(client) => client.to_string().into_bytes(),
+                None => record.client_ip().to_vec(),
+            },
+            host,
+            version: protocol_version(major, request.version),
+            server: refine(outcome::server(&ending), true),
+            client: refine(outcome::client(&ending), false),
+            call,
+        }
+    }
+}
+
+/// The SERVER span's.
+pub(in crate::trace) fn interval(record: &Record<'_>) -> Interval {
+    let start = record.start_unix_nanos.unwrap_or(record.end_unix_nanos);
+    Interval { start, end: record.end_unix_nanos.max(start) }
+}
+
+/// The CLIENT span's, with the server's name; `None` where there is no such span.
+pub(in crate::trace) fn client_interval<'a>(record: &Record<'a>) -> Option<(Interval, &'a [u8])> {
+    let name = upstream(record, record.response.as_ref()?)?;
+    let interval = interval(record);
+    Some((Interval { start: Phases::new(record, interval).left_queue, ..interval }, name))
+}
