@@ -144,6 +144,12 @@ impl ExportStats {
         }
     }
 
+    /// Whether anything was on its way.
+    pub fn is_used(&self) -> bool {
+        let dropped = DropReason::ALL.into_iter().map(|reason| self.dropped(reason)).sum::<u64>();
+        self.exported.value() + self.queued.value() + self.retries.value() + dropped > 0
+    }
+
     /// Counts `spans` that will not arrive.
     pub fn drop_spans(&self, reason: DropReason, spans: u64) {
         if let Some(counter) = self.dropped.get(reason as usize) {

@@ -247,9 +247,13 @@ fn last_words() {
     if !poll::poll(&mut poll, PollTimeout::ZERO).is_ok_and(|ready| ready > 0) {
         return;
     }
-    let lost = stats::EXPORT.dropped(DropReason::Shutdown);
-    if lost > 0 {
-        let _ = writeln!(&stderr, "haproxy-vitals: {lost} spans did not reach the collector before the end");
+    let exports =
+        [("spans", &stats::EXPORT), ("data points", &stats::METRICS_EXPORT), ("log records", &stats::LOGS_EXPORT)];
+    for (what, export) in exports {
+        let lost = export.dropped(DropReason::Shutdown);
+        if lost > 0 {
+            let _ = writeln!(&stderr, "haproxy-vitals: {lost} {what} did not reach the collector before the end");
+        }
     }
     for (name, sink) in [("console", &stats::CONSOLE), ("file", &stats::FILE)] {
         let lost = sink.dropped(SinkDrop::Shutdown);

@@ -78,10 +78,14 @@ fn plan(lua: &Lua) -> LuaResult<LuaTable> {
 /// Files of certificates and the like, so that `haproxy -c` refuses what a start would. Touches no network.
 fn check_export(loaded: &Loaded) -> Result<(), SetupError> {
     let config = &loaded.config;
-    if config.traces.enabled && config.export.has(ExporterKind::Otlp) {
-        Sender::check(&config.export, Signal::Traces)?;
-    }
-    Ok(())
+    let otlp = |exporters: &[ExporterKind]| config.traces.enabled && exporters.contains(&ExporterKind::Otlp);
+    let signals = [
+        (Signal::Traces, otlp(&config.export.exporters)),
+        (Signal::Metrics, config.metrics.enabled && otlp(&config.metrics.exporters)),
+        (Signal::Logs, config.logs.enabled && otlp(&config.logs.exporters)),
+    ];
+    let mut used = signals.into_iter().filter(|(_, used)| *used);
+    used.try_for_each(|(signal, _)| Sender::check(&config.export, signal))
 }
 
 static LOADED: OnceCell<Loaded> = OnceCell::new();

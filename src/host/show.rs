@@ -6,7 +6,7 @@ use mlua::prelude::*;
 
 use super::{process, recent, settings};
 use crate::log::{self, Level};
-use crate::stats::{self, Counter, DropReason, EXPORT, SinkDrop, SinkStats, ThreadStats};
+use crate::stats::{self, Counter, DropReason, EXPORT, ExportStats, SinkDrop, SinkStats, ThreadStats};
 
 /// Puts `take_log`, `usage` and `show` into `native`.
 pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
@@ -95,6 +95,13 @@ fn traces() -> String {
         }
         line(&format!("{name}.queued"), sink.queued.value());
     }
+    for (name, export) in OTHER_SIGNALS.into_iter().filter(|(_, export)| export.is_used()) {
+        line(&format!("{name}.exported"), export.exported.value());
+        for reason in DropReason::ALL.into_iter().filter(|reason| *reason != DropReason::Malformed) {
+            line(&format!("{name}.dropped.{}", reason.word()), export.dropped(reason));
+        }
+        line(&format!("{name}.queued"), export.queued.value());
+    }
     line("export.retries", EXPORT.retries.value());
     line("export.circuit_opened", EXPORT.circuit_opened.value());
     line("export.last_success_unix_ms", EXPORT.last_success.value());
@@ -105,11 +112,17 @@ fn traces() -> String {
     let _ = writeln!(out, "{:<32} {}", "export.circuit", EXPORT.circuit().word());
     out += &overridden(&" ".repeat(16), "");
     let _ = writeln!(out, "{:<32} {}", "export.last_error", EXPORT.last_error());
+    for (name, export) in OTHER_SIGNALS.into_iter().filter(|(_, export)| export.is_used()) {
+        let _ = writeln!(out, "{:<32} {}", format!("{name}.last_error"), export.last_error());
+    }
     for (name, sink) in SINKS.into_iter().filter(|(_, sink)| sink.offered.value() > 0) {
         let _ = writeln!(out, "{:<32} {}", format!("{name}.last_error"), sink.last_error());
     }
     out
 }
+
+/// Data points and log records, shown once some were on their way to a collector.
+const OTHER_SIGNALS: [(&str, &ExportStats); 2] = [("metrics", &stats::METRICS_EXPORT), ("logs", &stats::LOGS_EXPORT)];
 
 /// Each with its name in `show vitals traces`, where it is shown once it was used.
 const SINKS: [(&str, &SinkStats); 2] = [("console", &stats::CONSOLE), ("file", &stats::FILE)];

@@ -4,6 +4,7 @@ mod bodies;
 mod correlation;
 mod listener;
 mod metrics;
+mod otlp;
 mod pushed;
 mod recent;
 

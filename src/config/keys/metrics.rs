@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 
 use super::export::exporters;
-use super::{Key, Show, UP_TO_AN_HOUR, key, plain, text, time, word, words};
+use super::{Key, Show, UP_TO_AN_HOUR, key, list, plain, text, time, word, words};
 use crate::config::error::ConfigError;
 use crate::config::setting::Setting;
-use crate::config::tree::Config;
+use crate::config::tree::{Config, MetricAttribute};
 
 pub(in crate::config) static KEYS: &[Key<Config>] = &[
     key!("metrics.enabled", metrics.enabled, flag(), plain),
@@ -32,10 +32,14 @@ pub(in crate::config) static KEYS: &[Key<Config>] = &[
     key!("metrics.histogram", metrics.histogram, word(), word),
     key!("metrics.exemplars", metrics.exemplars, word(), word),
     key!("metrics.cardinality_limit", metrics.cardinality_limit, whole(2..=MAX_CARDINALITY), plain),
-    key!("metrics.attributes", metrics.attributes, words(), words),
+    key!("metrics.attributes", metrics.attributes, words(), show_attributes),
     key!("metrics.active_requests", metrics.active_requests, flag(), plain),
     key!("metrics.body_sizes", metrics.body_sizes, flag(), plain),
 ];
+
+fn show_attributes(attributes: &[MetricAttribute]) -> String {
+    list(attributes.iter().map(word))
+}
 
 /// Empty: none. No name is looked up, but `localhost` is known.
 fn address(setting: &Setting) -> Result<Option<SocketAddr>, ConfigError> {
