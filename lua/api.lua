@@ -14,6 +14,9 @@ local REPLACES, DELETES = {}, {}
 for verdict in ("TUt"):gmatch(".") do REPLACES[verdict:byte()] = true end
 for verdict in ("DEd"):gmatch(".") do DELETES[verdict:byte()] = true end
 
+-- HAProxy's truths as the log prints them.
+local BITS = { [true] = 1, [false] = 0 }
+
 local function mend_tracestate(txn, ctx)
     local verdict = ctx:byte(56)
     if REPLACES[verdict] then
@@ -23,14 +26,14 @@ local function mend_tracestate(txn, ctx)
     end
 end
 
--- A function that gives what follows the fixed values: reuse and two queues, which are left out; what the settings ask for, in
+-- A function that gives what follows the fixed values: two queues, and reuse before them unless that is known, which are left out; what the settings ask for, in
 -- hexadecimal; and the request line, which was carried from the start. None where the settings ask for nothing.
 local function gatherer(wanted)
     if #wanted == 0 then
         return nil
     end
     local hex = native.hex
-    return function(txn, f)
+    return function(txn, f, reuse_known)
         local values = {}
         for n, one in ipairs(wanted) do
             local value
@@ -43,14 +46,14 @@ local function gatherer(wanted)
             end
             values[n] = hex(value)
         end
-        return "   " .. table.concat(values, " ") .. " "
+        return (reuse_known and "  " or "   ") .. table.concat(values, " ") .. " "
     end
 end
 
 -- The filter door: `filter lua.otel [client-span=off]`. HAProxy makes one object of it for each stream, and tells it of the
 -- begin before the first rule and of the end after the last byte, whatever came between. An error in a callback would end the
 -- request: none leaves here.
-local function register_filter(start, hand_over)
+local function register_filter(start, hand_over, hand_over_connection)
     local Filter = { id = "haproxy-vitals", flags = filter.FLT_CFG_FL_HTX }
     Filter.__index = Filter
 
@@ -59,15 +62,55 @@ local function register_filter(start, hand_over)
         return setmetatable({}, self)
     end
 
-    function Filter:start_analyze(txn)
-        self.start_analyze = false
-        local fine, wanted = pcall(start, txn, self.single, true)
-        if not fine then
-            native.fault("filter", wanted)
+    local function guard(fine, ...)
+        if fine then
+            return ...
         end
-        if not (fine and wanted) then
+        native.fault("filter", (...))
+    end
+
+    -- In TCP mode HAProxy calls a side ended when it looks at its data no more, which is at once: the filter asks for the data of
+    -- both sides, and has no method for them.
+    local function open_response(self, _, channel)
+        guard(pcall(filter.register_data_filter, self, channel))
+        self.response = "open"
+    end
+
+    -- The sides end in any order. The request's may also end alone: rejected, or without a server; then HAProxy's state says so.
+    local function close(self, txn, channel)
+        local over
+        if channel:is_resp() then
+            self.response = "over"
+            over = self.request == "over"
+        else
+            self.request = "over"
+            over = self.response == "over" or not self.response and txn.f:txn_sess_term_state() ~= "--"
+        end
+        if over then
             self.end_analyze = false
+            -- HAProxy says it later, and only to its log: all is over, and the server has not closed, so the client has left.
+            local cut = channel:is_resp() and channel:may_recv()
+            hand_over_connection(txn, cut and "CD" or "--")
         end
+    end
+
+    local function close_side(self, txn, channel)
+        guard(pcall(close, self, txn, channel))
+    end
+
+    local function open(self, txn, channel)
+        local ctx, connection = start(txn, self.single, self)
+        if not ctx then
+            self.end_analyze = false
+        elseif connection then
+            filter.register_data_filter(self, channel)
+            self.start_analyze, self.end_analyze = open_response, close_side
+        end
+    end
+
+    function Filter:start_analyze(txn, channel)
+        self.start_analyze = false
+        guard(pcall(open, self, txn, channel))
     end
 
     -- The request's side mostly ends first: when both are complete, and then it receives no more. Otherwise, unless HAProxy's state
@@ -75,10 +118,7 @@ local function register_filter(start, hand_over)
     function Filter:end_analyze(txn, channel)
         if not channel:may_recv() or channel:is_resp() or txn.f:txn_sess_term_state() ~= "--" then
             self.end_analyze = false
-            local fine, problem = pcall(hand_over, txn, true)
-            if not fine then
-                native.fault("filter", problem)
-            end
+            guard(pcall(hand_over, txn, true))
         end
     end
 
@@ -109,15 +149,50 @@ local function register_tracing()
     local plan = native.plan()
     local head = plan.head
 
-    -- Once per request, whoever asks first. `single`: one span for both legs, if it is given and not empty. `tell`: the answer
-    -- is whether the end of the request is wanted; an action must not return anything.
-    local function start(txn, single, tell)
+    -- What filters started, and will end: the filter's object by the SERVER span's id, while HAProxy holds it. Others leave it alone.
+    local owned
+
+    local function own(ctx, by)
+        owned = owned or setmetatable({}, { __mode = "v" })
+        owned[ctx:sub(57, 72)] = by
+    end
+
+    local function is_of_filter(ctx)
+        return owned and owned[ctx:sub(57, 72)]
+    end
+
+    -- A connection in TCP mode.
+    local function start_connection(txn, by)
+        if txn:get_var("txn.otel.ctx") or by and txn:get_var("sess.otel.profile") then
+            return
+        end
+        local ctx
+        if head then
+            local f = txn.f
+            ctx = begin("", "", "", "", "1", f:fe_name(), f:src(), f:ssl_fc() and "1" or "0")
+        else
+            ctx = begin("", "", "", "", "1")
+        end
+        txn:set_var("txn.otel.ctx", ctx)
+        if by and #ctx >= 56 then
+            own(ctx, by)
+            return ctx, true
+        end
+    end
+
+    -- Once per request, whoever asks first. `single`: one span for both legs, if it is given and not empty. `by`: the filter, which
+    -- comes before every rule and leaves the request to the profile where there is one. The answer is what is carried, if
+    -- the end is wanted; an action must not return anything.
+    local function start(txn, single, by)
         local f, http = txn.f, txn.http
+        if not http then
+            return start_connection(txn, by)
+        end
         if not get_var then
             get_var, set_var, set_header = txn.get_var, txn.set_var, http.req_set_header
             headers_of, method, url, version = f.req_hdrs, f.method, f.url, f.req_ver
         end
-        if get_var(txn, "txn.otel.ctx") then
+        if get_var(txn, "txn.otel.ctx") or by and get_var(txn, "sess.otel.profile") then
             return
         end
         local ctx, traceparent, verdict
@@ -133,21 +208,23 @@ local function register_tracing()
         if verdict then
             mend_tracestate(txn, ctx)
         end
-        if tell then
-            return #ctx >= 56
+        if by and #ctx >= 56 then
+            own(ctx, by)
+            return ctx
         end
     end
 
     -- Hands over what is known. `final`: nothing follows any more, so HAProxy's state says how it ended. The fields stand in
-    -- the order of lua/otel.cfg, but for those that would cost more than they say: the frontend's port, handshake and idle
-    -- timers, queue positions, connection reuse. The start is the stamp of otel_start less the time that the request's headers
-    -- took.
+    -- the order of lua/otel.cfg, but for those that would cost more than they say: queue positions, and for actions the
+    -- frontend's port, handshake and idle timers, start, connection reuse. Without a start it is the stamp of otel_start less the
+    -- time that the request's headers took.
     local finish, gather = native.finish, gatherer(plan.gathered)
     local state, status, be, srv, srv_ip, srv_port, ip, port, fe, tls
     local hdr, queue, connect, answer, retries, be_version
+    local fe_port, handshake, idle, date, reused
     local function hand_over(txn, final)
         local ctx = get_var and get_var(txn, "txn.otel.ctx")
-        if not ctx or #ctx < 56 then
+        if not ctx or #ctx < 56 or not final and is_of_filter(ctx) then
             return
         end
         local f = txn.f
@@ -157,11 +234,22 @@ local function register_tracing()
             ip, port, fe, tls = f.src, f.src_port, f.fe_name, f.ssl_fc_protocol
             hdr, queue, connect, answer = f.req_timer_hdr, f.req_timer_queue, f.bc_timer_connect, f.res_timer_hdr
             retries, be_version = f.txn_conn_retries, f.bc_http_major
+            fe_port, handshake, idle = f.dst_port, f.fc_timer_handshake, f.req_timer_idle
+            date, reused = f.request_date, f.bc_reused
         end
         -- A server's answer that is no error has not ended yet: the state would say nothing.
         local code, server = status(f), srv(f)
         local ended = (final or not server or code >= 400) and state(f) or "--"
         -- Values are joined by spaces: a text of spaces stands for several that are absent.
+        if final then
+            -- stylua: ignore
+            finish(
+                ctx, ended, code, be(f), server, srv_ip(f), srv_port(f), ip(f), port(f), fe(f), fe_port(f), tls(f),
+                handshake(f), idle(f), hdr(f), queue(f), connect(f), answer(f), retries(f), date(f, "us"), "", be_version(f),
+                server and BITS[reused(f)], gather and gather(txn, f, true) or "  "
+            )
+            return
+        end
         -- stylua: ignore
         finish(
             ctx, ended, code, be(f), server, srv_ip(f), srv_port(f), ip(f), port(f), fe(f), "", tls(f),
@@ -170,7 +258,41 @@ local function register_tracing()
         )
     end
 
-    core.register_action("otel_start", { "http-req" }, start)
+    -- The same for a connection in TCP mode: src/trace/connection.rs. `otherwise`: its state, where HAProxy does not say another.
+    local function hand_over_connection(txn, otherwise)
+        local ctx = txn:get_var("txn.otel.ctx")
+        if not ctx or #ctx < 56 or not otherwise and is_of_filter(ctx) then
+            return
+        end
+        local f, hex = txn.f, native.hex
+        local ended, waited = f:txn_sess_term_state(), f:req_timer_queue() or -1
+        -- HAProxy counts from the end of a request's headers, which it has at -1 where there is no request.
+        waited = waited > 0 and waited - 1 or waited
+        local bytes_in, bytes_out
+        -- HAProxy counts the bytes when all is over, which is after the end that a filter sees.
+        if not otherwise then
+            bytes_in, bytes_out = f:bytes_in(), f:bytes_out()
+        end
+        -- stylua: ignore
+        native.finish_connection(
+            ctx, ended == "--" and otherwise or ended, "", f:be_name(), f:srv_name(), f:bc_dst(), f:bc_dst_port(),
+            f:src(), f:src_port(), f:fe_name(), f:dst_port(), f:ssl_fc_protocol(),
+            f:fc_timer_handshake(), " ", waited, f:bc_timer_connect(), "",
+            (f:txn_redispatched() and "+" or "") .. (f:txn_conn_retries() or 0), f:accept_date("us"), "    ",
+            hex(f:dst()), hex(bytes_in), hex(bytes_out), hex(f:ssl_fc_cipher()), hex(f:ssl_fc_sni()), hex(f:ssl_fc_alpn()), ""
+        )
+    end
+
+    core.register_action("otel_start", { "http-req", "tcp-req" }, start)
+
+    -- The end of a connection in TCP mode, in the log line. It prints nothing.
+    core.register_fetches("otel_tcp_end", function(txn)
+        local fine, problem = pcall(hand_over_connection, txn)
+        if not fine then
+            native.fault("connection", problem)
+        end
+        return ""
+    end)
 
     -- For the profile, which calls it where it is needed only.
     core.register_action("otel_tracestate", { "http-req" }, function(txn)
@@ -183,9 +305,10 @@ local function register_tracing()
     -- The request's end is stamped here: the body is still to come.
     core.register_action("otel_end", { "http-res", "http-after-res" }, hand_over)
 
-    register_filter(start, hand_over)
+    register_filter(start, hand_over, hand_over_connection)
 
-    core.register_action("otel_attr", { "http-req", "http-res", "http-after-res" }, function(txn, name, variable)
+    local everywhere = { "http-req", "http-res", "http-after-res", "tcp-req", "tcp-res" }
+    core.register_action("otel_attr", everywhere, function(txn, name, variable)
         local ctx = txn:get_var("txn.otel.ctx")
         local value = txn:get_var(variable)
         if not ctx or #ctx < 56 or value == nil then

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::connection::Connection;
 use super::envelope::Envelope;
 use super::hot::Hot;
 use super::plan::Plan;
@@ -154,11 +155,31 @@ impl Pipeline {
     }
 
     fn take(&mut self, end_unix_nanos: u64, payload: &[u8]) {
+        if Connection::is_one(payload) {
+            return self.take_connection(end_unix_nanos, payload);
+        }
         let record = match Record::parse(payload, end_unix_nanos, self.plan.gathered.len()) {
             Ok(record) => record,
             Err(error) => return self.malformed(&error.to_string()),
         };
         let made = spans::encode(&record, &mut self.batch);
+        self.count(made);
+    }
+
+    /// A connection in TCP mode: one span, if it was sampled.
+    fn take_connection(&mut self, end_unix_nanos: u64, payload: &[u8]) {
+        match Connection::parse(payload, end_unix_nanos) {
+            Ok(connection) if connection.record.sampled => {
+                spans::encode_connection(&connection, &mut self.batch);
+                self.count(1);
+            }
+            Ok(_) => {}
+            Err(error) => self.malformed(&error.to_string()),
+        }
+    }
+
+    /// Spans that were just added to the open batch.
+    fn count(&mut self, made: u64) {
         EXPORT.created.add(made);
         self.spans += made;
         self.opened.get_or_insert_with(Instant::now);

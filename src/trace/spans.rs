@@ -3,10 +3,13 @@
 //! HTTP semantic conventions 1.44.0 ("HTTP server", "HTTP client"); what is HAProxy's own is `haproxy.*`. Timers are
 //! whole milliseconds and left out where the step was not reached.
 
+mod connection;
 mod span;
 #[cfg(test)]
 mod tests;
 mod url;
+
+pub use connection::encode_connection;
 
 use super::carry::AttributeValue;
 use super::outcome;
@@ -68,6 +71,11 @@ fn server(record: &Record<'_>, authority: &Authority<'_>, interval: Interval, ou
     if let Some(response) = &record.response {
         handling(&mut span, response, interval);
     }
+    attributes_of_rules(&mut span, record);
+    span.end(outcome);
+}
+
+fn attributes_of_rules(span: &mut Span<'_>, record: &Record<'_>) {
     for (name, value) in record.attributes.clone() {
         match value {
             AttributeValue::Text(text) => span.text(name, text),
@@ -75,7 +83,6 @@ fn server(record: &Record<'_>, authority: &Authority<'_>, interval: Interval, ou
             AttributeValue::Bool(flag) => span.bool(name, flag),
         }
     }
-    span.end(outcome);
 }
 
 fn client<'a>(
