@@ -9,4 +9,5 @@ mod logs;
 mod parents;
 mod protocols;
 mod samplers;
+mod tcp;
 mod volume;

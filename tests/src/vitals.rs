@@ -115,9 +115,11 @@ pub fn server_span(receiver: &OtlpReceiver, trace_id: &str) -> SpanView {
     found[0].clone()
 }
 
-const OTEL_CFG: &str = include_str!("../../lua/otel.cfg");
+/// The profiles.
+pub const OTEL_CFG: &str = include_str!("../../lua/otel.cfg");
 
-const LOAD: &str = "  tune.lua.bool-sample-conversion normal
+/// Lines of the global section that load the module.
+pub const LOAD: &str = "  tune.lua.bool-sample-conversion normal
   lua-prepend-path ${module}/?.so cpath
   lua-load-per-thread ${lua}/otel.lua
 ";
