@@ -1,4 +1,4 @@
-//! Tracing, through both doors.
+//! Tracing, through every door.
 
 mod attack;
 mod attributes;

@@ -22,6 +22,11 @@ pub enum Door {
     Filter,
 }
 
+impl Door {
+    /// Those that trace.
+    pub const ALL: [Self; 3] = [Self::Profile, Self::Actions, Self::Filter];
+}
+
 /// A proxy through a door: `frontend` are more lines of the frontend, `rest` more sections.
 pub fn config(door: Door, frontend: &str, rest: &str) -> Builder {
     let (global, from, rules) = match door {
@@ -44,6 +49,11 @@ pub fn profile(frontend: &str, rest: &str) -> Builder {
 /// The actions, in a frontend.
 pub fn actions(frontend: &str, rest: &str) -> Builder {
     config(Door::Actions, frontend, rest)
+}
+
+/// The filter, in a frontend.
+pub fn filter(frontend: &str, rest: &str) -> Builder {
+    config(Door::Filter, frontend, rest)
 }
 
 impl Builder {
