@@ -57,7 +57,7 @@ local function register_filter(start, hand_over, hand_over_connection)
     local Filter = { id = "haproxy-vitals", flags = filter.FLT_CFG_FL_HTX }
     Filter.__index = Filter
 
-    -- `self` is what the parsing of a `filter` line returned.
+    -- `self` is of the `filter` line.
     function Filter:new()
         return setmetatable({}, self)
     end
@@ -122,18 +122,18 @@ local function register_filter(start, hand_over, hand_over_connection)
         end
     end
 
-    core.register_filter("otel", Filter, function(class, arguments)
-        local single = ""
+    -- HAProxy makes `line`, a copy of the class, for each `filter` line and thread, when threads start: `haproxy -c` does not.
+    core.register_filter("otel", Filter, function(line, arguments)
+        line.__index = line
+        line.single = ""
         for _, argument in ipairs(arguments) do
             if argument == "client-span=off" then
-                single = "1"
+                line.single = "1"
             elseif argument ~= "client-span=on" then
                 local known = "`; known: client-span=on, client-span=off"
                 error("haproxy-vitals: filter lua.otel: unknown argument `" .. argument .. known, 0)
             end
         end
-        local line = setmetatable({ single = single }, class)
-        line.__index = line
         return line
     end)
 end

@@ -5,6 +5,7 @@ mod attributes;
 mod conformance;
 mod doors;
 mod endings;
+mod filter;
 mod logs;
 mod parents;
 mod protocols;
