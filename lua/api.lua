@@ -240,12 +240,16 @@ local function register_tracing()
         -- A server's answer that is no error has not ended yet: the state would say nothing.
         local code, server = status(f), srv(f)
         local ended = (final or not server or code >= 400) and state(f) or "--"
+        local again = retries(f)
+        if again and again > 0 and f:txn_redispatched() then
+            again = "+" .. again
+        end
         -- Values are joined by spaces: a text of spaces stands for several that are absent.
         if final then
             -- stylua: ignore
             finish(
                 ctx, ended, code, be(f), server, srv_ip(f), srv_port(f), ip(f), port(f), fe(f), fe_port(f), tls(f),
-                handshake(f), idle(f), hdr(f), queue(f), connect(f), answer(f), retries(f), date(f, "us"), "", be_version(f),
+                handshake(f), idle(f), hdr(f), queue(f), connect(f), answer(f), again, date(f, "us"), "", be_version(f),
                 server and BITS[reused(f)], gather and gather(txn, f, true) or "  "
             )
             return
@@ -253,7 +257,7 @@ local function register_tracing()
         -- stylua: ignore
         finish(
             ctx, ended, code, be(f), server, srv_ip(f), srv_port(f), ip(f), port(f), fe(f), "", tls(f),
-            " ", hdr(f), queue(f), connect(f), answer(f), retries(f), " ", be_version(f),
+            " ", hdr(f), queue(f), connect(f), answer(f), again, " ", be_version(f),
             gather and gather(txn, f) or "   "
         )
     end

@@ -1,5 +1,6 @@
 //! Tracing, through every door.
 
+mod agree;
 mod attack;
 mod attributes;
 mod conformance;
