@@ -89,7 +89,7 @@ pub(crate) mod tests {
     pub(crate) fn payload(fields: &[(&str, &str)], gathered: [&str; GATHERED]) -> Vec<u8> {
         let hex = |text: &str| match text {
             "" => "-".to_owned(),
-            text => text.bytes().map(|byte| format!("{byte:02X}")).collect(),
+            text => text.bytes().fold(String::new(), |digits, byte| digits + &format!("{byte:02X}")),
         };
         let mut all = vec![("%ST", ""), ("%Tr", ""), ("fc_http_major", ""), ("bc_http_major", ""), ("%TR", "")];
         all.extend_from_slice(fields);

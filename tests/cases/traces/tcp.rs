@@ -1,9 +1,14 @@
 //! Connections of frontends in TCP mode: one SERVER span each, however they end.
 
-use haproxy_vitals_tests::client::Session;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use haproxy_vitals_tests::client::{self, Session};
 use haproxy_vitals_tests::haproxy::Builder;
 use haproxy_vitals_tests::otlp::{SpanKind, StatusCode};
 use haproxy_vitals_tests::{Haproxy, OtlpReceiver, Port, SOON, SpanView, Upstream, poll, vitals};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_rustls::{TlsConnector, rustls};
 
 /// How connections come to the tracer.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -53,6 +58,82 @@ fn every_connection_gives_one_span_that_says_how_it_ended_through_the_profile() 
 #[test]
 fn every_connection_gives_one_span_that_says_how_it_ended_through_the_filter() {
     check(Tcp::Filter);
+}
+
+#[test]
+fn tls_of_a_connection_is_on_its_span() {
+    let key = rcgen::generate_simple_self_signed(["db.example".to_owned()]).unwrap();
+    let pem = key.cert.pem() + &key.signing_key.serialize_pem();
+    for door in ["", "  filter lua.otel\n"] {
+        let from = if door.is_empty() { " from otel-tcp" } else { "" };
+        let text = format!(
+            "global\n{}{}{DEFAULTS}frontend safe{from}\n  mode tcp\n  bind 127.0.0.1:${{port:safe}} ssl crt \
+             ${{dir}}/site.pem alpn postgresql\n  timeout client 5s\n{door}  default_backend back\n{BACK}",
+            vitals::LOAD,
+            vitals::OTEL_CFG
+        );
+        let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
+        let config = Haproxy::config(&text).module().file("site.pem", &pem).upstream(&upstream);
+        let haproxy = config.set("dead", "127.0.0.1:1").export_http(&receiver).start();
+        speak_tls(&haproxy, key.cert.der().clone());
+        vitals::wait_exported(&haproxy, &receiver, 1);
+        let span = &receiver.server_spans()[0];
+        assert_eq!(span.str("server.address"), Some("db.example"), "{span:#?}");
+        assert_eq!(span.str("network.local.address"), Some("127.0.0.1"), "{span:#?}");
+        assert_eq!((span.str("tls.protocol.name"), span.str("tls.protocol.version")), (Some("tls"), Some("1.3")));
+        assert!(span.str("tls.cipher").is_some_and(|cipher| cipher.starts_with("TLS_")), "{span:#?}");
+        assert_eq!(span.str("tls.next_protocol"), Some("postgresql"), "{span:#?}");
+        receiver.assert_clean();
+        haproxy.finish();
+    }
+}
+
+#[test]
+fn rules_and_samplers_act_on_connections_too() {
+    let rules = "  tcp-request content set-var(txn.team) str(\"two words\")\n  tcp-request content lua.otel_attr app.team txn.team\n";
+    let log = "  log ${log} local0\n  log-format \"${VITALS_TCP_LOG}trace=%[var(txn.otel.ctx),bytes(3,32)] end\"\n";
+    for (sampler, spans) in [("always_on", 1), ("always_off", 0)] {
+        let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
+        let text = format!(
+            "global\n{}{}{DEFAULTS}frontend front from otel-tcp\n  bind 127.0.0.1:${{port:front}}\n  timeout client \
+             5s\n  filter lua.otel\n{rules}{log}  default_backend back\n{BACK}",
+            vitals::LOAD,
+            vitals::OTEL_CFG
+        );
+        let config = Haproxy::config(&text).module().upstream(&upstream).set("dead", "127.0.0.1:1");
+        let haproxy = config.export_http(&receiver).env("OTEL_TRACES_SAMPLER", sampler).start();
+        client::get(haproxy.addr("front"), "/", &[("connection", "close")]);
+        haproxy.wait_log(" end\n", SOON);
+        // One span though the filter stands beside the profile.
+        let counters = vitals::wait_exported(&haproxy, &receiver, spans);
+        let counted = ["requests.started", "requests.ended", "spans.created"].map(|name| counters[name]);
+        assert_eq!((counted, counters["requests.unsampled"]), ([spans; 3], 1 - spans), "{counters:#?}");
+        for span in receiver.server_spans() {
+            assert_eq!(span.str("app.team"), Some("two words"), "{span:#?}");
+            assert!(haproxy.log_contains(&format!("trace={} end", span.trace_id)), "{}", haproxy.log());
+            assert!(span.has("haproxy.bytes.in"), "the profile's: {span:#?}");
+        }
+        receiver.assert_clean();
+        haproxy.finish();
+    }
+}
+
+/// Asks for `/` over TLS, by name, and reads to the end.
+fn speak_tls(haproxy: &Haproxy, certificate: rustls::pki_types::CertificateDer<'static>) {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(certificate).unwrap();
+    let mut config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"postgresql".to_vec()];
+    let name = rustls::pki_types::ServerName::try_from("db.example").unwrap();
+    client::block_on(async {
+        let stream = tokio::net::TcpStream::connect(haproxy.addr("safe")).await.unwrap();
+        let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        // A close without a word is a fault to TLS, not to this test.
+        let _ = stream.read_to_end(&mut answer).await;
+        assert!(answer.starts_with(b"HTTP/1.1 200 "));
+    });
 }
 
 fn check(door: Tcp) {
@@ -161,10 +242,10 @@ fn config(door: Tcp) -> Builder {
         ("nowhere", "  timeout client 5s\n  default_backend empty\n"),
         ("busy", "  timeout client 5s\n  default_backend queued\n"),
     ] {
-        text += &format!("frontend {name}{from}\n  mode tcp\n  bind 127.0.0.1:${{port:{name}}}\n{rule}{more}");
+        let _ = writeln!(text, "frontend {name}{from}\n  mode tcp\n  bind 127.0.0.1:${{port:{name}}}\n{rule}{more}");
     }
     let listen = if door == Tcp::Profile { LISTEN } else { rule };
-    text += &format!("listen all\n  bind 127.0.0.1:${{port:all}}\n{listen}  server one ${{upstream}}\n{BACK}");
+    let _ = write!(text, "listen all\n  bind 127.0.0.1:${{port:all}}\n{listen}  server one ${{upstream}}\n{BACK}");
     Haproxy::config(&text).module()
 }
 
