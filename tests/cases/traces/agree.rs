@@ -83,7 +83,8 @@ fn more(haproxy: &Haproxy, receiver: &OtlpReceiver) -> [&'static str; 5] {
 /// What must be the same: ports and times by whether they are there.
 fn shown(span: &SpanView, haproxy: &Haproxy) -> Shown {
     let port = haproxy.port("http");
-    let varies = |key: &str| key.contains("haproxy.timer.") || key == "network.peer.port" && span.kind == SpanKind::Server;
+    let varies =
+        |key: &str| key.contains("haproxy.timer.") || key == "network.peer.port" && span.kind == SpanKind::Server;
     let mut all: Shown = span
         .attributes
         .0
@@ -110,7 +111,8 @@ fn differing(profile: &BTreeMap<String, Shown>, other: &BTreeMap<String, Shown>)
             continue;
         };
         for key in expected.keys().chain(found.keys()) {
-            let by_chance = key == "haproxy.timer.handshake" || key == "haproxy.timer.idle" && !span.contains("/second");
+            let by_chance =
+                key == "haproxy.timer.handshake" || key == "haproxy.timer.idle" && !span.contains("/second");
             if !by_chance && expected.get(key) != found.get(key) {
                 names.insert(key.clone());
             }

@@ -24,7 +24,8 @@ backend traced
     let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
     let silent = "  http-request set-log-level silent\n";
     let haproxy = vitals::filter(silent, REST).upstream(&upstream).export_http(&receiver).start();
-    let cases = [("all", "/", 200), ("all", "/denied", 403), ("all", "/cut", 200), ("bare", "/", 200), ("http", "/", 200)];
+    let cases =
+        [("all", "/", 200), ("all", "/denied", 403), ("all", "/cut", 200), ("bare", "/", 200), ("http", "/", 200)];
     for (n, (port, path, status)) in (0..).zip(cases) {
         let headers = [("traceparent", &*vitals::traceparent(n))];
         let _ = client::try_request(haproxy.addr(port), "GET", path, &headers, b"");
