@@ -26,8 +26,9 @@ local function mend_tracestate(txn, ctx)
     end
 end
 
--- A function that gives what follows the fixed values: two queues, and reuse before them unless that is known, which are left out; what the settings ask for, in
--- hexadecimal; and the request line, which was carried from the start. None where the settings ask for nothing.
+-- A function that gives what follows the fixed values: reuse, unless it is known, and two queues, which are left out; what the
+-- settings ask for, in hexadecimal; and the request line, which was carried from the start. None where the settings ask for
+-- nothing.
 local function gatherer(wanted)
     if #wanted == 0 then
         return nil
@@ -149,7 +150,8 @@ local function register_tracing()
     local plan = native.plan()
     local head = plan.head
 
-    -- What filters started, and will end: the filter's object by the SERVER span's id, while HAProxy holds it. Others leave it alone.
+    -- What filters started, and will end: the filter's object by the SERVER span's id, while HAProxy holds it. Others leave it
+    -- alone.
     local owned
 
     local function own(ctx, by)
