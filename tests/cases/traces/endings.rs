@@ -178,6 +178,9 @@ pub(super) fn exchange(client: Client, haproxy: &Haproxy, path: &str, traceparen
         _ => "connection: close\r\n\r\n",
     };
     let method = if matches!(client, Client::LeaveInRequest) { "POST" } else { "GET" };
+    if method == "POST" {
+        poll::until(SOON, "the end of the request before", || !in_use(haproxy));
+    }
     session
         .send(format!("{method} {path} HTTP/1.1\r\nhost: {addr}\r\ntraceparent: {traceparent}\r\n{more}").as_bytes())
         .unwrap();
