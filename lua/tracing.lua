@@ -64,7 +64,7 @@ return function()
     end
 
     local function is_of_filter(ctx)
-        return owned and owned[ctx:sub(57, 72)]
+        return owned[ctx:sub(57, 72)]
     end
 
     -- A connection in TCP mode.
@@ -130,7 +130,7 @@ return function()
     local fe_port, handshake, idle, date, reused
     local function hand_over(txn, final)
         local ctx = get_var and get_var(txn, "txn.otel.ctx")
-        if not ctx or #ctx < 56 or not final and is_of_filter(ctx) then
+        if not ctx or #ctx < 56 or owned and not final and is_of_filter(ctx) then
             return
         end
         local f = txn.f
@@ -171,7 +171,7 @@ return function()
     -- The same for a connection in TCP mode: src/trace/connection.rs. `otherwise`: its state, where HAProxy does not say another.
     local function hand_over_connection(txn, otherwise)
         local ctx = txn:get_var("txn.otel.ctx")
-        if not ctx or #ctx < 56 or not otherwise and is_of_filter(ctx) then
+        if not ctx or #ctx < 56 or owned and not otherwise and is_of_filter(ctx) then
             return
         end
         local f, hex = txn.f, native.hex
