@@ -1,317 +1,12 @@
 -- The Lua side of the module: what require("haproxy_vitals") returns. Built into haproxy_vitals.so.
 -- No policy here: it registers, hands values over, and applies answers.
 
-local core, native = ...
+local core, native, health, register_tracing = ...
 
 local api = { version = native.version }
 
 local SWEEP_MS = 1000
 local TICK_MS = 50
-local YIELD_EVERY = 100
-
--- src/trace/carry.rs, Verdict.
-local REPLACES, DELETES = {}, {}
-for verdict in ("TUtZ"):gmatch(".") do REPLACES[verdict:byte()] = true end
-for verdict in ("DEdY"):gmatch(".") do DELETES[verdict:byte()] = true end
-local RECORDED = "^[SDTXYZRUE]"
-
-local function mend_tracestate(txn, ctx)
-    local verdict = ctx:byte(56)
-    if REPLACES[verdict] then
-        txn.http:req_set_header("tracestate", ctx:match("^[^\t]*", 89))
-    elseif DELETES[verdict] then
-        txn.http:req_del_header("tracestate")
-    end
-end
-
--- A function that does what the settings ask for beyond traceparent, or nothing: headers for the server, variables.
-local function request_tail(plan)
-    local variables = plan.variables
-    if not plan.changes_requests and not variables then
-        return nil
-    end
-    return function(txn, ctx)
-        local http = txn.http
-        if plan.changes_requests then
-            local changes = native.request_headers(ctx, txn.f:fe_name())
-            for n = 1, #changes, 2 do
-                if changes[n + 1] then
-                    http:req_set_header(changes[n], changes[n + 1])
-                else
-                    http:req_del_header(changes[n])
-                end
-            end
-        end
-        if variables then
-            txn:set_var("txn.otel.trace_id", ctx:sub(4, 35))
-            txn:set_var("txn.otel.sampled", tonumber(ctx:sub(55, 55)) & 1 == 1)
-            if ctx:find(RECORDED, 56) then
-                txn:set_var("txn.otel.span_id", ctx:sub(57, 72))
-            end
-        end
-    end
-end
-
--- A function that tells the client of its trace, or nothing where the settings do not ask for it.
-local function response_tail(plan)
-    local name = plan.response
-    if not name then
-        return nil
-    end
-    return function(txn, ctx)
-        -- Rules may ask twice, and a server may have metrics of its own.
-        local value = not txn:get_var("txn.otel.told") and native.response_value(ctx)
-        if value then
-            txn:set_var("txn.otel.told", true)
-            if name == "server-timing" then
-                txn.http:res_add_header(name, value)
-            else
-                txn.http:res_set_header(name, value)
-            end
-        end
-    end
-end
-
--- A function that gives what follows the fixed values: reuse and two queues, which are left out; what the settings ask for, in
--- hexadecimal; and the request line, which was carried from the start. None where the settings ask for nothing.
-local function gatherer(wanted, most)
-    if #wanted == 0 then
-        return nil
-    end
-    local hex = native.hex
-    return function(txn, f)
-        local values = {}
-        for n, one in ipairs(wanted) do
-            local value
-            if one.kind == "header" then
-                value = f:res_fhdr(one.name, -1)
-            elseif one.kind == "variable" then
-                value = txn:get_var(one.name)
-            else
-                value = f[one.name](f)
-            end
-            values[n] = hex(value, most)
-        end
-        return "   " .. table.concat(values, " ") .. " "
-    end
-end
-
--- The filter door: `filter lua.otel [client-span=off]`. HAProxy makes one object of it for each stream, and tells it of the
--- begin before the first rule and of the end after the last byte, whatever came between. An error in a callback would end the
--- request: none leaves here.
-local function register_filter(start, hand_over)
-    local Filter = { id = "haproxy-vitals", flags = filter.FLT_CFG_FL_HTX }
-    Filter.__index = Filter
-
-    -- `self` is what the parsing of a `filter` line returned.
-    function Filter:new()
-        return setmetatable({}, self)
-    end
-
-    function Filter:start_analyze(txn)
-        self.start_analyze = false
-        local fine, wanted = pcall(start, txn, self.single, true)
-        if not fine then
-            native.fault("filter", wanted)
-        end
-        if not (fine and wanted) then
-            self.end_analyze = false
-        end
-    end
-
-    -- The request's side mostly ends first: when both are complete, and then it receives no more. Otherwise, unless HAProxy's state
-    -- already says what went wrong, the response's side knows how it ended.
-    function Filter:end_analyze(txn, channel)
-        if not channel:may_recv() or channel:is_resp() or txn.f:txn_sess_term_state() ~= "--" then
-            self.end_analyze = false
-            local fine, problem = pcall(hand_over, txn, true)
-            if not fine then
-                native.fault("filter", problem)
-            end
-        end
-    end
-
-    core.register_filter("otel", Filter, function(class, arguments)
-        local single = ""
-        for _, argument in ipairs(arguments) do
-            if argument == "client-span=off" then
-                single = "1"
-            elseif argument ~= "client-span=on" then
-                local known = "`; known: client-span=on, client-span=off"
-                error("haproxy-vitals: filter lua.otel: unknown argument `" .. argument .. known, 0)
-            end
-        end
-        local line = setmetatable({ single = single }, class)
-        line.__index = line
-        return line
-    end)
-end
-
--- What every trace door needs. The names are those of lua/otel.cfg.
-local function register_tracing()
-    core.register_converters("otel_begin", native.begin)
-    core.register_converters("otel_end", native.finish)
-
-    -- Looking a method up by its name costs as much as some of them do: each is looked up once.
-    local begin = native.begin_parts
-    local get_var, set_var, set_header, headers_of, method, url, version
-    local plan = native.plan()
-    local head, sends_traceparent, request_rest = plan.head, plan.traceparent, request_tail(plan)
-
-    -- Once per request, whoever asks first. `single`: one span for both legs, if it is given and not empty. `tell`: the answer
-    -- is whether the end of the request is wanted; an action must not return anything.
-    local function start(txn, single, tell)
-        local f, http = txn.f, txn.http
-        if not get_var then
-            get_var, set_var, set_header = txn.get_var, txn.set_var, http.req_set_header
-            headers_of, method, url, version = f.req_hdrs, f.method, f.url, f.req_ver
-        end
-        if get_var(txn, "txn.otel.ctx") then
-            return
-        end
-        local ctx, traceparent, verdict
-        if head then
-            local secure = f:ssl_fc() and "1" or "0"
-            ctx, traceparent, verdict =
-                begin(headers_of(f), method(f), url(f), version(f), single, f:fe_name(), f:src(), secure)
-        else
-            ctx, traceparent, verdict = begin(headers_of(f), method(f), url(f), version(f), single)
-        end
-        set_var(txn, "txn.otel.ctx", ctx)
-        if sends_traceparent then
-            set_header(http, "traceparent", traceparent)
-            if verdict then
-                mend_tracestate(txn, ctx)
-            end
-        end
-        if request_rest then
-            request_rest(txn, ctx)
-        end
-        if tell then
-            return #ctx >= 56
-        end
-    end
-
-    -- Hands over what is known. `final`: nothing follows any more, so HAProxy's state says how it ended. The fields stand in
-    -- the order of lua/otel.cfg, but for those that would cost more than they say: the frontend's port, handshake and idle
-    -- timers, queue positions, connection reuse. The start is the stamp of otel_start less the time that the request's headers
-    -- took.
-    local finish, gather, response_rest = native.finish, gatherer(plan.gathered, plan.value_bytes), response_tail(plan)
-    local state, status, be, srv, srv_ip, srv_port, ip, port, fe, tls
-    local hdr, queue, connect, answer, retries, be_version
-    local function hand_over(txn, final)
-        local ctx = get_var and get_var(txn, "txn.otel.ctx")
-        if response_rest and ctx then
-            response_rest(txn, ctx)
-        end
-        if not ctx or #ctx < 56 then
-            return
-        end
-        local f = txn.f
-        if not state then
-            state, status, be, srv = f.txn_sess_term_state, f.txn_status, f.be_name, f.srv_name
-            srv_ip, srv_port = f.bc_dst, f.bc_dst_port
-            ip, port, fe, tls = f.src, f.src_port, f.fe_name, f.ssl_fc_protocol
-            hdr, queue, connect, answer = f.req_timer_hdr, f.req_timer_queue, f.bc_timer_connect, f.res_timer_hdr
-            retries, be_version = f.txn_conn_retries, f.bc_http_major
-        end
-        -- A server's answer that is no error has not ended yet: the state would say nothing.
-        local code, server = status(f), srv(f)
-        local ended = (final or not server or code >= 400) and state(f) or "--"
-        -- Values are joined by spaces: a text of spaces stands for several that are absent.
-        -- stylua: ignore
-        finish(
-            ctx, ended, code, be(f), server, srv_ip(f), srv_port(f), ip(f), port(f), fe(f), "", tls(f),
-            " ", hdr(f), queue(f), connect(f), answer(f), retries(f), " ", be_version(f),
-            gather and gather(txn, f) or "   "
-        )
-    end
-
-    core.register_action("otel_start", { "http-req" }, start)
-
-    -- For the profile, which calls it where it is needed only.
-    core.register_action("otel_tracestate", { "http-req" }, function(txn)
-        local ctx = txn:get_var("txn.otel.ctx")
-        if ctx then
-            mend_tracestate(txn, ctx)
-        end
-    end)
-
-    -- The request's end is stamped here: the body is still to come.
-    core.register_action("otel_end", { "http-res", "http-after-res" }, hand_over)
-
-    register_filter(start, hand_over)
-
-    core.register_action("otel_attr", { "http-req", "http-res", "http-after-res" }, function(txn, name, variable)
-        local ctx = txn:get_var("txn.otel.ctx")
-        local value = txn:get_var(variable)
-        if not ctx or #ctx < 56 or value == nil then
-            return
-        end
-        local longer = native.attribute(ctx, name, value)
-        if longer then
-            txn:set_var("txn.otel.ctx", longer)
-        end
-    end, 2)
-end
-
--- Servers of the backends that are checked, as tables for the core and as objects to act on.
-local function look(may_yield)
-    local seen, objects = {}, {}
-    for _, backend in ipairs(native.health_backends()) do
-        local proxy = core.backends[backend]
-        -- Collected first: leaving a loop over servers early is not safe in early 3.2.
-        local servers = {}
-        if proxy then
-            for _, server in pairs(proxy.servers) do
-                servers[#servers + 1] = server
-            end
-        end
-        for number, server in ipairs(servers) do
-            local stats = server:get_stats()
-            if stats then
-                local name = server:get_name()
-                seen[#seen + 1] = {
-                    backend = backend,
-                    server = name,
-                    id = tonumber(server:get_rid()) or 0,
-                    address = server:get_addr() or "",
-                    status = stats.status or "",
-                    native_check = (stats.check_status or "") ~= "",
-                    tracks = server:tracking() ~= nil,
-                }
-                objects[backend .. "/" .. name] = server
-            end
-            if may_yield and number % YIELD_EVERY == 0 then
-                core.yield()
-            end
-        end
-    end
-    return seen, objects
-end
-
-local function apply(actions, objects)
-    for _, action in ipairs(actions) do
-        local server = objects[action.backend .. "/" .. action.server]
-        if server then
-            if tonumber(server:get_rid()) ~= action.id then
-                -- Another server by the name of the one that was judged.
-                objects[action.backend .. "/" .. action.server] = nil
-            elseif action.force == "up" then
-                server:check_force_up()
-            elseif action.force == "nolb" then
-                server:check_force_nolb()
-            else
-                server:check_force_down()
-            end
-        end
-    end
-end
-
-local function stopping()
-    local flag = core.get_info().Stopping
-    return flag == 1 or flag == "1" or flag == true
-end
 
 local LEVELS = { warning = core.warning, notice = core.notice, info = core.info }
 
@@ -330,19 +25,19 @@ local function tend()
             if due <= 0 then
                 due = SWEEP_MS
                 say_what_waits()
-                if not left and stopping() then
+                if not left and health.stopping() then
                     left = true
                     native.close_listeners()
                     native.health_stop()
                     checks = false
                 elseif checks then
                     local seen
-                    seen, objects = look(true)
-                    apply(native.health_sweep(seen), objects)
+                    seen, objects = health.look(true)
+                    health.apply(native.health_sweep(seen), objects)
                 end
             end
             if checks then
-                apply(native.health_changes(), objects)
+                health.apply(native.health_changes(), objects)
             end
         end)
         due = due - pause
@@ -436,8 +131,8 @@ function api.register(options)
                 known[#known + 1] = name
             end
             native.health_known_backends(known)
-            local seen, objects = look(false)
-            apply(native.health_initial(seen), objects)
+            local seen, objects = health.look(false)
+            health.apply(native.health_initial(seen), objects)
         end
     end)
     if core.thread <= 1 then

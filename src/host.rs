@@ -24,7 +24,12 @@ pub fn open(lua: &Lua) -> LuaResult<LuaTable> {
         .globals()
         .get("core")
         .map_err(|_| LuaError::runtime("haproxy_vitals: this module works inside HAProxy only (no `core` here)"))?;
-    lua.load(API).set_name("=haproxy_vitals").call((core, native(lua)?))
+    let native = native(lua)?;
+    let part = |source: &'static str| lua.load(source).set_name("=haproxy_vitals");
+    let health: LuaTable = part(HEALTH).call((&core, &native))?;
+    let register_filter: LuaFunction = part(FILTER).call((&core, &native))?;
+    let register_tracing: LuaFunction = part(TRACING).call((&core, &native, register_filter))?;
+    part(API).call((core, native, health, register_tracing))
 }
 
 /// The functions that the Lua side builds on. Their names are this crate's own business.
@@ -46,3 +51,6 @@ fn native(lua: &Lua) -> LuaResult<LuaTable> {
 
 /// The Lua side: what is cheaper, or clearer, to say there.
 const API: &str = include_str!("../lua/api.lua");
+const FILTER: &str = include_str!("../lua/filter.lua");
+const HEALTH: &str = include_str!("../lua/health.lua");
+const TRACING: &str = include_str!("../lua/tracing.lua");

@@ -4,6 +4,7 @@
 //! runs on the runtime's threads: [`record`] reads a finished request, [`spans`] says it in OpenTelemetry's words.
 
 pub mod carry;
+pub mod connection;
 pub mod envelope;
 pub mod headers;
 pub mod hot;

@@ -1,4 +1,4 @@
-//! The checker's questions and answers as Lua tables. `lua/api.lua` asks and applies.
+//! The checker's questions and answers as Lua tables. `lua/health.lua` asks and applies.
 
 use mlua::prelude::*;
 

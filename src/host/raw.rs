@@ -16,11 +16,13 @@ use crate::trace::carry::TRACEPARENT_LEN;
 use crate::trace::hot::Hot;
 use crate::trace::incoming::{Head, Incoming};
 
-/// Puts `begin`, `begin_parts` and `finish` into `native`.
+/// Puts `begin`, `begin_parts`, `finish` and `finish_connection` into `native`.
 pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
     // SAFETY: all follow Lua's calling convention, keep to the stack slots that Lua guarantees, and never unwind.
     let (begin, begin_parts, finish) =
         unsafe { (lua.create_c_function(begin)?, lua.create_c_function(begin_parts)?, lua.create_c_function(finish)?) };
+    // SAFETY: as above.
+    native.set("finish_connection", unsafe { lua.create_c_function(finish_connection)? })?;
     native.set("begin", begin)?;
     native.set("begin_parts", begin_parts)?;
     native.set("finish", finish)
@@ -104,17 +106,38 @@ unsafe extern "C-unwind" fn finish(state: *mut lua_State) -> c_int {
             hot.end(first);
             return;
         }
-        hot.end_parts(first, |record| {
-            for index in 2..=count {
-                record.push(b' ');
-                // SAFETY: any index may be asked for; texts are copied while their slot holds them.
-                unsafe { append(record, state, index) };
-            }
-        });
+        // SAFETY: this is a call of Lua's with `count` arguments.
+        hot.end_parts(first, |record| unsafe { append_rest(record, state, count) });
     });
     // SAFETY: an empty string; one slot is free.
     unsafe { lua_pushlstring(state, c"".as_ptr(), 0) };
     1
+}
+
+/// `finish_connection(what HAProxy carries, ...)`: the parts are joined by single spaces. See [`Hot::end_connection`].
+unsafe extern "C-unwind" fn finish_connection(state: *mut lua_State) -> c_int {
+    // SAFETY: reads the number of arguments.
+    let count = unsafe { lua_gettop(state) };
+    with_hot(|hot| {
+        // SAFETY: as in `begin`.
+        let first = unsafe { argument(state, 1) };
+        // SAFETY: this is a call of Lua's with `count` arguments.
+        hot.end_connection(first, |record| unsafe { append_rest(record, state, count) });
+    });
+    0
+}
+
+/// Appends a space and its text for each argument after the first.
+///
+/// # Safety
+///
+/// `state` must be Lua's, in a call of its own with `count` arguments.
+unsafe fn append_rest(record: &mut Vec<u8>, state: *mut lua_State, count: c_int) {
+    for index in 2..=count {
+        record.push(b' ');
+        // SAFETY: any index may be asked for; texts are copied while their slot holds them.
+        unsafe { append(record, state, index) };
+    }
 }
 
 /// Appends the value at `index` as text. Whole numbers are written here: Lua would make a string of its own of each.

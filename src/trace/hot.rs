@@ -11,6 +11,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::carry::{Field, SERVER_SPAN, TRACEPARENT_LEN, TracestateAction, Verdict, Writer};
+use super::connection;
 use super::incoming::Incoming;
 use super::propagation::{Policy, Seen};
 use super::sampler::{self, Change, Decision, Sampler};
@@ -176,7 +177,8 @@ impl Hot {
     ///
     /// Hot path: takes no lock, allocates nothing, never waits.
     pub fn end(&mut self, payload: &[u8]) {
-        // An end that HAProxy calls an error has its termination state in front. See `record`.
+        // An end that HAProxy calls an error has its termination state in front, a connection's a mark: three bytes, both. See
+        // `record` and `connection`.
         let carried = if payload.starts_with(b"00-") { payload } else { payload.get(3..).unwrap_or_default() };
         if !Verdict::is_recorded(carried) {
             return;
@@ -194,6 +196,15 @@ impl Hot {
     /// The same from parts: `rest` appends what follows the carried context. Ends a request once, however many rules
     /// ask for it.
     pub fn end_parts(&mut self, carried: &[u8], rest: impl FnOnce(&mut Vec<u8>)) {
+        self.end_once(b"", carried, rest);
+    }
+
+    /// The same for a connection in TCP mode: see [`super::connection`].
+    pub fn end_connection(&mut self, carried: &[u8], rest: impl FnOnce(&mut Vec<u8>)) {
+        self.end_once(connection::MARK, carried, rest);
+    }
+
+    fn end_once(&mut self, front: &[u8], carried: &[u8], rest: impl FnOnce(&mut Vec<u8>)) {
         let span = carried.get(SERVER_SPAN).unwrap_or_default();
         let Ok(span) = <[u8; 16]>::try_from(span) else { return };
         if span == self.last_ended {
@@ -202,6 +213,7 @@ impl Hot {
         self.last_ended = span;
         let mut record = std::mem::take(&mut self.record);
         record.clear();
+        record.extend_from_slice(front);
         record.extend_from_slice(carried);
         rest(&mut record);
         self.end(&record);

@@ -183,6 +183,11 @@ pub fn client(ending: &Ending) -> Outcome {
     Outcome { status, error }
 }
 
+/// A connection's in TCP mode: there is no status, and a normal end is no error.
+pub fn connection(ending: &Ending) -> Outcome {
+    Outcome { status: None, error: ending.state.word(ending.server_chosen).map(ErrorType::Word) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -274,6 +279,26 @@ mod tests {
             let owned = |(status, word): (u16, &str)| (status, word.to_owned());
             assert_eq!(shown(server(&ending)), owned(of_server), "SERVER, {ending:?}");
             assert_eq!(shown(client(&ending)), owned(of_client), "CLIENT, {ending:?}");
+        }
+    }
+
+    #[test]
+    fn a_connection_has_the_words_of_its_state_and_none_when_it_ended_normally() {
+        for (state, server_chosen, word) in [
+            ("--", true, ""),
+            ("cD", true, "client_timeout"),
+            ("CD", true, "client_abort"),
+            ("sD", true, "server_timeout"),
+            ("SD", true, "server_abort"),
+            ("SC", true, "connect_error"),
+            ("SC", false, "no_server"),
+            ("sC", true, "connect_timeout"),
+            ("sQ", false, "queue_timeout"),
+            ("PR", false, "rejected"),
+        ] {
+            let state = State(state.as_bytes().try_into().unwrap());
+            let ending = Ending { state, status: None, server_chosen, headers_received: false };
+            assert_eq!(shown(connection(&ending)), (0, word.to_owned()), "{ending:?}");
         }
     }
 

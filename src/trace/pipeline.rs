@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::connection::Connection;
 use super::envelope::Envelope;
 use super::hot::{Hot, Wants};
 use super::observers::Observers;
@@ -205,6 +206,9 @@ impl Pipeline {
     }
 
     fn take(&mut self, end_unix_nanos: u64, payload: &[u8]) {
+        if Connection::is_one(payload) {
+            return self.take_connection(end_unix_nanos, payload);
+        }
         let mut record = match Record::parse(payload, end_unix_nanos, self.plan.gathered.len()) {
             Ok(record) => record,
             Err(error) => return self.malformed(&error.to_string()),
@@ -224,6 +228,34 @@ impl Pipeline {
             EXPORT.kept.add(1);
         }
         let made = spans::encode(&record, &self.wording, &mut self.batch);
+        self.count(made);
+    }
+
+    /// A connection in TCP mode: one span, if it was sampled.
+    fn take_connection(&mut self, end_unix_nanos: u64, payload: &[u8]) {
+        let mut connection = match Connection::parse(payload, end_unix_nanos) {
+            Ok(connection) => connection,
+            Err(error) => return self.malformed(&error.to_string()),
+        };
+        if self.outlets.is_none() {
+            return;
+        }
+        if !connection.record.sampled {
+            if connection.record.is_only_measured() {
+                return;
+            }
+            connection.record.kept = self.keep.why_connection(&connection);
+            if connection.record.kept.is_none() {
+                return EXPORT.discarded.add(1);
+            }
+            EXPORT.kept.add(1);
+        }
+        spans::encode_connection(&connection, &self.wording, &mut self.batch);
+        self.count(1);
+    }
+
+    /// Spans that were just added to the open batch.
+    fn count(&mut self, made: u64) {
         EXPORT.created.add(made);
         self.spans += made;
         self.opened.get_or_insert_with(Instant::now);

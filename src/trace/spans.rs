@@ -4,6 +4,7 @@
 //! whole milliseconds and left out where the step was not reached. Every attribute is a row of `docs/attributes.md`.
 
 mod asked;
+mod connection;
 mod events;
 mod facts;
 mod phases;
@@ -13,6 +14,8 @@ mod tests;
 mod url;
 
 use std::borrow::Cow;
+
+pub use connection::encode_connection;
 
 use super::carry::Field;
 use super::outcome;

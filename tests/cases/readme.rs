@@ -28,7 +28,8 @@ fn the_frontends_of_the_documentation_are_accepted() {
     let (global, _) = whole.split_once("frontend www").unwrap();
     let profile = format!("{global}\n{}\n", include_str!("../../lua/otel.cfg"));
     let times = "defaults\n    mode http\n    timeout connect 5s\n    timeout client 30s\n    timeout server 30s\n";
-    let backend = "backend app\n    server app1 127.0.0.1:8000\n";
+    let backend =
+        "backend app\n    server app1 127.0.0.1:8000\nbackend databases\n    mode tcp\n    server db1 127.0.0.1:5433\n";
     let parts: Vec<_> = blocks("README.md").into_iter().skip(1).chain(blocks("docs/tracing.md")).collect();
     assert_eq!(parts.len(), 6);
     for part in parts {
@@ -56,6 +57,7 @@ fn at_home(text: &str, upstream: &Upstream) -> Builder {
         .replace("    lua-load-per-thread", "    lua-prepend-path ${module}/?.so cpath\n    lua-load-per-thread")
         .replace("/usr/local/share/haproxy-vitals/otel.lua", "${lua}/otel.lua")
         .replace("bind :8080", "bind 127.0.0.1:${port:http}")
+        .replace("bind :5432", "bind 127.0.0.1:${port:tcp}")
         .replace("127.0.0.1:8000", "${upstream}");
     Haproxy::config(&text).module().upstream(upstream)
 }

@@ -1,5 +1,6 @@
-//! Tracing, through both doors.
+//! Tracing, through every door.
 
+mod agree;
 mod attack;
 mod attributes;
 mod baggage;
@@ -7,6 +8,7 @@ mod clients;
 mod conformance;
 mod doors;
 mod endings;
+mod filter;
 mod keep;
 mod logs;
 mod parents;
@@ -16,6 +18,7 @@ mod rules;
 mod run_time;
 mod said;
 mod samplers;
+mod tcp;
 mod tls;
 mod trust;
 mod variables;

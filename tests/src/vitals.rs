@@ -22,6 +22,11 @@ pub enum Door {
     Filter,
 }
 
+impl Door {
+    /// Those that trace.
+    pub const ALL: [Self; 3] = [Self::Profile, Self::Actions, Self::Filter];
+}
+
 /// A proxy through a door: `frontend` are more lines of the frontend, `rest` more sections.
 pub fn config(door: Door, frontend: &str, rest: &str) -> Builder {
     let (global, from, rules) = match door {
@@ -44,6 +49,11 @@ pub fn profile(frontend: &str, rest: &str) -> Builder {
 /// The actions, in a frontend.
 pub fn actions(frontend: &str, rest: &str) -> Builder {
     config(Door::Actions, frontend, rest)
+}
+
+/// The filter, in a frontend.
+pub fn filter(frontend: &str, rest: &str) -> Builder {
+    config(Door::Filter, frontend, rest)
 }
 
 impl Builder {
@@ -125,9 +135,11 @@ pub fn server_span(receiver: &OtlpReceiver, trace_id: &str) -> SpanView {
     found[0].clone()
 }
 
-const OTEL_CFG: &str = include_str!("../../lua/otel.cfg");
+/// The profiles.
+pub const OTEL_CFG: &str = include_str!("../../lua/otel.cfg");
 
-const LOAD: &str = "  tune.lua.bool-sample-conversion normal
+/// Lines of the global section that load the module.
+pub const LOAD: &str = "  tune.lua.bool-sample-conversion normal
   lua-prepend-path ${module}/?.so cpath
   lua-load-per-thread ${lua}/otel.lua config=${dir}/vitals.toml
 ";

@@ -1,7 +1,8 @@
 //! Requests that were not sampled and are exported all the same, for how they ended. Cold half.
 
 use crate::config::SamplingConfig;
-use crate::trace::outcome;
+use crate::trace::connection::Connection;
+use crate::trace::outcome::{self, Outcome};
 use crate::trace::record::Record;
 
 /// What is kept.
@@ -35,7 +36,16 @@ impl Keep {
 
     /// Why this request is, if it is.
     pub fn why(self, record: &Record<'_>) -> Option<Kept> {
-        if self.errors && outcome::server(&record.ending()).error.is_some() {
+        self.by(record, || outcome::server(&record.ending()))
+    }
+
+    /// The same for a connection in TCP mode.
+    pub fn why_connection(self, connection: &Connection<'_>) -> Option<Kept> {
+        self.by(&connection.record, || outcome::connection(&connection.ending()))
+    }
+
+    fn by(self, record: &Record<'_>, outcome: impl FnOnce() -> Outcome) -> Option<Kept> {
+        if self.errors && outcome().error.is_some() {
             return Some(Kept::Error);
         }
         let start = record.start_unix_nanos?;

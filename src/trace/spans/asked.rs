@@ -25,6 +25,21 @@ impl<'a> Extras<'a> {
     }
 }
 
+/// What rules put on the span; of one name the last.
+pub(super) fn rules(span: &mut Span<'_>, record: &Record<'_>) {
+    let mut rest = record.attributes.clone();
+    while let Some((name, value)) = rest.next() {
+        if rest.clone().any(|(later, _)| later == name) {
+            continue;
+        }
+        match value {
+            AttributeValue::Text(text) => span.text(name, text),
+            AttributeValue::Integer(number) => span.integer(name, number),
+            AttributeValue::Bool(flag) => span.flag(name, flag),
+        }
+    }
+}
+
 /// The value at a place, unless there is none, or an empty one.
 pub(super) fn value(values: &[Option<Vec<u8>>], place: Option<usize>) -> Option<&[u8]> {
     values.get(place?)?.as_deref().filter(|value| !value.is_empty())
@@ -117,17 +132,7 @@ impl<'r> Request<'r, '_> {
 
     /// A name that rules gave several values has the last one. OpenTelemetry specification, "Set Attributes".
     pub(super) fn rules(&self, span: &mut Span<'_>) {
-        let mut rest = self.record.attributes.clone();
-        while let Some((name, value)) = rest.next() {
-            if rest.clone().any(|(later, _)| later == name) {
-                continue;
-            }
-            match value {
-                AttributeValue::Text(text) => span.text(name, text),
-                AttributeValue::Integer(number) => span.integer(name, number),
-                AttributeValue::Bool(flag) => span.flag(name, flag),
-            }
-        }
+        rules(span, self.record);
     }
 
     /// A rule says more of a request than a setting.

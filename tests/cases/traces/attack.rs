@@ -66,7 +66,7 @@ fn rows() -> Vec<Row> {
 fn hostile_requests_give_exact_attributes_and_the_answer_of_the_plain_proxy() {
     let upstream = Upstream::start();
     let plain = vitals::config(Door::None, UNSAFE, "").upstream(&upstream).start();
-    for door in [Door::Profile, Door::Actions] {
+    for door in Door::ALL {
         let receiver = OtlpReceiver::start();
         let traced = vitals::config(door, UNSAFE, "").upstream(&upstream).export_http(&receiver).start();
         let rows = rows();
@@ -91,7 +91,7 @@ fn hostile_requests_give_exact_attributes_and_the_answer_of_the_plain_proxy() {
 
 #[test]
 fn refused_bytes_are_refused_and_leave_no_trace() {
-    for door in [Door::None, Door::Profile, Door::Actions] {
+    for door in [Door::None, Door::Profile, Door::Actions, Door::Filter] {
         let upstream = Upstream::start();
         let haproxy = vitals::config(door, "", "").upstream(&upstream).env("OTEL_TRACES_EXPORTER", "none").start();
         for request in [
@@ -116,7 +116,7 @@ fn refused_bytes_are_refused_and_leave_no_trace() {
 #[test]
 fn uri_longer_than_the_log_keeps_is_cut_and_nothing_else_is() {
     let path = format!("/{}", "p".repeat(3000));
-    for door in [Door::Profile, Door::Actions] {
+    for door in Door::ALL {
         let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
         let haproxy = vitals::config(door, "", "").upstream(&upstream).export_http(&receiver).start();
         let headers = [("user-agent", "seen"), ("traceparent", &*vitals::traceparent(0))];
@@ -135,7 +135,7 @@ fn uri_longer_than_the_log_keeps_is_cut_and_nothing_else_is() {
 
 #[test]
 fn odd_paths_over_http2_arrive_as_they_are() {
-    for door in [Door::Profile, Door::Actions] {
+    for door in Door::ALL {
         let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
         let haproxy = vitals::config(door, "", "").upstream(&upstream).export_http(&receiver).start();
         let targets = ["/a|b?c|d=", "/%23%00?x%20y", "//a//b/../c?", "/?http://x/y", "/a:b@c;d=e?f", "/~!$&'()*+,"];

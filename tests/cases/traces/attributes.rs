@@ -29,7 +29,7 @@ fn variables_become_attributes_of_their_type() {
   http-response lua.otel_attr app.late txn.late
 "
     );
-    for door in [Door::Profile, Door::Actions] {
+    for door in Door::ALL {
         let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
         let haproxy = vitals::config(door, &front, "").upstream(&upstream).export_http(&receiver).start();
         let headers = [("traceparent", &*vitals::traceparent(0)), ("x-long", &"x".repeat(600))];
@@ -56,7 +56,7 @@ fn attributes_without_room_are_left_out_and_counted() {
     for n in 0..ASKED {
         let _ = writeln!(front, "  http-request lua.otel_attr app.n{n} txn.text");
     }
-    for door in [Door::Profile, Door::Actions] {
+    for door in Door::ALL {
         let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
         let haproxy = vitals::config(door, &front, "").upstream(&upstream).export_http(&receiver).start();
         client::get(haproxy.addr("http"), "/", &[("traceparent", &vitals::traceparent(0))]);
@@ -74,7 +74,7 @@ fn attributes_without_room_are_left_out_and_counted() {
 #[test]
 fn attribute_of_an_untraced_request_is_harmless() {
     let front = "  http-request set-var(txn.a) int(1)\n  http-request lua.otel_attr app.a txn.a\n";
-    for door in [Door::Profile, Door::Actions] {
+    for door in Door::ALL {
         let upstream = Upstream::start();
         let haproxy =
             vitals::config(door, front, "").upstream(&upstream).env("OTEL_TRACES_SAMPLER", "always_off").start();

@@ -204,11 +204,11 @@ fn assert_fresh(told: &Told, flags: [&str; 2], why: &str) {
     assert_eq!(told.tracestate, [""; 0], "{why:?}");
 }
 
-/// Runs `check` through both doors, with requests recorded and not, over HTTP/1.1 and HTTP/2; with the flags that the server
+/// Runs `check` through every door, with requests recorded and not, over HTTP/1.1 and HTTP/2; with the flags that the server
 /// gets in a trace that is continued, and in a new one.
 fn everywhere(check: impl Fn(&Haproxy, [&str; 2], bool)) {
     let upstream = Upstream::start();
-    for door in [Door::Profile, Door::Actions] {
+    for door in Door::ALL {
         for (sampler, flags) in [("always_on", ["01", "03"]), ("always_off", ["00", "02"])] {
             let config = vitals::config(door, "", "").upstream(&upstream).env("OTEL_TRACES_EXPORTER", "none");
             let haproxy = config.env("OTEL_TRACES_SAMPLER", sampler).start();

@@ -11,7 +11,7 @@ flags=%[var(txn.otel.ctx),bytes(53,2)] status=%ST request=%r end";
 #[test]
 fn own_log_line_names_the_span_and_ends_it_once() {
     let paths = ["/", "/denied", "/status/404", "/nowhere", "/cut"];
-    for door in [Door::Profile, Door::Actions] {
+    for door in Door::ALL {
         let prefix = if door == Door::Profile { "${VITALS_LOG}" } else { "" };
         let front = format!(
             "  log ${{log}} local0\n  log-format \"{prefix}{IDS}\"\n  http-request deny if {{ path /denied }}\n  \

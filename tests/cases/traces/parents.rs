@@ -11,7 +11,7 @@ const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
 #[test]
 fn requests_of_one_trace_at_the_same_time_keep_their_parents() {
-    for door in [Door::Profile, Door::Actions] {
+    for door in Door::ALL {
         let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
         let haproxy = vitals::config(door, "", "").upstream(&upstream).export_http(&receiver).start();
         let addr = haproxy.addr("http");
@@ -40,7 +40,7 @@ fn requests_of_one_trace_at_the_same_time_keep_their_parents() {
 
 #[test]
 fn server_is_told_the_client_span_and_the_trace_of_the_caller() {
-    for door in [Door::Profile, Door::Actions] {
+    for door in Door::ALL {
         let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
         let haproxy = vitals::config(door, "", "").upstream(&upstream).export_http(&receiver).start();
         let headers = [("traceparent", &*format!("00-{TRACE}-{CALLER}-01")), ("tracestate", "a=1,b=2")];
@@ -60,7 +60,7 @@ fn server_is_told_the_client_span_and_the_trace_of_the_caller() {
 
 #[test]
 fn request_without_a_caller_is_a_root_and_random() {
-    for door in [Door::Profile, Door::Actions] {
+    for door in Door::ALL {
         let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
         let haproxy = vitals::config(door, "", "").upstream(&upstream).export_http(&receiver).start();
         for _ in 0..3 {

@@ -28,7 +28,7 @@ const SAMPLERS: [(&str, &str, [&str; 3]); 14] = [
 fn every_sampler_decides_as_its_name_says() {
     let upstream = Upstream::start();
     for (name, ratio, flags) in SAMPLERS {
-        for door in [Door::Profile, Door::Actions] {
+        for door in Door::ALL {
             let receiver = OtlpReceiver::start();
             let haproxy = start(door, name, ratio, &upstream, &receiver);
             // Low enough for any ratio but 0.

@@ -21,6 +21,11 @@ fn every_request_of_mixed_traffic_is_exported_through_the_actions() {
     check(Door::Actions, 2_000);
 }
 
+#[test]
+fn every_request_of_mixed_traffic_is_exported_through_the_filter() {
+    check(Door::Filter, 2_000);
+}
+
 fn check(door: Door, requests: u64) {
     let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
     let config = vitals::config(door, FRONT, "\nbackend nowhere\n").upstream(&upstream);
