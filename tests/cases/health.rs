@@ -18,6 +18,7 @@ mod show;
 mod skipped;
 mod states;
 mod tls;
+mod traffic;
 mod watch;
 
 use std::collections::BTreeMap;
