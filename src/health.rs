@@ -12,6 +12,7 @@ mod describe;
 mod dial;
 mod fault;
 mod group;
+mod lateness;
 mod link;
 mod once;
 mod outcome;
@@ -44,6 +45,7 @@ use profile::Profile;
 use registry::{Hands, Registry};
 use voice::{Say, Voice};
 
+pub use lateness::LatenessSeen;
 pub use once::TargetSpec;
 pub use outcome::{CheckResult, Class, MAX_TEXT, Outcome};
 pub use status::{ServerState, ServerStatus};
@@ -238,6 +240,11 @@ impl Checker {
     /// A number that changes with every change of any server's state: for waiting, then asking [`Checker::status`].
     pub fn subscribe(&self) -> tokio::sync::watch::Receiver<u64> {
         self.0.voice.subscribe()
+    }
+
+    /// How late the checks of servers have begun so far.
+    pub fn lateness(&self) -> LatenessSeen {
+        self.0.voice.lateness.read()
     }
 
     /// The configured backends that are not among HAProxy's (`known`), in the order of the configuration.

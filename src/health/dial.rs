@@ -66,7 +66,13 @@ impl Dial {
             io = Box::pin(Alerted { io: self.encrypt(encryption, io).await?, fault: Arc::clone(&fault) });
         }
         at(Stage::Settings);
-        Link::open(io, fault, &self.tasks).await
+        match Link::open(io, fault, &self.tasks).await {
+            // With TLS 1.3 a server may refuse our certificate, or the want of one, without a word.
+            Err(LinkFault::Closed(_)) if self.tls.is_some() => {
+                Err(LinkFault::Tls("the server closed the connection right after the handshake".to_owned()))
+            }
+            link => link,
+        }
     }
 
     async fn dial(&self, at: &impl Fn(Stage)) -> Result<Pin<Box<dyn Io>>, LinkFault> {

@@ -94,6 +94,9 @@ impl LinkFault {
     pub(crate) fn from_h2(error: &h2::Error) -> Self {
         let text = printable(&error.to_string());
         match error.reason() {
+            _ if error.get_io().is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof) => {
+                Self::Closed("by the server".to_owned())
+            }
             _ if error.is_io() => Self::Closed(text),
             Some(h2::Reason::REFUSED_STREAM) => Self::RefusedStream,
             Some(h2::Reason::NO_ERROR) if error.is_remote() && error.is_go_away() => Self::GoAway,

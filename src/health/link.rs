@@ -3,13 +3,15 @@
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
 use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
 use super::fault::LinkFault;
 use crate::runtime::Tasks;
@@ -70,6 +72,19 @@ impl Link {
     /// Whether a further request may be tried on it.
     pub(crate) fn is_open(&self) -> bool {
         self.fault.get().is_none()
+    }
+
+    /// Returns once the server has said good-bye (`GOAWAY`) or the connection has gone, seen at most `every` later: a
+    /// stream that has begun goes on in silence then. Asks nobody.
+    pub(crate) async fn retired(&self, every: Duration) {
+        while self.takes_requests() {
+            sleep(every).await;
+        }
+    }
+
+    fn takes_requests(&self) -> bool {
+        let mut look = Context::from_waker(Waker::noop());
+        self.is_open() && !matches!(self.send.clone().poll_ready(&mut look), Poll::Ready(Err(_)))
     }
 
     /// Sends `request` with `body`, whole. Dropping what comes back resets the stream.

@@ -42,6 +42,7 @@ pub(crate) async fn round(target: &Target, probe: &mut impl Probe, room: &Semaph
     let latest = due + target.interval();
     let (result, took) = match timeout_at(latest, room.acquire()).await {
         Ok(_permit) => {
+            target.begin(due);
             let start = Instant::now();
             // A check's own state is large: it is there while the check runs, and not between checks.
             let result = Box::pin(fenced(probe.check())).await.unwrap_or_else(|| {

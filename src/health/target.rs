@@ -103,6 +103,11 @@ impl Target {
         self.wanted_by(&self.book())
     }
 
+    /// A check that was `due` begins now.
+    pub(crate) fn begin(&self, due: Instant) {
+        self.voice.lateness.note(due.elapsed());
+    }
+
     /// Takes in the result of a check that took `took`.
     pub(crate) fn record(&self, result: CheckResult, took: Duration, weight: Weight) {
         let mut book = self.book();

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use super::lateness::Lateness;
 use crate::log::{Level, RateLimit};
 
 /// Where lines go.
@@ -19,6 +20,8 @@ pub(crate) struct Voice {
     /// Counts changes.
     version: watch::Sender<u64>,
     overdue: Mutex<RateLimit>,
+    /// Of every target's checks.
+    pub(crate) lateness: Lateness,
     /// For messages.
     max_concurrent: usize,
 }
@@ -28,7 +31,7 @@ impl Voice {
     pub(crate) fn new(say: Say, max_concurrent: usize) -> Self {
         let overdue = Mutex::new(RateLimit::per(Duration::from_mins(1)));
         let (version, _) = watch::channel(0);
-        Self { say, changed: Mutex::default(), version, overdue, max_concurrent }
+        Self { say, changed: Mutex::default(), version, overdue, lateness: Lateness::default(), max_concurrent }
     }
 
     /// Tells the operator.

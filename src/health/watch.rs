@@ -108,16 +108,18 @@ async fn session(target: &Target, probe: &mut GrpcProbe, room: &Semaphore) -> En
     End::Lost
 }
 
-/// Until the stream ends, or a Check shows that it is dead.
+/// Until the stream ends, the server says good-bye, or a Check shows that it is dead.
 async fn follow(target: &Target, probe: &mut GrpcProbe, room: &Semaphore, link: &Link, feeds: &mut Feeds) {
     let recheck = probe.profile.config.watch_recheck;
     let mut due = schedule::jittered(recheck, rand::random());
+    let mut retired = pin!(link.retired(probe.profile.config.interval));
     loop {
         let check = Instant::now() + due;
         target.book().next = check;
         let heard = tokio::select! {
             heard = timeout_at(check, feeds.next()) => heard.ok(),
             () = target.wanted_now() => None,
+            () = &mut retired => return,
         };
         match heard {
             Some(Some((index, status))) => {

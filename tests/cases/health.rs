@@ -4,6 +4,10 @@ mod checks;
 mod drain;
 mod dynamic;
 mod faults;
+mod foreign;
+mod foreign_faults;
+mod foreign_tls;
+mod hostile;
 mod init;
 mod many;
 mod operator;
@@ -14,6 +18,7 @@ mod show;
 mod skipped;
 mod states;
 mod tls;
+mod traffic;
 mod watch;
 
 use std::collections::BTreeMap;

@@ -14,22 +14,28 @@
 )]
 
 pub mod client;
+pub mod foreign;
 pub mod grpc_backend;
 pub mod haproxy;
+pub mod odd;
 pub mod otlp;
 pub mod pki;
 pub mod poll;
 pub mod port;
 pub mod proxy;
+pub mod relay;
 mod server;
 pub mod upstream;
 pub mod vitals;
 
+pub use foreign::{Foreign, ForeignBackend, HealthServer};
 pub use grpc_backend::GrpcBackend;
 pub use haproxy::{Haproxy, Mode};
+pub use odd::OddServer;
 pub use otlp::{Behaviour, OtlpReceiver, Refusal, SpanView};
 pub use pki::Pki;
 pub use poll::SOON;
 pub use port::Port;
 pub use proxy::HttpProxy;
+pub use relay::Relay;
 pub use upstream::Upstream;

@@ -137,3 +137,13 @@ async fn a_hint_is_warned_of_once() {
     assert_eq!(lines[0].0, crate::log::Level::Warning);
     assert!(lines[0].1.ends_with("the server has no grpc.health.v1.Health service"), "{lines:?}");
 }
+
+#[tokio::test]
+async fn how_late_checks_begin_is_counted() {
+    let (_reporter, server) = servers::health().await;
+    let bench = Bench::new();
+    assert_eq!(bench.checker.lateness().checks(), 0);
+    bench.checker.sweep(&[seen(server.address, "DOWN")]);
+    bench.until(|_| bench.checker.lateness().checks() >= 3).await;
+    assert!(bench.checker.lateness().within(0.5).is_some());
+}

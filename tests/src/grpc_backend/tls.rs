@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 use tempfile::TempDir;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
@@ -26,7 +26,9 @@ impl Pki {
     /// A new authority.
     pub fn new() -> Self {
         let pki = Self(tempfile::tempdir().unwrap());
+        // OpenSSL takes a certificate for self-signed that bears its authority's name.
         let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, format!("authority {}", pki.0.path().display()));
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         std::fs::write(pki.path("ca.pem"), ca.pem()).unwrap();
@@ -35,6 +37,7 @@ impl Pki {
             ("client", vec!["client".to_owned()], ExtendedKeyUsagePurpose::ClientAuth),
         ] {
             let mut params = CertificateParams::new(subjects).unwrap();
+            params.distinguished_name.push(DnType::CommonName, name);
             params.extended_key_usages = vec![usage];
             let key = KeyPair::generate().unwrap();
             std::fs::write(pki.path(&format!("{name}.pem")), params.signed_by(&key, &ca).unwrap().pem()).unwrap();
