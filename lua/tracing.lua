@@ -104,6 +104,8 @@ return function()
     local plan = native.plan()
     local head, sends_traceparent, request_rest = plan.head, plan.traceparent, request_tail(plan)
     local response_rest = response_tail(plan)
+    -- A request that was started has a traceparent: where there is none, nobody needs to ask for the variable. Unless none is sent.
+    local ask_first = not sends_traceparent
 
     -- What filters started, and will end: the filter's object by the SERVER span's id, while HAProxy holds it. Others leave it
     -- alone.
@@ -126,9 +128,9 @@ return function()
         local ctx
         if head then
             local f = txn.f
-            ctx = begin("", "", "", "", "1", f:fe_name(), f:src(), f:ssl_fc() and "1" or "0")
+            ctx = begin("", "", "", "", "1", "1", f:fe_name(), f:src(), f:ssl_fc() and "1" or "0")
         else
-            ctx = begin("", "", "", "", "1")
+            ctx = begin("", "", "", "", "1", "1")
         end
         txn:set_var("txn.otel.ctx", ctx)
         if by and #ctx >= 56 then
@@ -149,16 +151,25 @@ return function()
             get_var, set_var, set_header = txn.get_var, txn.set_var, http.req_set_header
             headers_of, method, url, version = f.req_hdrs, f.method, f.url, f.req_ver
         end
-        if get_var(txn, "txn.otel.ctx") or by and get_var(txn, "sess.otel.profile") then
-            return
+        if ask_first or by then
+            if get_var(txn, "txn.otel.ctx") or by and get_var(txn, "sess.otel.profile") then
+                return
+            end
         end
-        local ctx, traceparent, verdict
+        local block, verb, target, http_version = headers_of(f), method(f), url(f), version(f)
+        local frontend, source, secure
         if head then
-            local secure = f:ssl_fc() and "1" or "0"
-            ctx, traceparent, verdict =
-                begin(headers_of(f), method(f), url(f), version(f), single, f:fe_name(), f:src(), secure)
-        else
-            ctx, traceparent, verdict = begin(headers_of(f), method(f), url(f), version(f), single)
+            frontend, source, secure = f:fe_name(), f:src(), f:ssl_fc() and "1" or "0"
+        end
+        local asked = (ask_first or by) and "1" or ""
+        local ctx, traceparent, verdict =
+            begin(block, verb, target, http_version, single, asked, frontend, source, secure)
+        if not ctx then
+            -- It has a traceparent: ours, if it was started before, or a caller's.
+            if get_var(txn, "txn.otel.ctx") then
+                return
+            end
+            ctx, traceparent, verdict = begin(block, verb, target, http_version, single, "1", frontend, source, secure)
         end
         set_var(txn, "txn.otel.ctx", ctx)
         if sends_traceparent then

@@ -94,6 +94,25 @@ impl AsyncWrite for Link {
         }
     }
 
+    // Without these two the client copies every body into one buffer before it writes.
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain { stream, .. } => Pin::new(stream).poll_write_vectored(context, parts),
+            Self::Tls { stream, .. } => Pin::new(stream).poll_write_vectored(context, parts),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain { stream, .. } => stream.is_write_vectored(),
+            Self::Tls { stream, .. } => stream.is_write_vectored(),
+        }
+    }
+
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain { stream, .. } => Pin::new(stream).poll_flush(context),

@@ -15,6 +15,7 @@ use super::{boundary, process};
 use crate::trace::carry::TRACEPARENT_LEN;
 use crate::trace::hot::Hot;
 use crate::trace::incoming::{Head, Incoming};
+use crate::trace::propagation::Seen;
 
 /// Puts `begin`, `begin_parts`, `finish` and `finish_connection` into `native`.
 pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
@@ -45,16 +46,21 @@ unsafe extern "C-unwind" fn begin(state: *mut lua_State) -> c_int {
     unsafe { push_begin(state, &request, false) }
 }
 
-/// `begin_parts(header block, method, target, version, "single" or "" [, frontend, source, tls]) -> what HAProxy carries, its
-/// traceparent, its verdict where it is not to be passed over`. See [`Hot::begin`].
+/// `begin_parts(header block, method, target, version, "single" or "", "asked" or "" [, frontend, source, tls]) -> what HAProxy
+/// carries, its traceparent, its verdict where it is not to be passed over`. See [`Hot::begin`]. Nothing where the request has a
+/// `traceparent` and the caller has not asked whether it is this module's own: a look at the headers costs less than asking.
 unsafe extern "C-unwind" fn begin_parts(state: *mut lua_State) -> c_int {
     // SAFETY: reads the number of arguments.
     let count = unsafe { lua_gettop(state) };
     // SAFETY: the strings stay on Lua's stack, so alive and in place, until this function returns.
     let given = |index| unsafe { argument(state, index) };
-    let head = (count >= 8).then(|| Head { frontend: given(6), source: given(7), tls: given(8) == b"1" });
+    let headers = given(1);
+    if given(6).is_empty() && Seen::has_traceparent(headers) {
+        return 0;
+    }
+    let head = (count >= 9).then(|| Head { frontend: given(7), source: given(8), tls: given(9) == b"1" });
     let request = Incoming {
-        headers: given(1),
+        headers,
         method: given(2),
         target: given(3),
         version: given(4),

@@ -65,6 +65,17 @@ impl Seen {
         seen
     }
 
+    /// Whether there is a `traceparent`, valid or not. Hot path.
+    pub fn has_traceparent(block: &[u8]) -> bool {
+        let mut headers = Headers::new(block);
+        while let Some((name, _)) = headers.next_of(b"t") {
+            if name.eq_ignore_ascii_case(b"traceparent") {
+                return true;
+            }
+        }
+        false
+    }
+
     /// The parent as samplers see it: with a decision, or not at all.
     pub fn decided(&self) -> Option<&Traceparent> {
         match self.more.as_ref().map(|more| &more.decision) {
