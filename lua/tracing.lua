@@ -9,6 +9,9 @@ for verdict in ("DEdY"):gmatch(".") do DELETES[verdict:byte()] = true end
 
 local RECORDED = "^[SDTXYZRUE]"
 
+-- Bytes of a connection's values.
+local LONGEST = 512
+
 -- HAProxy's truths as the log prints them.
 local BITS = { [true] = 1, [false] = 0 }
 
@@ -157,19 +160,23 @@ return function()
             end
         end
         local block, verb, target, http_version = headers_of(f), method(f), url(f), version(f)
-        local frontend, source, secure
-        if head then
-            frontend, source, secure = f:fe_name(), f:src(), f:ssl_fc() and "1" or "0"
+        local ctx, traceparent, verdict
+        local asked = ask_first or by
+        if not (asked or head) then
+            ctx, traceparent, verdict = begin(block, verb, target, http_version)
         end
-        local asked = (ask_first or by) and "1" or ""
-        local ctx, traceparent, verdict =
-            begin(block, verb, target, http_version, single, asked, frontend, source, secure)
         if not ctx then
-            -- It has a traceparent: ours, if it was started before, or a caller's.
-            if get_var(txn, "txn.otel.ctx") then
+            -- It has a traceparent: ours, if it was started before, or a caller's. Or more is to be handed over.
+            if not asked and get_var(txn, "txn.otel.ctx") then
                 return
             end
-            ctx, traceparent, verdict = begin(block, verb, target, http_version, single, "1", frontend, source, secure)
+            if head then
+                local secure = f:ssl_fc() and "1" or "0"
+                ctx, traceparent, verdict =
+                    begin(block, verb, target, http_version, single, "1", f:fe_name(), f:src(), secure)
+            else
+                ctx, traceparent, verdict = begin(block, verb, target, http_version, single, "1")
+            end
         end
         set_var(txn, "txn.otel.ctx", ctx)
         if sends_traceparent then
@@ -244,7 +251,10 @@ return function()
         if not ctx or #ctx < 56 or owned and not otherwise and is_of_filter(ctx) then
             return
         end
-        local f, hex = txn.f, native.hex
+        local f = txn.f
+        local function hex(value)
+            return native.hex(value, LONGEST)
+        end
         local ended, waited = f:txn_sess_term_state(), f:req_timer_queue() or -1
         -- HAProxy counts from the end of a request's headers, which it has at -1 where there is no request.
         waited = waited > 0 and waited - 1 or waited

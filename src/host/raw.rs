@@ -46,7 +46,7 @@ unsafe extern "C-unwind" fn begin(state: *mut lua_State) -> c_int {
     unsafe { push_begin(state, &request, false) }
 }
 
-/// `begin_parts(header block, method, target, version, "single" or "", "asked" or "" [, frontend, source, tls]) -> what HAProxy
+/// `begin_parts(header block, method, target, version [, "single" or "", "asked" [, frontend, source, tls]]) -> what HAProxy
 /// carries, its traceparent, its verdict where it is not to be passed over`. See [`Hot::begin`]. Nothing where the request has a
 /// `traceparent` and the caller has not asked whether it is this module's own: a look at the headers costs less than asking.
 unsafe extern "C-unwind" fn begin_parts(state: *mut lua_State) -> c_int {
@@ -55,7 +55,7 @@ unsafe extern "C-unwind" fn begin_parts(state: *mut lua_State) -> c_int {
     // SAFETY: the strings stay on Lua's stack, so alive and in place, until this function returns.
     let given = |index| unsafe { argument(state, index) };
     let headers = given(1);
-    if given(6).is_empty() && Seen::has_traceparent(headers) {
+    if count < 6 && Seen::has_traceparent(headers) {
         return 0;
     }
     let head = (count >= 9).then(|| Head { frontend: given(7), source: given(8), tls: given(9) == b"1" });
@@ -64,7 +64,7 @@ unsafe extern "C-unwind" fn begin_parts(state: *mut lua_State) -> c_int {
         method: given(2),
         target: given(3),
         version: given(4),
-        single_span: !given(5).is_empty(),
+        single_span: count >= 5 && !given(5).is_empty(),
         head,
     };
     // SAFETY: this is a call of Lua's.

@@ -31,7 +31,7 @@ fn the_frontends_of_the_documentation_are_accepted() {
     let backend =
         "backend app\n    server app1 127.0.0.1:8000\nbackend databases\n    mode tcp\n    server db1 127.0.0.1:5433\n";
     let parts: Vec<_> = blocks("README.md").into_iter().skip(1).chain(blocks("docs/tracing.md")).collect();
-    assert_eq!(parts.len(), 6);
+    assert_eq!(parts.len(), 8);
     for part in parts {
         let part = if part.contains("timeout client") || part.starts_with("listen") {
             part

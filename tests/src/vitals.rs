@@ -41,6 +41,11 @@ pub fn config(door: Door, frontend: &str, rest: &str) -> Builder {
     if door == Door::None { builder } else { builder.module().settings("") }
 }
 
+/// A whole text with [`LOAD`] in it.
+pub fn whole(text: &str) -> Builder {
+    Haproxy::config(text).module().settings("")
+}
+
 /// The fast profile.
 pub fn profile(frontend: &str, rest: &str) -> Builder {
     config(Door::Profile, frontend, rest)

@@ -3,7 +3,7 @@
 use haproxy_vitals_tests::client::{self, Session};
 use haproxy_vitals_tests::haproxy::Builder;
 use haproxy_vitals_tests::vitals::{self, LOAD, OTEL_CFG};
-use haproxy_vitals_tests::{Haproxy, OtlpReceiver, SOON, Upstream};
+use haproxy_vitals_tests::{OtlpReceiver, SOON, Upstream};
 
 #[test]
 fn filter_works_in_listen_in_a_backend_and_without_any_log() {
@@ -77,7 +77,7 @@ fn unknown_argument_keeps_haproxy_from_starting_and_names_those_that_are_known()
 #[test]
 fn haproxy_takes_no_filter_in_a_defaults_section() {
     let text = format!("global\n{LOAD}defaults\n  mode http\n  filter lua.otel\n");
-    let outcome = Haproxy::config(&text).module().check();
+    let outcome = vitals::whole(&text).check();
     assert!(!outcome.ok && outcome.output.contains("filter"), "{}", outcome.output);
 }
 
@@ -171,7 +171,7 @@ fn fault_inside_leaves_the_request_alone_and_is_counted() {
              lua.breaker\n  filter lua.otel\n{BACK}"
         );
         let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
-        let config = Haproxy::config(&text).module().file("breaker.lua", &breaker).upstream(&upstream);
+        let config = vitals::whole(&text).file("breaker.lua", &breaker).upstream(&upstream);
         let haproxy = config.export_http(&receiver).start();
         for _ in 0..3 {
             let answer = client::get(haproxy.addr("http"), "/", &[]);
@@ -193,7 +193,7 @@ fn section(rules: &str) -> Builder {
 
 fn proxy(from: &str, rules: &str) -> Builder {
     let text = format!("global\n  nbthread 2\n{LOAD}{OTEL_CFG}{DEFAULTS}frontend front{from}\n{FRONT}{rules}{BACK}");
-    Haproxy::config(&text).module()
+    vitals::whole(&text)
 }
 
 const DEFAULTS: &str = "

@@ -73,7 +73,7 @@ fn tls_of_a_connection_is_on_its_span() {
             vitals::OTEL_CFG
         );
         let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
-        let config = Haproxy::config(&text).module().file("site.pem", &pem).upstream(&upstream);
+        let config = vitals::whole(&text).file("site.pem", &pem).upstream(&upstream);
         let haproxy = config.set("dead", "127.0.0.1:1").export_http(&receiver).start();
         speak_tls(&haproxy, key.cert.der().clone());
         vitals::wait_exported(&haproxy, &receiver, 1);
@@ -100,7 +100,7 @@ fn rules_and_samplers_act_on_connections_too() {
             vitals::LOAD,
             vitals::OTEL_CFG
         );
-        let config = Haproxy::config(&text).module().upstream(&upstream).set("dead", "127.0.0.1:1");
+        let config = vitals::whole(&text).upstream(&upstream).set("dead", "127.0.0.1:1");
         let haproxy = config.export_http(&receiver).env("OTEL_TRACES_SAMPLER", sampler).start();
         client::get(haproxy.addr("front"), "/", &[("connection", "close")]);
         haproxy.wait_log(" end\n", SOON);
@@ -246,7 +246,7 @@ fn config(door: Tcp) -> Builder {
     }
     let listen = if door == Tcp::Profile { LISTEN } else { rule };
     let _ = write!(text, "listen all\n  bind 127.0.0.1:${{port:all}}\n{listen}  server one ${{upstream}}\n{BACK}");
-    Haproxy::config(&text).module()
+    vitals::whole(&text)
 }
 
 const DEFAULTS: &str = "
