@@ -79,8 +79,10 @@ pub fn apply(change: Change, list: &mut Vec<u8>, spare: &mut Vec<u8>) -> bool {
         }
         push_separated(spare, b',', member, 0);
     }
+    // Where the threshold found no room, all may be as it was.
+    let changed = spare != list;
     std::mem::swap(list, spare);
-    true
+    changed
 }
 
 /// The rejection threshold of a probability, to four digits; `None`: never. "Converting floating-point probability to threshold
