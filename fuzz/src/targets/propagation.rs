@@ -8,7 +8,9 @@ use haproxy_vitals::trace::headers::write_block;
 use haproxy_vitals::trace::hot::Hot;
 use haproxy_vitals::trace::incoming::Incoming;
 use haproxy_vitals::trace::propagation::doors::DoorPlan;
-use haproxy_vitals::trace::propagation::{Context, Found, Lines, Policy, Seen, Sent, b3 as b3_codec, baggage as baggage_codec};
+use haproxy_vitals::trace::propagation::{
+    Context, Found, Lines, Policy, Seen, Sent, b3 as b3_codec, baggage as baggage_codec,
+};
 use haproxy_vitals::trace::propagation::{jaeger as jaeger_codec, xray as xray_codec};
 use haproxy_vitals::trace::sampler::{self, Change, Sampler};
 use haproxy_vitals::trace::w3c::{self, FLAG_SAMPLED, Traceparent, Tracestate, read_tracestate};
@@ -93,9 +95,10 @@ pub(crate) fn baggage(data: &[u8]) {
     let mut decoded = Vec::new();
     baggage_codec::push_decoded(&mut decoded, data);
     assert!(decoded.len() <= data.len());
-    let encoded: String = data.iter().map(|byte| format!("%{byte:02X}")).collect();
+    let encode = |byte: &u8| [&b"%"[..], &w3c::hex2(*byte)].concat();
+    let encoded: Vec<u8> = data.iter().flat_map(encode).collect();
     decoded.clear();
-    baggage_codec::push_decoded(&mut decoded, encoded.as_bytes());
+    baggage_codec::push_decoded(&mut decoded, &encoded);
     assert_eq!(decoded, data);
 }
 
@@ -103,8 +106,8 @@ pub(crate) fn baggage(data: &[u8]) {
 pub(crate) fn formats(data: &[u8]) {
     let block = until_nul(data);
     let config = TracesConfig { propagators: ALL.to_vec(), ..TracesConfig::default() };
-    let mut hot = Hot::new(Some(Sampler::new(&config)), Arc::default(), None)
-        .with_policy(Policy::new(&config).map(Arc::new));
+    let mut hot =
+        Hot::new(Some(Sampler::new(&config)), Arc::default(), None).with_policy(Policy::new(&config).map(Arc::new));
     let carried = hot.begin(&Incoming::of_headers(block)).to_vec();
     let told = Traceparent::parse(&carried[..TRACEPARENT_LEN]).expect("a valid header for the server");
     let mut changes = DoorPlan::new(&config).request_headers(&carried, b"www");

@@ -37,6 +37,7 @@ pub(crate) fn records(data: &[u8]) {
         if let Ok(record) = Record::parse(data, spans::END, setup.gathered()) {
             spans::of(&record, setup);
             spans::beside(&record, data, setup);
+            spans::measured(&record, setup);
         }
     }
 }
@@ -58,7 +59,8 @@ pub(crate) fn forwarding(data: &[u8]) {
     let block = write_block(&[(b"x-forwarded-for", hops), (b"Forwarded", hops), (b"x-forwarded-host", hops)]);
     for forwarded in [Forwarded::XForwarded, Forwarded::Standard] {
         let trusted = ["192.0.2.0/24", "10.0.0.0/8", "::1/128"].map(|network| network.parse().expect("a network"));
-        let attributes = AttributesConfig { trusted_networks: trusted.to_vec(), forwarded, ..AttributesConfig::default() };
+        let attributes =
+            AttributesConfig { trusted_networks: trusted.to_vec(), forwarded, ..AttributesConfig::default() };
         let setup = Setup::new(Config { attributes, ..Config::default() });
         let end = [b"-- 200 b s - - ", peer, b" 80 www 443 - 0 0 0 0 0 0 0 1700000000000000 1 1 0 0 0 GET / HTTP/1.1"];
         let Some(payload) = payload(&setup, &Incoming::of_headers(&block), &end.concat()) else { continue };
@@ -129,7 +131,9 @@ pub(super) fn payload(setup: &Setup, incoming: &Incoming<'_>, end: &[u8]) -> Opt
     }
     let payload = match end {
         [b'!', cause, phase] => [&[*cause, *phase, b' '], &carried[..]].concat(),
-        [b'!', cause, phase, values @ ..] => [&[*cause, *phase, b' '], &carried[..], b" ", &carried, b" ", values].concat(),
+        [b'!', cause, phase, values @ ..] => {
+            [&[*cause, *phase, b' '], &carried[..], b" ", &carried, b" ", values].concat()
+        }
         values => [&carried, &b" "[..], values].concat(),
     };
     hot.end(&payload);

@@ -14,8 +14,10 @@ use super::{halves, requests, spans, until_nul};
 pub(crate) fn routes(data: &[u8]) {
     let (template, path) = halves(until_nul(data), b"\n");
     let Ok(template) = std::str::from_utf8(template) else { return };
-    let attributes =
-        AttributesConfig { routes: vec![route(None, template), route(Some("GET"), "/*")], ..AttributesConfig::default() };
+    let attributes = AttributesConfig {
+        routes: vec![route(None, template), route(Some("GET"), "/*")],
+        ..AttributesConfig::default()
+    };
     let setup = Setup::new(Config { attributes, ..Config::default() });
     let end = [b"-- 200 b s - - - 80 www 443 - 0 0 0 0 0 0 0 1 1 1 0 0 0 GET ", path, b" HTTP/1.1"].concat();
     let payload = requests::payload(&setup, &Incoming::default(), &end).expect("a sampled request");

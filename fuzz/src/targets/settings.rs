@@ -30,7 +30,7 @@ fn answered(answer: Result<Loaded, ConfigError>) {
         Ok(loaded) => {
             loaded.warnings.iter().for_each(|warning| is_one_line(warning));
             assert!(!loaded.describe().contains(|c: char| c.is_control() && c != '\n'));
-            let _ = Tracer::without_export(&loaded.config).attach();
+            let _ = Tracer::without_export(&loaded.config);
             let setup = Setup::new(loaded.config);
             let variables = setup.plan.environment();
             assert!(variables.iter().all(|(_, value)| !value.contains(char::is_control)), "{variables:?}");

@@ -75,11 +75,8 @@ fn rich() -> Config {
 }
 
 fn attributes() -> AttributesConfig {
-    let variable = |name: &str, kind| VariableAttribute {
-        name: format!("app.{name}"),
-        variable: format!("txn.{name}"),
-        kind,
-    };
+    let variable =
+        |name: &str, kind| VariableAttribute { name: format!("app.{name}"), variable: format!("txn.{name}"), kind };
     AttributesConfig {
         routes: vec![route(None, "/users/{id}"), route(Some("GET"), "/static/*")],
         route_variable: Some("txn.route".to_owned()),
