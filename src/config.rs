@@ -33,7 +33,7 @@ mod tests;
 
 pub use env::Environment;
 pub use error::{ConfigError, Hint};
-pub use load::{Loaded, Sources, load};
+pub use load::{Loaded, Sources, load, load_file};
 pub use origin::{Origin, Origins};
 pub use signal::{PerSignal, Signal};
 pub use tree::*;

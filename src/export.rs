@@ -10,6 +10,8 @@ mod console;
 mod error;
 mod exporter;
 pub mod file;
+#[doc(hidden)]
+pub mod fuzz;
 mod grpc;
 mod http;
 pub mod json;

@@ -11,6 +11,8 @@ mod call;
 mod describe;
 mod dial;
 mod fault;
+#[doc(hidden)]
+pub mod fuzz;
 mod group;
 mod lateness;
 mod link;

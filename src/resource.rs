@@ -5,6 +5,8 @@
 
 mod container;
 mod detect;
+#[doc(hidden)]
+pub mod fuzz;
 mod kubernetes;
 mod machine;
 mod process;

@@ -13,7 +13,7 @@ use super::otel;
 use super::resolve;
 use super::setting::Setting;
 use super::tree::Config;
-use super::value::Value;
+use super::value::{Entries, Value};
 
 /// All that settings may come from, strongest first.
 #[derive(Clone, Default)]
@@ -42,6 +42,20 @@ pub struct Loaded {
 /// Reads every source and the file that one of them names, and checks the whole. Every value is checked, also one that
 /// a stronger source replaces; of the `OTEL_*` variables only those that count.
 pub fn load(sources: Sources) -> Result<Loaded, ConfigError> {
+    load_by(sources, file::read)
+}
+
+/// The same from the bytes of a TOML file and nothing else: for `fuzz/`.
+#[doc(hidden)]
+pub fn load_file(bytes: &[u8]) -> Result<Loaded, ConfigError> {
+    let sources = Sources { arguments: vec![format!("{CONFIG}=vitals.toml")], ..Sources::default() };
+    load_by(sources, |_| file::parse("vitals.toml", bytes))
+}
+
+fn load_by(
+    sources: Sources,
+    read: impl FnOnce(&Setting) -> Result<Entries, ConfigError>,
+) -> Result<Loaded, ConfigError> {
     let Sources { options, arguments, environment } = sources;
     let mut options = options::of_lua(options);
     let mut arguments = options::of_arguments(&arguments)?;
@@ -51,7 +65,7 @@ pub fn load(sources: Sources) -> Result<Loaded, ConfigError> {
     flat.add(options)?;
     flat.add(arguments)?;
     if let Some(config) = named.into_iter().flatten().next() {
-        flat.add(file::read(&config)?)?;
+        flat.add(read(&config)?)?;
         loaded.file = Some(config.any_text()?);
         loaded.origins.record(CONFIG.to_owned(), config.origin);
     }

@@ -72,7 +72,7 @@ impl Answers {
             return Ok(end.clone());
         }
         loop {
-            if let Some(status) = self.message()? {
+            if let Some(status) = message(&mut self.buffer)? {
                 return Ok(Answer::Status(status));
             }
             let Some(data) = self.body.data().await else { return self.trailers().await };
@@ -81,27 +81,6 @@ impl Answers {
             let _ = self.body.flow_control().release_capacity(data.len());
             self.buffer.extend_from_slice(&data);
         }
-    }
-
-    /// Takes a whole message out of the buffer. gRPC over HTTP/2, Length-Prefixed-Message.
-    fn message(&mut self) -> Result<Option<i32>, LinkFault> {
-        let Some((prefix, _)) = self.buffer.split_first_chunk::<PREFIX>() else { return Ok(None) };
-        let [compressed, length @ ..] = *prefix;
-        let length = u32::from_be_bytes(length);
-        if compressed != 0 {
-            return Err(LinkFault::Malformed("compressed, which was not asked for"));
-        }
-        if length > MAX_MESSAGE_BYTES {
-            return Err(LinkFault::TooLong(length));
-        }
-        let whole = PREFIX + length as usize;
-        if self.buffer.len() < whole {
-            return Ok(None);
-        }
-        let mut message = self.buffer.split_to(whole);
-        message.advance(PREFIX);
-        let response = HealthCheckResponse::decode(message).map_err(|_| LinkFault::Malformed("no such message"))?;
-        Ok(Some(response.status))
     }
 
     async fn trailers(&mut self) -> Result<Answer, LinkFault> {
@@ -115,8 +94,29 @@ impl Answers {
     }
 }
 
+/// Takes a whole message out of the buffer. gRPC over HTTP/2, Length-Prefixed-Message.
+pub(super) fn message(buffer: &mut BytesMut) -> Result<Option<i32>, LinkFault> {
+    let Some((prefix, _)) = buffer.split_first_chunk::<PREFIX>() else { return Ok(None) };
+    let [compressed, length @ ..] = *prefix;
+    let length = u32::from_be_bytes(length);
+    if compressed != 0 {
+        return Err(LinkFault::Malformed("compressed, which was not asked for"));
+    }
+    if length > MAX_MESSAGE_BYTES {
+        return Err(LinkFault::TooLong(length));
+    }
+    let whole = PREFIX + length as usize;
+    if buffer.len() < whole {
+        return Ok(None);
+    }
+    let mut message = buffer.split_to(whole);
+    message.advance(PREFIX);
+    let response = HealthCheckResponse::decode(message).map_err(|_| LinkFault::Malformed("no such message"))?;
+    Ok(Some(response.status))
+}
+
 /// The code, where the head has one: then it is the whole answer.
-fn read_head(head: &Response<()>) -> Result<Option<Answer>, LinkFault> {
+pub(super) fn read_head(head: &Response<()>) -> Result<Option<Answer>, LinkFault> {
     let end = code(head.headers());
     if head.status() != StatusCode::OK && end.is_none() {
         return Err(LinkFault::Http(head.status()));
@@ -133,7 +133,7 @@ fn is_grpc(headers: &HeaderMap) -> bool {
 }
 
 /// A status that is no number counts as `UNKNOWN`, as in every implementation.
-fn code(headers: &HeaderMap) -> Option<Answer> {
+pub(super) fn code(headers: &HeaderMap) -> Option<Answer> {
     let code = headers.get("grpc-status")?;
     let code = code.to_str().ok().and_then(|text| text.parse().ok()).unwrap_or(UNKNOWN);
     let message = headers.get("grpc-message").and_then(|value| value.to_str().ok()).unwrap_or_default();

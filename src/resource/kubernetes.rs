@@ -38,7 +38,7 @@ pub(super) fn detect(environment: &Environment) -> Found {
 
 /// The first UUID after `pod` or `pods/`: the kubelet's control groups are called `pod<uid>` or `kubepods-pod<uid>.slice`, the
 /// latter with `_` for `-`, and its folders `/var/lib/kubelet/pods/<uid>`.
-fn pod_uid(text: &str) -> Option<String> {
+pub(super) fn pod_uid(text: &str) -> Option<String> {
     text.match_indices("pod").find_map(|(at, _)| {
         let rest = text.get(at + 3..)?;
         let rest = rest.strip_prefix("s/").unwrap_or(rest);

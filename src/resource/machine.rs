@@ -22,7 +22,7 @@ fn id() -> Option<String> {
 }
 
 /// machine-id(5): 32 hexadecimal digits, not all zero; `uninitialized` before the first boot.
-fn machine_id(line: &str) -> Option<String> {
+pub(super) fn machine_id(line: &str) -> Option<String> {
     let hexadecimal = line.len() == 32 && line.bytes().all(|byte| byte.is_ascii_hexdigit());
     (hexadecimal && line.bytes().any(|byte| byte != b'0')).then(|| line.to_ascii_lowercase())
 }
@@ -40,7 +40,7 @@ fn arch(rust: &str) -> &str {
 }
 
 /// os-release(5): `PRETTY_NAME`, in quotes or without.
-fn pretty_name(release: &str) -> Option<String> {
+pub(super) fn pretty_name(release: &str) -> Option<String> {
     let value = release.lines().find_map(|line| line.trim_start().strip_prefix("PRETTY_NAME="))?.trim();
     let quoted = ['"', '\''].into_iter().find_map(|quote| value.strip_prefix(quote)?.strip_suffix(quote));
     read::value(&quoted.unwrap_or(value).replace('\\', ""))

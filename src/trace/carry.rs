@@ -373,6 +373,20 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_is_not_ascii_ends_the_attributes() {
+        let mut writer = Writer::new();
+        let verdict = Verdict { recorded: true, sampled: true, tracestate: TracestateAction::Keep };
+        writer.begin(TRACEPARENT, verdict, b"1111111111111111", None, b"");
+        writer.attribute(b"app.key", AttributeValue::Bool(true));
+        writer.end();
+        let mut carried = writer.as_bytes().to_vec();
+        let name = carried.windows(7).position(|window| window == b"app.key").unwrap();
+        carried[name] = 0xe9;
+        let (carry, _) = Carry::parse(&carried).unwrap();
+        assert_eq!(carry.attributes().next(), None);
+    }
+
+    #[test]
     fn a_bare_encoding_is_the_traceparent_alone() {
         let mut writer = Writer::new();
         writer.bare(TRACEPARENT);

@@ -2,7 +2,8 @@
 
 use super::{Carry, END, Field, Fields, MAX_LEN, write_len};
 
-/// Goes through the attributes that rules put on a span: name, then value.
+/// Goes through the attributes that rules put on a span: name, which is ASCII, then value. One that is not of this module's
+/// writing ends it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attributes<'a>(pub(super) Fields<'a>);
 
@@ -31,6 +32,9 @@ impl<'a> Iterator for Attributes<'a> {
                 let (&kind, rest) = field.split_first()?;
                 let (&name_len, rest) = rest.split_first()?;
                 let (name, value) = rest.split_at_checked(usize::from(name_len))?;
+                if name.is_empty() || !name.is_ascii() {
+                    return None;
+                }
                 return Some((name, AttributeValue::read(kind, value)?));
             }
         }

@@ -79,8 +79,10 @@ pub fn apply(change: Change, list: &mut Vec<u8>, spare: &mut Vec<u8>) -> bool {
         }
         push_separated(spare, b',', member, 0);
     }
+    // Where the threshold found no room, all may be as it was.
+    let changed = spare != list;
     std::mem::swap(list, spare);
-    true
+    changed
 }
 
 /// The rejection threshold of a probability, to four digits; `None`: never. "Converting floating-point probability to threshold
@@ -242,7 +244,7 @@ mod tests {
         let list = changed(&long, Change::Set(0)).unwrap();
         assert!(list.len() <= MAX_TRACESTATE && list.starts_with("ot=th:0,k0=") && !list.contains("k4="), "{list}");
         let full = format!("ot=x:{}", "v".repeat(254));
-        assert_eq!(changed(&full, Change::Set(0)).unwrap(), full);
+        assert_eq!(changed(&full, Change::Set(0)), None);
     }
 
     proptest! {

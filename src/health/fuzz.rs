@@ -1,0 +1,36 @@
+//! Servers' answers and addresses, for `fuzz/`: the doors to what is read from others here.
+
+use bytes::BytesMut;
+use http::{HeaderMap, Response};
+
+use super::address::Address;
+use super::call::{self, Answer};
+use super::fault::LinkFault;
+use super::outcome::CheckResult;
+use super::policy::Policy;
+use crate::config::BackendConfig;
+
+/// What each part of one answer says about the server by the default settings: its head, its messages, its trailers.
+pub fn results(head: &Response<()>, body: &[u8], trailers: &HeaderMap) -> Vec<CheckResult> {
+    let policy = Policy::new(&BackendConfig::named("fuzz"));
+    let result = |answer: Result<Answer, LinkFault>| match answer {
+        Ok(answer) => policy.result(&answer),
+        Err(fault) => fault.result(&policy),
+    };
+    let mut results: Vec<_> = call::read_head(head).transpose().map(result).into_iter().collect();
+    let mut buffer = BytesMut::from(body);
+    while let Some(status) = call::message(&mut buffer).transpose() {
+        let broken = status.is_err();
+        results.push(result(status.map(Answer::Status)));
+        if broken {
+            break;
+        }
+    }
+    results.extend(call::code(trailers).map(Ok).map(result));
+    results
+}
+
+/// The `:authority` of a server with this address, where there is one.
+pub fn authority(text: &str) -> Option<String> {
+    Address::parse(text).ok().map(|address| address.authority())
+}
