@@ -1,13 +1,11 @@
 -- The Lua side of the module: what require("haproxy_vitals") returns. Built into haproxy_vitals.so.
 -- No policy here: it registers, hands values over, and applies answers.
 
-local core, native = ...
+local core, native, health = ...
 
 local api = { version = native.version }
 
-local SWEEP_MS = 1000
-local TICK_MS = 50
-local YIELD_EVERY = 100
+local LOG_MS = 1000
 
 -- src/trace/carry.rs, Verdict.
 local REPLACES, DELETES = {}, {}
@@ -198,64 +196,6 @@ local function register_tracing()
     end, 2)
 end
 
--- Servers of the backends that are checked, as tables for the core and as objects to act on.
-local function look(may_yield)
-    local seen, objects = {}, {}
-    for _, backend in ipairs(native.health_backends()) do
-        local proxy = core.backends[backend]
-        -- Collected first: leaving a loop over servers early is not safe in early 3.2.
-        local servers = {}
-        if proxy then
-            for _, server in pairs(proxy.servers) do
-                servers[#servers + 1] = server
-            end
-        end
-        for number, server in ipairs(servers) do
-            local stats = server:get_stats()
-            if stats then
-                local name = server:get_name()
-                seen[#seen + 1] = {
-                    backend = backend,
-                    server = name,
-                    id = tonumber(server:get_rid()) or 0,
-                    address = server:get_addr() or "",
-                    status = stats.status or "",
-                    native_check = (stats.check_status or "") ~= "",
-                    tracks = server:tracking() ~= nil,
-                }
-                objects[backend .. "/" .. name] = server
-            end
-            if may_yield and number % YIELD_EVERY == 0 then
-                core.yield()
-            end
-        end
-    end
-    return seen, objects
-end
-
-local function apply(actions, objects)
-    for _, action in ipairs(actions) do
-        local server = objects[action.backend .. "/" .. action.server]
-        if server then
-            if tonumber(server:get_rid()) ~= action.id then
-                -- Another server by the name of the one that was judged.
-                objects[action.backend .. "/" .. action.server] = nil
-            elseif action.force == "up" then
-                server:check_force_up()
-            elseif action.force == "nolb" then
-                server:check_force_nolb()
-            else
-                server:check_force_down()
-            end
-        end
-    end
-end
-
-local function stopping()
-    local flag = core.get_info().Stopping
-    return flag == 1 or flag == "1" or flag == true
-end
-
 local LEVELS = { warning = core.warning, notice = core.notice, info = core.info }
 
 local function say_what_waits()
@@ -264,30 +204,11 @@ local function say_what_waits()
     end
 end
 
--- One loop per process. An error ends a round, never the loop. Without health checks nothing needs to be quick.
+-- One loop per process. An error ends a round, never the loop.
 local function tend()
-    local checks = #native.health_backends() > 0
-    local objects, due, pause = {}, 0, checks and TICK_MS or SWEEP_MS
     while true do
-        pcall(function()
-            if due <= 0 then
-                due = SWEEP_MS
-                say_what_waits()
-                if checks and stopping() then
-                    native.health_stop()
-                    checks = false
-                elseif checks then
-                    local seen
-                    seen, objects = look(true)
-                    apply(native.health_sweep(seen), objects)
-                end
-            end
-            if checks then
-                apply(native.health_changes(), objects)
-            end
-        end)
-        due = due - pause
-        core.msleep(pause)
+        pcall(say_what_waits)
+        core.msleep(LOG_MS)
     end
 end
 
@@ -296,8 +217,9 @@ local function register_commands()
         core.register_cli(
             { "show", "vitals", topic },
             "show vitals " .. topic .. " : " .. native.usage(topic),
-            function(applet)
-                applet:send(native.show(topic))
+            function(applet, ...)
+                -- The words of the command come too.
+                applet:send(native.show(topic, { select(4, ...) }))
             end
         )
     end
@@ -342,6 +264,7 @@ function api.register(options)
     register_tracing()
     register_commands()
     register_sampling()
+    health.register(api)
     core.register_init(function()
         local info = core.get_info()
         local problem = native.start(info.Version, info.node)
@@ -349,17 +272,12 @@ function api.register(options)
             error("haproxy-vitals: " .. problem, 0)
         end
         if core.thread <= 1 then
-            local known = {}
-            for name in pairs(core.backends) do
-                known[#known + 1] = name
-            end
-            native.health_known_backends(known)
-            local seen, objects = look(false)
-            apply(native.health_initial(seen), objects)
+            health.begin()
         end
     end)
     if core.thread <= 1 then
         core.register_task(tend)
+        health.follow()
     end
 end
 

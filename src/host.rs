@@ -20,7 +20,9 @@ pub fn open(lua: &Lua) -> LuaResult<LuaTable> {
         .globals()
         .get("core")
         .map_err(|_| LuaError::runtime("haproxy_vitals: this module works inside HAProxy only (no `core` here)"))?;
-    lua.load(API).set_name("=haproxy_vitals").call((core, native(lua)?))
+    let native = native(lua)?;
+    let health: LuaTable = lua.load(HEALTH).set_name("=haproxy_vitals.health").call((core.clone(), native.clone()))?;
+    lua.load(API).set_name("=haproxy_vitals").call((core, native, health))
 }
 
 /// The functions that the Lua side builds on. Their names are this crate's own business.
@@ -40,3 +42,5 @@ fn native(lua: &Lua) -> LuaResult<LuaTable> {
 
 /// The Lua side: what is cheaper, or clearer, to say there.
 const API: &str = include_str!("../lua/api.lua");
+/// The same for health checks.
+const HEALTH: &str = include_str!("../lua/health.lua");

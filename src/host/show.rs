@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use mlua::prelude::*;
 
-use super::{process, settings};
+use super::{health, process, settings};
 use crate::log::{self, Level};
 use crate::stats::{self, Counter, DropReason, EXPORT, SinkDrop, SinkStats, ThreadStats};
 
@@ -12,7 +12,7 @@ use crate::stats::{self, Counter, DropReason, EXPORT, SinkDrop, SinkStats, Threa
 pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
     native.set("take_log", lua.create_function(take_log)?)?;
     native.set("usage", lua.create_function(|_, topic: String| Ok(usage(&topic)))?)?;
-    native.set("show", lua.create_function(|_, topic: String| Ok(show(&topic)))?)
+    native.set("show", lua.create_function(|_, (topic, words): (String, Vec<String>)| Ok(show(&topic, &words)))?)
 }
 
 fn take_log(lua: &Lua, (): ()) -> LuaResult<LuaTable> {
@@ -41,13 +41,14 @@ fn usage(topic: &str) -> &'static str {
     }
 }
 
-fn show(topic: &str) -> String {
+/// `words`: those behind the topic.
+fn show(topic: &str, words: &[String]) -> String {
     let nothing = || "nothing is configured\n".to_owned();
     match topic {
         "config" => {
             settings::loaded().map_or_else(nothing, |loaded| loaded.describe() + &overridden(" = ", "  # stats socket"))
         }
-        "health" => process::checker().map_or_else(nothing, |checker| checker.describe()),
+        "health" => health::show(words),
         _ => traces(),
     }
 }
