@@ -267,10 +267,7 @@ impl Checker {
     /// configuration.
     pub fn unknown_backends(&self, known: &[String]) -> Vec<String> {
         let names = self.0.config.backends.iter().map(|backend| &backend.name);
-        let is_known = |name: &str| match is_pattern(name) {
-            true => known.iter().any(|known| pattern::matches(name, known)),
-            false => known.iter().any(|known| known == name),
-        };
+        let is_known = |name: &str| known.iter().any(|known| known == name || pattern::matches(name, known));
         names.filter(|name| !is_known(name)).cloned().collect()
     }
 

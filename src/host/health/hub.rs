@@ -114,7 +114,7 @@ async fn tell(stream: &UnixStream, mut changes: watch::Receiver<u64>) -> io::Res
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let line: &[u8] = tokio::select! {
-            changed = changes.changed() => match changed {
+            news = changes.changed() => match news {
                 Ok(()) => b"change\n",
                 Err(_) => return Ok(()),
             },
