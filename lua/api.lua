@@ -5,8 +5,7 @@ local core, native, health, register_tracing = ...
 
 local api = { version = native.version }
 
-local SWEEP_MS = 1000
-local TICK_MS = 50
+local LOG_MS = 1000
 
 local LEVELS = { warning = core.warning, notice = core.notice, info = core.info }
 
@@ -16,32 +15,18 @@ local function say_what_waits()
     end
 end
 
--- One loop per process. An error ends a round, never the loop. Without health checks nothing needs to be quick.
+-- One loop per process. An error ends a round, never the loop.
 local function tend()
-    local checks = #native.health_backends() > 0
-    local objects, due, pause, left = {}, 0, checks and TICK_MS or SWEEP_MS, false
+    local left = false
     while true do
+        pcall(say_what_waits)
         pcall(function()
-            if due <= 0 then
-                due = SWEEP_MS
-                say_what_waits()
-                if not left and health.stopping() then
-                    left = true
-                    native.close_listeners()
-                    native.health_stop()
-                    checks = false
-                elseif checks then
-                    local seen
-                    seen, objects = health.look(true)
-                    health.apply(native.health_sweep(seen), objects)
-                end
-            end
-            if checks then
-                health.apply(native.health_changes(), objects)
+            if not left and health.stopping() then
+                left = true
+                native.close_listeners()
             end
         end)
-        due = due - pause
-        core.msleep(pause)
+        core.msleep(LOG_MS)
     end
 end
 
@@ -51,7 +36,8 @@ local function register_commands()
             { "show", "vitals", topic },
             "show vitals " .. topic .. " : " .. native.usage(topic),
             function(applet, ...)
-                applet:send(native.show(topic, { ... }))
+                -- The words of the command come too.
+                applet:send(native.show(topic, { select(4, ...) }))
             end
         )
     end
@@ -114,6 +100,7 @@ function api.register(options)
     register_commands()
     register_sampling()
     register_services()
+    health.register(api)
     core.register_init(function()
         local info = core.get_info()
         local problem = native.start(info.Version, info.node)
@@ -126,17 +113,12 @@ function api.register(options)
             end
         end
         if core.thread <= 1 then
-            local known = {}
-            for name in pairs(core.backends) do
-                known[#known + 1] = name
-            end
-            native.health_known_backends(known)
-            local seen, objects = health.look(false)
-            health.apply(native.health_initial(seen), objects)
+            health.begin()
         end
     end)
     if core.thread <= 1 then
         core.register_task(tend)
+        health.follow()
     end
 end
 

@@ -1,15 +1,42 @@
--- What health checks need of HAProxy: a look at its servers, and acts on them.
+-- Health checks on the Lua side: shows HAProxy's servers to the checker and applies its answers. Built into haproxy_vitals.so.
+-- Whatever goes wrong in here leaves the servers as they are.
 
 local core, native = ...
 
 local health = {}
 
+local SWEEP_TICKS = 5 -- of 200 ms each: src/host/health/hub.rs, TICK
+local FALLBACK_MS = 50
+local FALLBACK_ROUNDS = 20
+local SILENCE_S = 5
 local YIELD_EVERY = 100
+local WATCH_S = 1
+local MAX_WATCHES = 64
+
+-- How HAProxy's servers are told apart: by backend and name. `seen_changes` counts events.
+local watched, objects, seen_changes, stopped = {}, {}, 0, false
+
+-- A server as a table for the core; nil for one that is deleted.
+local function view(backend, server)
+    local stats, name = server:get_stats(), server:get_name()
+    if not stats or not name then
+        return nil
+    end
+    return {
+        backend = backend,
+        server = name,
+        id = tonumber(server:get_rid()) or 0,
+        address = server:get_addr() or "",
+        status = stats.status or "",
+        native_check = (stats.check_status or "") ~= "",
+        tracks = server:tracking() ~= nil,
+    }
+end
 
 -- Servers of the backends that are checked, as tables for the core and as objects to act on.
-function health.look(may_yield)
-    local seen, objects = {}, {}
-    for _, backend in ipairs(native.health_backends()) do
+local function look(may_yield)
+    local seen, found = {}, {}
+    for backend in pairs(watched) do
         local proxy = core.backends[backend]
         -- Collected first: leaving a loop over servers early is not safe in early 3.2.
         local servers = {}
@@ -19,35 +46,27 @@ function health.look(may_yield)
             end
         end
         for number, server in ipairs(servers) do
-            local stats = server:get_stats()
-            if stats then
-                local name = server:get_name()
-                seen[#seen + 1] = {
-                    backend = backend,
-                    server = name,
-                    id = tonumber(server:get_rid()) or 0,
-                    address = server:get_addr() or "",
-                    status = stats.status or "",
-                    native_check = (stats.check_status or "") ~= "",
-                    tracks = server:tracking() ~= nil,
-                }
-                objects[backend .. "/" .. name] = server
+            local one = view(backend, server)
+            if one then
+                seen[#seen + 1] = one
+                found[backend .. "/" .. one.server] = server
             end
             if may_yield and number % YIELD_EVERY == 0 then
                 core.yield()
             end
         end
     end
-    return seen, objects
+    return seen, found
 end
 
-function health.apply(actions, objects)
+local function apply(actions)
     for _, action in ipairs(actions) do
-        local server = objects[action.backend .. "/" .. action.server]
+        local key = action.backend .. "/" .. action.server
+        local server = objects[key]
         if server then
             if tonumber(server:get_rid()) ~= action.id then
                 -- Another server by the name of the one that was judged.
-                objects[action.backend .. "/" .. action.server] = nil
+                objects[key] = nil
             elseif action.force == "up" then
                 server:check_force_up()
             elseif action.force == "nolb" then
@@ -59,9 +78,235 @@ function health.apply(actions, objects)
     end
 end
 
-function health.stopping()
+local function stopping()
     local flag = core.get_info().Stopping
     return flag == 1 or flag == "1" or flag == true
+end
+
+health.stopping = stopping
+
+-- True when all servers were compared. What events told meanwhile is newer than what was looked at.
+local function sweep()
+    local before = seen_changes
+    local seen, found = look(true)
+    if before ~= seen_changes then
+        return false
+    end
+    objects = found
+    apply(native.health_sweep(seen))
+    return true
+end
+
+local function guard(site, body, ...)
+    local fine, problem = pcall(body, ...)
+    if not fine then
+        native.fault(site, problem)
+    end
+    return fine and problem
+end
+
+-- The net below events, and the end: ticks count until the next sweep.
+local due = 0
+
+local function tick()
+    if stopping() then
+        native.health_stop()
+        stopped = true
+        return
+    end
+    due = due - 1
+    if due <= 0 then
+        due = SWEEP_TICKS
+        -- Events in between: once more at the next tick.
+        if not sweep() then
+            due = 1
+        end
+    end
+end
+
+local function hear(word)
+    if word == "change" then
+        apply(native.health_changes())
+    else
+        tick()
+    end
+end
+
+-- Waits for words of the checker, as long as they come.
+local function listen(address)
+    local socket = core.tcp()
+    socket:settimeout(SILENCE_S)
+    if socket:connect(address) and socket:send("wait\n") then
+        while not stopped do
+            local word = socket:receive("*l")
+            if not word then
+                break
+            end
+            guard("health", hear, word)
+        end
+    end
+    socket:close()
+end
+
+-- One loop per process, until the process stops.
+local function tend()
+    local address = native.health_address()
+    while not stopped do
+        if address then
+            guard("health socket", listen, address)
+        end
+        -- Not heard, or no longer: asking instead, for a while.
+        for round = 1, FALLBACK_ROUNDS do
+            if not stopped then
+                core.msleep(FALLBACK_MS)
+                guard("health", hear, "change")
+                if round % 4 == 0 then
+                    guard("health", hear, "tick")
+                end
+            end
+        end
+    end
+end
+
+-- What HAProxy tells of a server, as soon as it happens.
+local function on_event(event, data)
+    local backend, name = data.proxy_name, data.name
+    if stopped or not watched[backend] then
+        return
+    end
+    seen_changes = seen_changes + 1
+    local key = backend .. "/" .. name
+    if event == "SERVER_DEL" then
+        objects[key] = nil
+        native.health_forget(backend, name, tonumber(data.rid) or 0)
+        return
+    end
+    local server = data.reference
+    local one = server and view(backend, server)
+    if one then
+        objects[key] = server
+        apply(native.health_notice({ one }))
+    end
+end
+
+-- Before the first request.
+function health.begin()
+    local known = {}
+    for name in pairs(core.backends) do
+        known[#known + 1] = name
+    end
+    for _, name in ipairs(native.health_known_backends(known)) do
+        watched[name] = true
+    end
+    local seen
+    seen, objects = look(false)
+    apply(native.health_initial(seen))
+end
+
+-- From then on. Nothing at all without health checks.
+function health.follow()
+    if #native.health_backends() == 0 then
+        return
+    end
+    core.register_task(tend)
+    core.event_sub({
+        "SERVER_ADD",
+        "SERVER_DEL",
+        "SERVER_UP",
+        "SERVER_DOWN",
+        "SERVER_STATE",
+        "SERVER_ADMIN",
+        "SERVER_INETADDR",
+    }, function(event, data)
+        guard("health event", on_event, event, data)
+    end)
+end
+
+-- Asks over a connection of its own, so that nothing but the caller waits.
+local function ask(line, seconds)
+    local address = native.health_address()
+    if not address then
+        return nil, "health checks are off"
+    end
+    local socket = core.tcp()
+    -- The answer comes within the bound: this one is for a checker that has gone.
+    socket:settimeout(seconds + 1)
+    local answer, problem
+    if socket:connect(address) and socket:send(line) then
+        answer, problem = socket:receive("*l")
+    end
+    socket:close()
+    if not answer then
+        return nil, problem or "the checker does not answer"
+    end
+    return native.health_answer(answer)
+end
+
+local function check(spec)
+    if type(spec) ~= "table" then
+        return nil, "expected a table, found a " .. type(spec)
+    end
+    local line, seconds = native.health_request(spec)
+    if not line then
+        return nil, seconds
+    end
+    local fine, result, problem = pcall(ask, line, seconds)
+    if fine then
+        return result, problem
+    end
+    return nil, tostring(result)
+end
+
+local watches = 0
+
+-- A task that checks again and again and tells each change.
+local function watch(spec)
+    local interval = type(spec) == "table" and (spec.interval or WATCH_S)
+    if type(spec) ~= "table" or type(spec.on_change) ~= "function" then
+        return nil, "expected a table with `on_change`, a function"
+    end
+    if type(interval) ~= "number" or interval < 0.1 or interval > 3600 then
+        return nil, "`interval`: expected seconds, 0.1 to 3600"
+    end
+    local line, problem = native.health_request(spec)
+    if not line then
+        return nil, problem
+    end
+    if watches >= MAX_WATCHES then
+        return nil, MAX_WATCHES .. " targets are watched"
+    end
+    watches = watches + 1
+    local handle = { stop = function(self) self.stopped = true end }
+    core.register_task(function()
+        local last
+        while not (handle.stopped or stopping()) do
+            local result = check(spec)
+            if result and result.state ~= last and not handle.stopped then
+                last = result.state
+                guard("on_change", spec.on_change, result)
+            end
+            core.msleep(math.floor(interval * 1000))
+        end
+        watches = watches - 1
+    end)
+    return handle
+end
+
+-- What scripts and rules may use.
+function health.register(api)
+    api.check, api.watch = check, watch
+
+    function api.status(server)
+        return native.health_status(tostring(server))
+    end
+
+    core.register_fetches("vitals_health", function(_, backend, server)
+        return native.health_word(backend or "", server or "")
+    end)
+    core.register_cli({ "vitals", "health" }, native.health_usage, function(applet, ...)
+        -- The words of the command come too.
+        applet:send(native.health_command({ select(3, ...) }))
+    end)
 end
 
 return health

@@ -18,6 +18,7 @@ mod lateness;
 mod link;
 mod once;
 mod outcome;
+mod pattern;
 mod policy;
 mod probe;
 mod profile;
@@ -50,6 +51,7 @@ use voice::{Say, Voice};
 pub use lateness::LatenessSeen;
 pub use once::TargetSpec;
 pub use outcome::{CheckResult, Class, MAX_TEXT, Outcome};
+pub use pattern::is_pattern;
 pub use status::{ServerState, ServerStatus};
 
 /// One server, as HAProxy shows it.
@@ -193,6 +195,20 @@ impl Checker {
         self.registry().sweep(servers)
     }
 
+    /// The same for a few servers of which an event told, at once; the others stay as they are. Each sweep allows a server a
+    /// few actions through events: whoever fights with the checks is put right once per sweep from then on.
+    pub fn notice(&self, servers: &[ServerSeen]) -> Vec<Action> {
+        if self.is_stopping() {
+            return Vec::new();
+        }
+        self.registry().notice(servers)
+    }
+
+    /// A server was deleted: its checks end at once.
+    pub fn forget(&self, backend: &str, server: &str, id: u64) {
+        self.registry().forget(backend, server, id);
+    }
+
     /// What changed through results since the last call: for calling often, costs nothing while nothing changes.
     pub fn changes(&self) -> Vec<Action> {
         let changed = self.0.voice.take_changes();
@@ -249,10 +265,19 @@ impl Checker {
         self.0.voice.lateness.read()
     }
 
-    /// The configured backends that are not among HAProxy's (`known`), in the order of the configuration.
+    /// Of HAProxy's backends (`known`) those that are checked, and from now on are known: by name, else by the first pattern
+    /// that fits, in the order of the configuration. HAProxy's own, `<HTTPCLIENT>` for example, fit no pattern.
+    pub fn resolve_backends(&self, known: &[String]) -> Vec<String> {
+        let mut registry = self.registry();
+        known.iter().filter(|name| registry.resolve(name)).cloned().collect()
+    }
+
+    /// The configured names and patterns that stand for none of HAProxy's backends (`known`), in the order of the
+    /// configuration.
     pub fn unknown_backends(&self, known: &[String]) -> Vec<String> {
         let names = self.0.config.backends.iter().map(|backend| &backend.name);
-        names.filter(|name| !known.contains(name)).cloned().collect()
+        let is_known = |name: &str| known.iter().any(|known| known == name || pattern::matches(name, known));
+        names.filter(|name| !is_known(name)).cloned().collect()
     }
 
     /// Ends all checks for good, those under way too; no action comes any more. For the old process of a reload.

@@ -25,11 +25,11 @@ pub fn open(lua: &Lua) -> LuaResult<LuaTable> {
         .get("core")
         .map_err(|_| LuaError::runtime("haproxy_vitals: this module works inside HAProxy only (no `core` here)"))?;
     let native = native(lua)?;
-    let part = |source: &'static str| lua.load(source).set_name("=haproxy_vitals");
-    let health: LuaTable = part(HEALTH).call((&core, &native))?;
-    let register_filter: LuaFunction = part(FILTER).call((&core, &native))?;
-    let register_tracing: LuaFunction = part(TRACING).call((&core, &native, register_filter))?;
-    part(API).call((core, native, health, register_tracing))
+    let part = |source: &'static str, name: &str| lua.load(source).set_name(name);
+    let health: LuaTable = part(HEALTH, "=haproxy_vitals.health").call((&core, &native))?;
+    let register_filter: LuaFunction = part(FILTER, "=haproxy_vitals").call((&core, &native))?;
+    let register_tracing: LuaFunction = part(TRACING, "=haproxy_vitals").call((&core, &native, register_filter))?;
+    part(API, "=haproxy_vitals").call((core, native, health, register_tracing))
 }
 
 /// The functions that the Lua side builds on. Their names are this crate's own business.

@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use super::address::Address;
 use super::outcome::{CheckResult, Class};
+use super::pattern;
 use super::probe::{GrpcProbe, Probe, Spot};
 use super::profile::Profile;
 use super::registry::Hands;
@@ -33,7 +34,8 @@ pub struct TargetSpec {
 
 /// The targets that were asked for of late.
 pub(crate) struct Desk {
-    profiles: HashMap<String, Arc<Profile>>,
+    /// In the order of the configuration.
+    profiles: Vec<Arc<Profile>>,
     /// For targets without a backend.
     default: Arc<Profile>,
     hands: Hands,
@@ -54,8 +56,7 @@ struct State {
 impl Desk {
     /// Nothing asked yet.
     pub(crate) fn new(profiles: &[Arc<Profile>], default: Arc<Profile>, hands: Hands) -> Self {
-        let profiles = profiles.iter().map(|profile| (profile.config.name.clone(), Arc::clone(profile))).collect();
-        Self { profiles, default, hands, slots: Mutex::default() }
+        Self { profiles: profiles.to_vec(), default, hands, slots: Mutex::default() }
     }
 
     /// The result of a check that is at most [`MAX_AGE`] old.
@@ -110,7 +111,7 @@ impl Desk {
     fn probe(&self, spec: &TargetSpec) -> Result<GrpcProbe, String> {
         let profile = match &spec.backend {
             None => &self.default,
-            Some(name) => self.profiles.get(name).ok_or("no backend of that name is configured")?,
+            Some(name) => self.profile(name).ok_or("no backend of that name is configured")?,
         };
         let profile = match &spec.service {
             None => Arc::clone(profile),
@@ -121,6 +122,12 @@ impl Desk {
             Spot { address, tls: profile.encrypts(Some(spec.tls)), authority: spec.authority.clone(), name: None };
         let (voice, tasks) = (Arc::clone(&self.hands.voice), self.hands.tasks.clone());
         GrpcProbe::new(profile, spot, voice, tasks).map_err(|error| error.to_string())
+    }
+
+    /// The settings of one of HAProxy's backends: by its name, else by the first pattern that fits.
+    fn profile(&self, name: &str) -> Option<&Arc<Profile>> {
+        let by = |fits: &dyn Fn(&str) -> bool| self.profiles.iter().find(|profile| fits(&profile.config.name));
+        by(&|own| own == name).or_else(|| by(&|own| pattern::matches(own, name)))
     }
 
     fn slots(&self) -> MutexGuard<'_, HashMap<TargetSpec, Slot>> {

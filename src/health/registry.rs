@@ -1,5 +1,8 @@
 //! Which servers are checked, and the tasks that check them.
 
+mod notice;
+mod patterns;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -14,7 +17,7 @@ use super::probe::{GrpcProbe, Spot};
 use super::profile::Profile;
 use super::target::Target;
 use super::voice::Voice;
-use super::{Action, Force, ServerSeen, reconcile, schedule, watch};
+use super::{Action, Force, ServerSeen, is_pattern, reconcile, schedule, watch};
 use crate::config::CheckMode;
 use crate::log::Level;
 use crate::runtime::Tasks;
@@ -22,6 +25,8 @@ use crate::runtime::Tasks;
 /// Every configured backend with the servers that HAProxy last showed. Bound: HAProxy's own servers.
 pub(crate) struct Registry {
     backends: BTreeMap<String, Backend>,
+    /// Whose name is a pattern, in the order of the configuration.
+    patterns: Vec<Arc<Profile>>,
     hands: Hands,
     /// Counts sweeps: tells who was not seen in this one.
     round: u64,
@@ -47,6 +52,8 @@ struct Entry {
     round: u64,
     /// In that sweep it was in a state that must be left alone.
     untouchable: bool,
+    /// What events have done since that sweep.
+    news: notice::News,
 }
 
 enum Kind {
@@ -80,12 +87,10 @@ pub(crate) struct Hands {
 impl Registry {
     /// Without servers yet.
     pub(crate) fn new(profiles: &[Arc<Profile>], hands: Hands) -> Self {
-        let backends = profiles.iter().map(|profile| {
-            let (name, threshold) = (&profile.config.name, profile.config.panic_threshold);
-            let group = Arc::new(Group::new(name, threshold, Arc::clone(&hands.voice)));
-            (name.clone(), Backend { profile: Arc::clone(profile), group, servers: BTreeMap::new() })
-        });
-        Self { backends: backends.collect(), hands, round: 0, stopped: false }
+        let (patterns, named): (Vec<_>, Vec<_>) =
+            profiles.iter().cloned().partition(|profile| is_pattern(&profile.config.name));
+        let backends = named.into_iter().map(|profile| Backend::new(profile, &hands)).collect();
+        Self { backends, patterns, hands, round: 0, stopped: false }
     }
 
     /// See [`super::Checker::sweep`].
@@ -97,7 +102,7 @@ impl Registry {
         let mut admitted = 0;
         let actions = servers.iter().filter_map(|seen| self.visit(seen, &mut admitted)).collect();
         for backend in self.backends.values_mut() {
-            backend.servers.retain(|_, entry| entry.round == self.round);
+            backend.servers.retain(|_, entry| entry.news.settle() || entry.round == self.round);
         }
         actions
     }
@@ -168,6 +173,15 @@ impl Registry {
     }
 }
 
+impl Backend {
+    /// Without servers yet, by its name.
+    fn new(profile: Arc<Profile>, hands: &Hands) -> (String, Self) {
+        let (name, threshold) = (profile.config.name.clone(), profile.config.panic_threshold);
+        let group = Arc::new(Group::new(&name, threshold, Arc::clone(&hands.voice)));
+        (name, Self { profile, group, servers: BTreeMap::new() })
+    }
+}
+
 impl Entry {
     fn new(seen: &ServerSeen, kind: Kind) -> Self {
         Self {
@@ -180,6 +194,7 @@ impl Entry {
             kind,
             round: 0,
             untouchable: false,
+            news: notice::News::default(),
         }
     }
 

@@ -1,37 +1,51 @@
 //! The checker's questions and answers as Lua tables. `lua/health.lua` asks and applies.
 
+mod call;
+mod command;
+mod hub;
+
 use mlua::prelude::*;
 
+pub(super) use command::show;
+pub(super) use hub::Hub;
+
 use super::{boundary, process, settings};
-use crate::health::{Action, ServerSeen};
+use crate::health::{Action, Checker, Class, ServerSeen, ServerState, ServerStatus};
 use crate::log::{self, Level};
 
 /// Puts the `health_*` functions into `native`.
 pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
     native.set("health_backends", lua.create_function(|_, ()| Ok(backends()))?)?;
+    native.set("health_known_backends", lua.create_function(|_, known: Vec<String>| Ok(known_backends(&known)))?)?;
+    native.set("health_initial", lua.create_function(|lua, seen| actions(lua, &seen, Checker::initial))?)?;
+    native.set("health_sweep", lua.create_function(|lua, seen| actions(lua, &seen, Checker::sweep))?)?;
+    native.set("health_notice", lua.create_function(|lua, seen| actions(lua, &seen, Checker::notice))?)?;
+    native.set("health_changes", lua.create_function(changes)?)?;
     native.set(
-        "health_known_backends",
-        lua.create_function(|_, known: Vec<String>| {
-            warn_of_unknown(&known);
+        "health_forget",
+        lua.create_function(|_, (backend, server, id): (String, String, u64)| {
+            if let Some(checker) = process::checker() {
+                checker.forget(&backend, &server, id);
+            }
             Ok(())
         })?,
     )?;
-    native.set("health_initial", lua.create_function(|lua, seen: LuaTable| actions(lua, &seen, Round::Initial))?)?;
-    native.set("health_sweep", lua.create_function(|lua, seen: LuaTable| actions(lua, &seen, Round::Sweep))?)?;
-    native.set("health_changes", lua.create_function(changes)?)?;
     native.set(
         "health_stop",
         lua.create_function(|_, ()| {
-            stop();
+            process::stop_checks();
             Ok(())
         })?,
-    )
-}
-
-#[derive(Clone, Copy)]
-enum Round {
-    Initial,
-    Sweep,
+    )?;
+    native.set("health_address", lua.create_function(|_, ()| Ok(process::health_address()))?)?;
+    native.set("health_request", lua.create_function(|lua, spec: LuaTable| request(lua, &spec))?)?;
+    native.set("health_answer", lua.create_function(|lua, line: String| answer(lua, &line))?)?;
+    native.set("health_status", lua.create_function(|lua, server: String| status(lua, &server))?)?;
+    native.set(
+        "health_word",
+        lua.create_function(|_, (backend, server): (String, String)| Ok(word(&backend, &server)))?,
+    )?;
+    command::install(lua, native)
 }
 
 fn backends() -> Vec<String> {
@@ -40,33 +54,28 @@ fn backends() -> Vec<String> {
         .unwrap_or_default()
 }
 
-fn warn_of_unknown(known: &[String]) {
-    let unknown = process::checker().map(|checker| checker.unknown_backends(known));
-    for name in unknown.unwrap_or_default() {
-        log::say(Level::Warning, format!("health.backend `{name}`: HAProxy has no backend of that name"));
+/// Of HAProxy's backends, those that are checked. Says which names and patterns stand for none.
+fn known_backends(known: &[String]) -> Vec<String> {
+    let Some(checker) = process::checker() else { return Vec::new() };
+    for name in checker.unknown_backends(known) {
+        let what = if crate::health::is_pattern(&name) { "no backend that matches" } else { "no backend of that name" };
+        log::say(Level::Warning, format!("health.backend `{name}`: HAProxy has {what}"));
     }
+    checker.resolve_backends(known)
 }
 
-fn actions(lua: &Lua, seen: &LuaTable, round: Round) -> LuaResult<LuaTable> {
+/// Shows servers to the checker, and answers what it wants done.
+fn actions(lua: &Lua, seen: &LuaTable, ask: impl Fn(&Checker, &[ServerSeen]) -> Vec<Action>) -> LuaResult<LuaTable> {
     let actions = boundary::fail_open("health", Vec::new(), || {
         let Some(checker) = process::checker() else { return Ok(Vec::new()) };
         let servers = seen.sequence_values::<LuaTable>().map(|server| read(&server?)).collect::<LuaResult<Vec<_>>>()?;
-        Ok(match round {
-            Round::Initial => checker.initial(&servers),
-            Round::Sweep => checker.sweep(&servers),
-        })
+        Ok(ask(&checker, &servers))
     });
     write(lua, actions)
 }
 
 fn changes(lua: &Lua, (): ()) -> LuaResult<LuaTable> {
     write(lua, process::checker().map(|checker| checker.changes()).unwrap_or_default())
-}
-
-fn stop() {
-    if let Some(checker) = process::checker() {
-        checker.stop();
-    }
 }
 
 fn read(server: &LuaTable) -> LuaResult<ServerSeen> {
@@ -95,4 +104,62 @@ fn write(lua: &Lua, actions: Vec<Action>) -> LuaResult<LuaTable> {
         list.push(entry)?;
     }
     Ok(list)
+}
+
+/// The line to send and the bound in seconds, or nothing and why.
+fn request(lua: &Lua, spec: &LuaTable) -> LuaResult<(Option<String>, LuaValue)> {
+    match call::request(spec) {
+        Ok((line, seconds)) => Ok((Some(line), LuaValue::Number(seconds))),
+        Err(problem) => Ok((None, LuaValue::String(lua.create_string(problem.to_string())?))),
+    }
+}
+
+/// `{ ok, state, class, text }`, or nothing and why there is no result.
+fn answer(lua: &Lua, line: &str) -> LuaResult<(Option<LuaTable>, Option<String>)> {
+    let Some(answer) = call::Answer::parse(line) else { return Ok((None, Some("no answer".to_owned()))) };
+    let state = match answer.word {
+        "pass" => ServerState::Up,
+        "drain" => ServerState::Drain,
+        "fail" => ServerState::Down,
+        "hold" => ServerState::Unknown,
+        _ => return Ok((None, Some(answer.text.to_owned()))),
+    };
+    let table = lua.create_table()?;
+    table.set("ok", state == ServerState::Up)?;
+    table.set("state", state_word(state))?;
+    table.set("class", answer.class)?;
+    table.set("text", answer.text)?;
+    Ok((Some(table), None))
+}
+
+/// `{ state, class, text, address, seconds }` of `BACKEND/SERVER`, or nothing: it is not checked.
+fn status(lua: &Lua, server: &str) -> LuaResult<Option<LuaTable>> {
+    let Some(ServerStatus { state, since, reason, class, address, .. }) = status_of(server) else { return Ok(None) };
+    let table = lua.create_table()?;
+    table.set("state", state_word(state))?;
+    table.set("class", class.map_or("ok", Class::word))?;
+    table.set("text", reason)?;
+    table.set("address", address)?;
+    table.set("seconds", since.elapsed().as_secs())?;
+    Ok(Some(table))
+}
+
+fn status_of(server: &str) -> Option<ServerStatus> {
+    let (backend, server) = server.split_once('/')?;
+    process::checker()?.status(backend, server)
+}
+
+/// For `lua.vitals_health(backend,server)`.
+fn word(backend: &str, server: &str) -> &'static str {
+    let status = process::checker().and_then(|checker| checker.status(backend, server));
+    status.map_or("unknown", |status| state_word(status.state))
+}
+
+fn state_word(state: ServerState) -> &'static str {
+    match state {
+        ServerState::Up => "up",
+        ServerState::Drain => "drain",
+        ServerState::Down => "down",
+        ServerState::Unknown => "unknown",
+    }
 }

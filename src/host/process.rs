@@ -19,13 +19,15 @@ use tokio::signal::unix::{Signal as UnixSignal, SignalKind, signal};
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::JoinHandle;
 
+use super::health::Hub;
 use super::settings;
 use super::signals::{self, Signals};
 use crate::config::{Environment, ExporterKind, Loaded, RuntimeConfig};
 use crate::export::{Outlets, SetupError, Signal, SinkError};
 use crate::health::{Checker, HealthError};
+use crate::log::{self, Level};
 use crate::resource::{self, Haproxy, Resource};
-use crate::runtime::{Runtime, StartError};
+use crate::runtime::{Runtime, StartError, Tasks};
 use crate::stats::{self, DropReason, SinkDrop};
 use crate::trace::hot::Hot;
 use crate::trace::metrics::listener::{Closer, Exposition, ListenError};
@@ -44,6 +46,22 @@ pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
 /// The checker, while the process runs.
 pub(super) fn checker() -> Option<Checker> {
     current()?.checker.clone()
+}
+
+/// Where Lua's tasks wait for the checker, as `core.tcp():connect` takes it. `None`: nothing is checked, or it cannot listen.
+pub(super) fn health_address() -> Option<String> {
+    Some(current()?.hub.as_ref()?.address().to_owned())
+}
+
+/// Ends all checks and whatever waits for them. For the old process of a reload.
+pub(super) fn stop_checks() {
+    let Some(process) = current() else { return };
+    if let Some(checker) = &process.checker {
+        checker.stop();
+    }
+    if let Some(hub) = &process.hub {
+        hub.close();
+    }
 }
 
 /// What of sampling may be changed at run time. `None`: nothing is traced.
@@ -80,6 +98,8 @@ struct Process {
     bounds: RuntimeConfig,
     tracer: Tracer,
     checker: Option<Checker>,
+    /// Absent where nothing is checked.
+    hub: Option<Hub>,
     /// Absent where finished requests are not looked at.
     export: Option<Arc<Export>>,
     exposition: Option<Arc<Exposition>>,
@@ -109,11 +129,13 @@ impl Process {
         };
         let checker =
             if config.health.backends.is_empty() { None } else { Some(Checker::start(&config.health, &tasks)?) };
+        let hub = checker.as_ref().and_then(|checker| hub(checker, &tasks));
         let process = Self {
             runtime: Some(runtime),
             bounds: config.runtime.clone(),
             tracer,
             checker,
+            hub,
             export,
             exposition,
             listener,
@@ -154,6 +176,16 @@ impl Drop for Process {
         }
         runtime.stop(Duration::from_millis(100));
     }
+}
+
+/// Without it Lua asks for changes every 50 ms.
+fn hub(checker: &Checker, tasks: &Tasks) -> Option<Hub> {
+    let problem = match Hub::start(checker, tasks) {
+        Ok(hub) => return Some(hub),
+        Err(problem) => problem,
+    };
+    log::say(Level::Warning, format!("health: no socket to tell changes on ({problem}): they take 50 ms"));
+    None
 }
 
 async fn finish(outlets: Option<&Arc<Outlets>>, deadline: Instant) {

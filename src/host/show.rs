@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use mlua::prelude::*;
 
-use super::{process, recent, settings};
+use super::{health, process, recent, settings};
 use crate::log::{self, Level};
 use crate::stats::{self, Counter, DropReason, EXPORT, ExportStats, SinkDrop, SinkStats, ThreadStats};
 
@@ -44,13 +44,14 @@ fn usage(topic: &str) -> &'static str {
     }
 }
 
+/// `words`: those behind the topic.
 fn show(topic: &str, words: &[String]) -> String {
     let nothing = || "nothing is configured\n".to_owned();
     match topic {
         "config" => {
             settings::loaded().map_or_else(nothing, |loaded| loaded.describe() + &overridden(" = ", "  # stats socket"))
         }
-        "health" => process::checker().map_or_else(nothing, |checker| checker.describe()),
+        "health" => health::show(words),
         _ => match words.iter().position(|word| word == "last") {
             Some(at) => recent::show(words.get(at + 1..).unwrap_or_default()),
             None => traces(),

@@ -1,8 +1,12 @@
 //! Health checks: what HAProxy does with its servers when gRPC backends answer, or do not.
 
+mod api;
 mod checks;
+mod commands;
+mod discovery;
 mod drain;
 mod dynamic;
+mod events;
 mod faults;
 mod foreign;
 mod foreign_faults;
@@ -30,7 +34,7 @@ use haproxy_vitals_tests::{GrpcBackend, Haproxy, SOON, poll};
 
 /// Start to start between two checks in [`SETTINGS`].
 const INTERVAL: Duration = Duration::from_millis(300);
-/// `SWEEP_MS` of `lua/api.lua`: how soon what operators do is noticed.
+/// `SWEEP_TICKS` of `lua/health.lua`: how soon what no event tells is noticed.
 const SWEEP: Duration = Duration::from_secs(1);
 /// What a busy machine may add to any bound.
 const SLACK: Duration = Duration::from_millis(500);

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use haproxy_vitals_tests::client::{Load, Until, load};
 use haproxy_vitals_tests::grpc_backend::GrpcBackend;
-use haproxy_vitals_tests::{SOON, poll};
+use haproxy_vitals_tests::{Mode, SOON, poll};
 
 use super::{SETTINGS, SLACK, is_up, proxy, statuses};
 
@@ -42,6 +42,39 @@ fn two_hundred_servers_are_judged_each_by_its_own_backend() {
     });
     backends[1].set_serving("");
     poll::until(SOON, "every server is up again", || downs(&statuses_of(&haproxy)) == 0);
+    haproxy.finish();
+}
+
+#[test]
+fn reload_with_three_hundred_held_servers_loses_no_request_and_checks_twice_only_while_the_old_worker_learns() {
+    const HELD: usize = 300;
+    let backend = GrpcBackend::start();
+    let servers: Vec<(String, String)> = (0..HELD).map(|n| (format!("s{n}"), backend.addr().to_string())).collect();
+    let servers: Vec<(&str, &str)> = servers.iter().map(|(name, addr)| (name.as_str(), addr.as_str())).collect();
+    let settings = SETTINGS.replace("\"300ms\"", "\"2s\"").replace("\"150ms\"", "\"1s\"");
+    let haproxy = proxy(&servers)
+        .file("vitals.toml", &format!("{settings}init = \"hold\"\n"))
+        .set("load", "lua-load-per-thread")
+        .mode(Mode::MasterWorker)
+        .start();
+    let all_up = format!("servers: {HELD}, up: {HELD}, ");
+    poll::until(3 * SOON, "every server is up", || haproxy.cli("show vitals health").starts_with(&all_up));
+    let load = Load::new(2, Until::Stopped, "/").spawn(haproxy.addr("http"));
+    for _ in 0..2 {
+        haproxy.reload();
+        haproxy.wait_one_worker(SOON);
+        poll::until(3 * SOON, "every server is checked again", || {
+            haproxy.cli("show vitals health").starts_with(&all_up)
+        });
+    }
+    let report = load.stop();
+    assert_eq!((report.failed, report.ok), (0, report.total()), "{report:?}");
+    assert!(!haproxy.log_contains(" is DOWN"), "a server flapped");
+    // One checker is left: 300 checks per 2 s. Two would be 600; the jitter is a tenth.
+    let before = backend.checks();
+    let begin = Instant::now();
+    poll::until(SOON, "so many checks", || backend.checks() >= before + 2 * HELD);
+    assert!(begin.elapsed() > Duration::from_secs(3), "twice as many checks as one worker makes");
     haproxy.finish();
 }
 
