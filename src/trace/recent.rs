@@ -10,7 +10,7 @@ use super::spans::{self, Interval};
 
 /// Remembers finished requests as HAProxy handed them over: reading them is for the one who asks.
 ///
-/// Bounded by requests and by [`MAX_BYTES`]; the oldest goes.
+/// Bounded by requests and by `MAX_BYTES`; the oldest goes.
 #[derive(Debug)]
 pub struct Recent {
     limit: usize,
@@ -96,7 +96,7 @@ impl Recent {
     }
 
     /// The requests that `query` asks for as trees, newest first: a SERVER span, its CLIENT span, and below that the requests
-    /// that came back to this proxy from there. At most [`MAX_TEXT`] bytes.
+    /// that came back to this proxy from there. At most `MAX_TEXT` bytes.
     pub fn show(&self, query: &Query) -> String {
         // Copied, so that nobody waits while text is made.
         let copies: Vec<(u64, Box<[u8]>)> = {

@@ -9,6 +9,7 @@ mod resource;
 mod sinks;
 mod stop;
 mod unwilling;
+mod variables;
 
 use haproxy_vitals_tests::haproxy::{Builder, Haproxy, lua_dir};
 use haproxy_vitals_tests::{OtlpReceiver, Upstream};

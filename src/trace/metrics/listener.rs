@@ -90,7 +90,7 @@ impl Listener {
         Closer(Arc::clone(&self.close))
     }
 
-    /// Answers until the process stops or the listener is closed. At most [`MAX_CONNECTIONS`] at once; further ones wait in the
+    /// Answers until the process stops or the listener is closed. At most `MAX_CONNECTIONS` at once; further ones wait in the
     /// socket's own queue.
     pub async fn run(self, mut stop: Stop) {
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));

@@ -124,7 +124,7 @@ impl Attributes {
 }
 
 impl Value {
-    /// Text from bytes: what is not UTF-8 becomes U+FFFD, and [`MAX_TEXT`] bytes are kept.
+    /// Text from bytes: what is not UTF-8 becomes U+FFFD, and `MAX_TEXT` bytes are kept.
     pub fn lossy(bytes: &[u8]) -> Self {
         let kept = bytes.get(..MAX_TEXT).unwrap_or(bytes);
         Self::Text(Cow::Owned(String::from_utf8_lossy(kept).into_owned()))
