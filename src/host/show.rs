@@ -50,7 +50,7 @@ fn show(topic: &str, words: &[String]) -> String {
         "config" => {
             settings::loaded().map_or_else(nothing, |loaded| loaded.describe() + &overridden(" = ", "  # stats socket"))
         }
-        "health" => process::checker().map_or_else(nothing, |checker| checker.describe()),
+        "health" => process::checker().map_or_else(nothing, |checker| checker.describe() + &doors()),
         _ => match words.iter().position(|word| word == "last") {
             Some(at) => recent::show(words.get(at + 1..).unwrap_or_default()),
             None => traces(),
@@ -62,6 +62,19 @@ fn show(topic: &str, words: &[String]) -> String {
 fn overridden(equals: &str, source: &str) -> String {
     let shares = process::overrides().map(|overrides| overrides.shares()).unwrap_or_default();
     if shares.is_empty() { String::new() } else { format!("sampling.override{equals}{}{source}\n", shares.describe()) }
+}
+
+/// The listeners that were asked.
+fn doors() -> String {
+    let mut out = String::new();
+    for (name, door) in [("agent", &stats::AGENT), ("bridge", &stats::BRIDGE)] {
+        if door.accepted.value() > 0 {
+            let counters = [&door.accepted, &door.shed, &door.answered, &door.refused].map(Counter::value);
+            let [accepted, shed, answered, refused] = counters;
+            let _ = writeln!(out, "{name}: connections={accepted} shed={shed} answered={answered} refused={refused}");
+        }
+    }
+    out
 }
 
 /// Requests, then spans. Requests: `started = ended + in flight`, and of those that ended some

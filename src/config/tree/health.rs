@@ -117,6 +117,11 @@ impl BackendConfig {
             insecure_skip_verify: false,
         }
     }
+
+    /// Whether any result makes its servers drain.
+    pub fn may_drain(&self) -> bool {
+        self.not_serving == OnNotServing::Drain || !self.codes.with(CodeRule::Drain).is_empty()
+    }
 }
 
 /// How HAProxy learns of its servers' states.
