@@ -23,7 +23,7 @@ use tokio::time::timeout;
 
 use super::Checker;
 use super::door::{Closer, Door, ListenError, Place, Seat, Stream};
-use super::oracle::{Oracle, Verdict};
+use super::oracle::{Oracle, Verdict, phrase};
 use crate::config::{BridgeAddress, BridgeConfig, HealthConfig};
 use crate::runtime::{Stop, Tasks};
 use crate::stats;
@@ -108,8 +108,7 @@ fn respond(oracle: &Oracle, method: &Method, path: &str) -> Response<Full<Bytes>
 
 /// RFC 9112, section 4: a reason phrase may be any text without control characters.
 fn response(status: StatusCode, reason: &str) -> Response<Full<Bytes>> {
-    let reason: String =
-        reason.chars().map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' }).take(MAX_REASON).collect();
+    let reason = phrase(reason);
     let mut response = Response::new(Full::new(Bytes::from(format!("{reason}\n"))));
     *response.status_mut() = status;
     if let Ok(phrase) = ReasonPhrase::try_from(reason) {
@@ -120,5 +119,3 @@ fn response(status: StatusCode, reason: &str) -> Response<Full<Bytes>> {
 
 /// A request's line and headers, in bytes: the least that hyper takes.
 const MAX_REQUEST: usize = 8192;
-/// Of a reason phrase, in bytes.
-const MAX_REASON: usize = 200;

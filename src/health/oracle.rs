@@ -1,23 +1,17 @@
 //! What listeners answer: the checker's last word about a server, never a check of their own for one that is configured.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::{CheckResult, Checker, Outcome, ServerState, ServerStatus, TargetSpec};
-use crate::config::{BackendConfig, HealthConfig, InitState};
+use crate::config::HealthConfig;
 
 /// Answers for every configured backend. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Oracle {
     checker: Checker,
-    backends: Arc<HashMap<String, Manner>>,
-}
-
-/// What of a backend's settings an answer needs.
-#[derive(Debug, Clone, Copy)]
-struct Manner {
-    init: InitState,
-    drains: bool,
+    /// The backends whose servers may drain.
+    draining: Arc<HashSet<String>>,
 }
 
 /// What is known about a server.
@@ -39,21 +33,20 @@ pub(crate) enum Verdict {
 impl Oracle {
     /// Over `checker`'s servers.
     pub(crate) fn new(checker: Checker, config: &HealthConfig) -> Self {
-        let manner = |backend: &BackendConfig| Manner { init: backend.init, drains: backend.may_drain() };
-        let backends = config.backends.iter().map(|backend| (backend.name.clone(), manner(backend))).collect();
-        Self { checker, backends: Arc::new(backends) }
+        let draining = config.backends.iter().filter(|backend| backend.may_drain());
+        let draining = draining.map(|backend| backend.name.clone()).collect();
+        Self { checker, draining: Arc::new(draining) }
     }
 
     /// By its names in HAProxy's configuration. None: it is not checked.
     pub(crate) fn server(&self, backend: &str, server: &str) -> Option<Verdict> {
-        let manner = *self.backends.get(backend)?;
-        self.checker.status(backend, server).map(|status| manner.verdict(status))
+        self.checker.status(backend, server).map(|status| self.verdict(backend, status))
     }
 
     /// By its address, as HAProxy prints it: the first server that has it. None: it is not checked.
     pub(crate) fn address(&self, address: &str) -> Option<Verdict> {
         let (backend, status) = self.checker.status_at(address)?;
-        Some(self.backends.get(&backend)?.verdict(status))
+        Some(self.verdict(&backend, status))
     }
 
     /// By a check of its own, which others who ask for the same share.
@@ -66,15 +59,27 @@ impl Oracle {
             Outcome::Hold(_) => Verdict::Unsure(text),
         }
     }
-}
 
-impl Manner {
-    fn verdict(self, status: ServerStatus) -> Verdict {
-        match (status.state, self.init) {
-            (ServerState::Up, _) | (ServerState::Unknown, InitState::Up) => Verdict::Up { drains: self.drains },
-            (ServerState::Drain, _) => Verdict::Drain,
-            (ServerState::Down, _) | (ServerState::Unknown, InitState::Down) => Verdict::Down(status.reason),
-            (ServerState::Unknown, InitState::Hold) => Verdict::Unsure(status.reason),
+    /// Before the first result HAProxy's own `init-state` holds, and so a reload changes nothing.
+    fn verdict(&self, backend: &str, status: ServerStatus) -> Verdict {
+        match status.state {
+            ServerState::Up => Verdict::Up { drains: self.draining.contains(backend) },
+            ServerState::Drain => Verdict::Drain,
+            ServerState::Down => Verdict::Down(status.reason),
+            ServerState::Unknown => Verdict::Unsure(status.reason),
         }
     }
 }
+
+/// A reason as HAProxy's log shows it unchanged: printable ASCII without double quotes, at most [`MAX_REASON`] bytes.
+pub(crate) fn phrase(reason: &str) -> String {
+    let shown = |c: char| match c {
+        '"' => '\'',
+        c if c == ' ' || c.is_ascii_graphic() => c,
+        _ => '?',
+    };
+    reason.chars().map(shown).take(MAX_REASON).collect()
+}
+
+/// Of a reason, in bytes.
+pub(crate) const MAX_REASON: usize = 200;

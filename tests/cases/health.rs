@@ -1,5 +1,7 @@
 //! Health checks: what HAProxy does with its servers when gRPC backends answer, or do not.
 
+mod agent;
+mod bridge;
 mod checks;
 mod drain;
 mod dynamic;

@@ -3,8 +3,8 @@
 //! Never `ready`, `drain` or `maint`: they would undo what operators have set. A server that drains gets the weight 0 instead, and
 //! its own weight back afterwards.
 
-use super::Verdict;
 use crate::config::OnAgentError;
+use crate::health::oracle::{Verdict, phrase};
 
 /// The reply that brings a server to this state, and says nothing about what is not known.
 pub(super) fn of(verdict: &Verdict) -> String {
@@ -14,30 +14,23 @@ pub(super) fn of(verdict: &Verdict) -> String {
         Verdict::Up { drains: true } => "up 100%\n".to_owned(),
         Verdict::Drain => "up 0%\n".to_owned(),
         // The space is needed: `down#...` would be an unknown word.
-        Verdict::Down(reason) => format!("down #{}\n", described(reason)),
-        Verdict::Unsure(reason) => format!("# {}\n", described(reason)),
+        Verdict::Down(reason) => format!("down #{}\n", phrase(reason)),
+        Verdict::Unsure(reason) => format!("# {}\n", phrase(reason)),
     }
 }
 
 /// The reply to what cannot be answered.
 pub(super) fn problem(problem: &str, on_error: OnAgentError) -> String {
     match on_error {
-        OnAgentError::Keep => format!("# error: {}\n", described(problem)),
-        OnAgentError::Down => format!("down #error: {}\n", described(problem)),
+        OnAgentError::Keep => format!("# error: {}\n", phrase(problem)),
+        OnAgentError::Down => format!("down #error: {}\n", phrase(problem)),
     }
 }
-
-/// Printable ASCII: what HAProxy shows in its log and in `last_agt`.
-fn described(reason: &str) -> String {
-    reason.chars().map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' }).take(MAX_REASON).collect()
-}
-
-/// Of a reply's reason, in bytes.
-const MAX_REASON: usize = 200;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::health::oracle::MAX_REASON;
     use proptest::prelude::*;
 
     #[test]

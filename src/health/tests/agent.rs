@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use tonic_health::ServingStatus;
 
 use super::{Bench, seen, servers};
-use crate::config::{AgentConfig, BackendConfig, HealthConfig, InitState, OnAgentError, OnNotServing};
+use crate::config::{AgentConfig, BackendConfig, HealthConfig, OnAgentError, OnNotServing};
 use crate::health::AgentListener;
 use crate::stats;
 
@@ -23,7 +23,7 @@ fn rig(change: impl FnOnce(&mut BackendConfig), agent: impl FnOnce(&mut AgentCon
     change(&mut backend);
     let copy = backend.clone();
     let bench = Bench::with(Duration::from_millis(50), |config| {
-        (config.init, config.not_serving) = (copy.init, copy.not_serving);
+        config.not_serving = copy.not_serving;
     });
     let health = HealthConfig { backends: vec![backend], ..HealthConfig::default() };
     let mut config = AgentConfig { listen: Some("127.0.0.1:0".parse().unwrap()), ..AgentConfig::default() };
@@ -81,20 +81,16 @@ async fn each_state_has_its_answer() {
     assert_eq!(rig.ask("b/s\n").await, "up\n");
     reporter.set_service_status("", ServingStatus::NotServing).await;
     rig.bench.changes().await;
-    assert_eq!(rig.ask("b/s\n").await, "down #NOT_SERVING (service \"\")\n");
+    assert_eq!(rig.ask("b/s\n").await, "down #NOT_SERVING (service '')\n");
     assert_eq!(rig.ask("c/s\n").await, "# error: no such server is checked\n");
 }
 
 #[tokio::test]
-async fn before_the_first_result_init_answers() {
+async fn before_the_first_result_the_answer_changes_nothing() {
     let silent = servers::raw(|stream| async move { stream }).await;
-    for (init, expected) in
-        [(InitState::Down, "down #not checked yet\n"), (InitState::Up, "up\n"), (InitState::Hold, "# not checked yet\n")]
-    {
-        let rig = rig(|backend| backend.init = init, |_| {});
-        rig.bench.checker.sweep(&[seen(silent.address, "DOWN")]);
-        assert_eq!(rig.ask("b/s\n").await, expected);
-    }
+    let rig = plain();
+    rig.bench.checker.sweep(&[seen(silent.address, "DOWN")]);
+    assert_eq!(rig.ask("b/s\n").await, "# not checked yet\n");
 }
 
 #[tokio::test]

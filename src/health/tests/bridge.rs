@@ -58,7 +58,7 @@ async fn each_state_has_its_status_and_the_reason_is_the_phrase() {
     assert_eq!(rig.get().await, "HTTP/1.0 200 up");
     reporter.set_service_status("", ServingStatus::NotServing).await;
     rig.bench.changes().await;
-    assert_eq!(rig.get().await, "HTTP/1.0 503 NOT_SERVING (service \"\")");
+    assert_eq!(rig.get().await, "HTTP/1.0 503 NOT_SERVING (service '')");
     assert_eq!(rig.ask("POST /b/s HTTP/1.0\r\n\r\n").await, "HTTP/1.0 405 only GET and HEAD");
     assert_eq!(rig.ask("GET / HTTP/1.0\r\n\r\n").await, "HTTP/1.0 503 no such server is checked");
 }
