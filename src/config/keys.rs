@@ -122,8 +122,7 @@ pub(super) static LISTS: &[List] = &[List::of::<RuleConfig>(), List::of::<Backen
 pub(super) use health::METADATA;
 
 /// The tables at the top.
-const SECTIONS: [&str; 9] =
-    ["service", "runtime", "traces", "export", "metrics", "logs", "health", "agent", "bridge"];
+const SECTIONS: [&str; 9] = ["service", "runtime", "traces", "export", "metrics", "logs", "health", "agent", "bridge"];
 
 /// The tables in `export`.
 const SIGNALS: [&str; 3] = ["export.traces", "export.metrics", "export.logs"];
@@ -203,6 +202,9 @@ mod tests {
     fn a_key_near_to_none_is_told_those_beside_it() {
         let in_section = "; known: runtime.workers, runtime.stop_timeout, runtime.term_timeout";
         assert_eq!(hint("runtime.colour").to_string(), in_section);
-        assert_eq!(hint("colour").to_string(), "; known: service, runtime, traces, export, metrics, logs, health, agent, bridge");
+        assert_eq!(
+            hint("colour").to_string(),
+            "; known: service, runtime, traces, export, metrics, logs, health, agent, bridge"
+        );
     }
 }

@@ -2,8 +2,8 @@
 
 use super::tree::{
     CheckMode, ChildSpan, Compression, Detector, ExemplarFilter, ExporterKind, Forwarded, HistogramKind, InitState,
-    MetricAttribute, OnAgentError, OnNotServing, OnOverload, OnUnimplemented, ParentSampler, Propagator, Protocol, QueryMode,
-    ResponseHeader, RuleParent, SamplerKind, Temporality, TlsMode, Trust, ValueKind, Way,
+    MetricAttribute, OnAgentError, OnNotServing, OnOverload, OnUnimplemented, ParentSampler, Propagator, Protocol,
+    QueryMode, ResponseHeader, RuleParent, SamplerKind, Temporality, TlsMode, Trust, ValueKind, Way,
 };
 
 /// A type whose values are written as words.

@@ -79,7 +79,9 @@ impl Answers {
 
     async fn verdict(&self, line: &[u8]) -> Result<Verdict, &'static str> {
         match Request::parse(line)? {
-            Request::Server { backend, server } => self.oracle.server(backend, server).ok_or("no such server is checked"),
+            Request::Server { backend, server } => {
+                self.oracle.server(backend, server).ok_or("no such server is checked")
+            }
             Request::Target { host, port, tls, authority } => {
                 if let Some(verdict) = self.oracle.address(&format!("{host}:{port}")) {
                     return Ok(verdict);

@@ -23,7 +23,9 @@ use super::settings;
 use super::signals::{self, Signals};
 use crate::config::{Config, Environment, ExporterKind, Loaded, RuntimeConfig};
 use crate::export::{Outlets, SetupError, Signal, SinkError};
-use crate::health::{AgentListener, BridgeListener, Checker, Closer as DoorCloser, HealthError, ListenError as DoorError};
+use crate::health::{
+    AgentListener, BridgeListener, Checker, Closer as DoorCloser, HealthError, ListenError as DoorError,
+};
 use crate::resource::{self, Haproxy, Resource};
 use crate::runtime::{Runtime, StartError, Tasks};
 use crate::stats::{self, DropReason, SinkDrop};

@@ -52,7 +52,8 @@ fn bridge_address(setting: &Setting) -> Result<Option<BridgeAddress>, ConfigErro
         Some(_) => None,
         None => numeric(given).map(BridgeAddress::Tcp),
     };
-    let expected = "`unix@` and an absolute path of at most 90 bytes, or an address and a port such as `127.0.0.1:5556`";
+    let expected =
+        "`unix@` and an absolute path of at most 90 bytes, or an address and a port such as `127.0.0.1:5556`";
     address.map(Some).ok_or_else(|| setting.bad_text(expected))
 }
 

@@ -24,7 +24,9 @@ fn a_way_needs_its_listener() {
         let message = file.unnamed(&loaded(arguments(&[&file.argument()])).unwrap_err());
         assert_eq!(
             message,
-            format!("`{section}.listen` (default): expected an address, because `health.backend.api.way` (FILE:3) is {way}")
+            format!(
+                "`{section}.listen` (default): expected an address, because `health.backend.api.way` (FILE:3) is {way}"
+            )
         );
         let file = File::new(&format!("{text}[{section}]\nlisten = '127.0.0.1:5'\n"));
         let loaded = loaded(arguments(&[&file.argument()])).unwrap();

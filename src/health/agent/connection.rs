@@ -32,12 +32,12 @@ async fn converse(stream: &mut Stream, seat: &Seat, answers: &Answers) {
         };
         seat.stats().answered.add(1);
         // Who does not take a short line within that time does not listen.
-        let sent = timeout(config.idle_timeout, stream.write_all(reply.as_bytes())).await;
+        let written = timeout(config.idle_timeout, stream.write_all(reply.as_bytes())).await;
         seat.mark(false);
         if last {
             return part(stream).await;
         }
-        if !matches!(sent, Ok(Ok(()))) {
+        if !matches!(written, Ok(Ok(()))) {
             return;
         }
     }

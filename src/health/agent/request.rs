@@ -31,7 +31,9 @@ impl<'a> Request<'a> {
         let fields = [words.next(), words.next(), words.next(), words.next(), words.next()];
         match fields {
             [Some(pair), None, ..] => match pair.split_once('/') {
-                Some((backend, server)) if !backend.is_empty() && !server.is_empty() => Ok(Self::Server { backend, server }),
+                Some((backend, server)) if !backend.is_empty() && !server.is_empty() => {
+                    Ok(Self::Server { backend, server })
+                }
                 _ => Err(EXPECTED),
             },
             [Some(host), Some(port), Some(tls), Some(authority), None] => {
@@ -52,9 +54,8 @@ impl<'a> Request<'a> {
 /// single quotes around `agent-send` make of it.
 pub(super) fn split(bytes: &[u8]) -> Option<(usize, usize)> {
     let ends = |(at, byte): (usize, &u8)| match (byte, bytes.get(at + 1)) {
-        (b'\n', _) => Some((at, at + 1)),
         (b'\r', Some(b'\n')) | (b'\\', Some(b'n')) => Some((at, at + 2)),
-        (b'\r', _) => Some((at, at + 1)),
+        (b'\r' | b'\n', _) => Some((at, at + 1)),
         _ => None,
     };
     bytes.iter().enumerate().find_map(ends)
@@ -80,7 +81,9 @@ mod tests {
 
     #[test]
     fn all_else_is_refused() {
-        for line in ["", "shop", "/s1", "shop/", "a b", "a 1 ssl", "a 0 ssl b", "a 65536 ssl b", "a 1 SSL b", "a 1 ssl b c"] {
+        for line in
+            ["", "shop", "/s1", "shop/", "a b", "a 1 ssl", "a 0 ssl b", "a 65536 ssl b", "a 1 SSL b", "a 1 ssl b c"]
+        {
             assert!(Request::parse(line.as_bytes()).is_err(), "{line}");
         }
         assert!(Request::parse(b"\xff/s1").is_err());

@@ -47,7 +47,8 @@ impl Crowd {
         crowd.stats.accepted.add(1);
         let mut seats = crowd.seats();
         if seats.taken.len() >= crowd.most {
-            let oldest = seats.taken.iter().min_by_key(|(_, taken)| (taken.busy, taken.used)).map(|(number, _)| *number);
+            let oldest =
+                seats.taken.iter().min_by_key(|(_, taken)| (taken.busy, taken.used)).map(|(number, _)| *number);
             if let Some(taken) = oldest.and_then(|number| seats.taken.remove(&number)) {
                 crowd.stats.shed.add(1);
                 taken.leave.notify_one();

@@ -147,7 +147,10 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
         fs::write(&path, "precious").unwrap();
         let error = Socket::bind(key, &place).map(drop).unwrap_err().to_string();
-        assert!(error.starts_with("`bridge.listen`: cannot listen on /") && error.ends_with("than a socket"), "{error}");
+        assert!(
+            error.starts_with("`bridge.listen`: cannot listen on /") && error.ends_with("than a socket"),
+            "{error}"
+        );
         assert_eq!(fs::read(&path).unwrap(), b"precious");
     }
 }

@@ -191,23 +191,3 @@ async fn crowds_that_idle_or_send_rubbish_keep_nobody_from_an_answer() {
     }
     assert!(stats::AGENT.shed.value() >= 900);
 }
-
-/// Not among the tests that always run: it measures.
-#[tokio::test]
-#[ignore = "measures"]
-async fn lines_per_second_on_one_thread() {
-    let (_reporter, server) = servers::health().await;
-    let rig = rig(|_| {}, |agent| agent.max_lines = 1_000_000);
-    rig.bench.checker.sweep(&[seen(server.address, "DOWN")]);
-    rig.bench.changes().await;
-    let (lines, at_once) = (200_000, 50);
-    let mut stream = rig.connect().await;
-    let begin = Instant::now();
-    let mut answers = vec![0; 3 * at_once];
-    for _ in 0..lines / at_once {
-        stream.write_all("b/s\n".repeat(at_once).as_bytes()).await.unwrap();
-        stream.read_exact(&mut answers).await.unwrap();
-    }
-    let rate = lines as f64 / begin.elapsed().as_secs_f64();
-    assert!(rate > 1e9, "{rate} lines per second");
-}

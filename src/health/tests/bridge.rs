@@ -18,8 +18,10 @@ struct Rig {
 
 fn rig(not_serving: OnNotServing) -> Rig {
     let bench = Bench::with(Duration::from_millis(50), |config| config.not_serving = not_serving);
-    let health =
-        HealthConfig { backends: vec![BackendConfig { not_serving, ..BackendConfig::named("b") }], ..HealthConfig::default() };
+    let health = HealthConfig {
+        backends: vec![BackendConfig { not_serving, ..BackendConfig::named("b") }],
+        ..HealthConfig::default()
+    };
     let config = BridgeConfig {
         listen: Some(BridgeAddress::Tcp("127.0.0.1:0".parse().unwrap())),
         idle_timeout: Duration::from_millis(300),

@@ -25,7 +25,9 @@ fn asking(backend: &GrpcBackend, options: &str) -> Builder {
 #[track_caller]
 fn wait_status(haproxy: &Haproxy, server: &str, expected: &str) {
     let found = poll::try_until(SOON, || (status(haproxy, server) == expected).then_some(()));
-    found.unwrap_or_else(|| panic!("{server} is {} and not {expected}: {}", status(haproxy, server), told(haproxy, server)));
+    found.unwrap_or_else(|| {
+        panic!("{server} is {} and not {expected}: {}", status(haproxy, server), told(haproxy, server))
+    });
 }
 
 #[track_caller]
@@ -73,7 +75,10 @@ fn every_way_to_write_agent_send_is_understood() {
         ("fields", format!("\"{ip} {port} no-ssl {ip}\\n\"")),
     ];
     let line = |send: &str| {
-        format!("{} agent-check agent-addr 127.0.0.1 agent-port ${{port:agent}} agent-inter 300ms agent-send {send}", backend.addr())
+        format!(
+            "{} agent-check agent-addr 127.0.0.1 agent-port ${{port:agent}} agent-inter 300ms agent-send {send}",
+            backend.addr()
+        )
     };
     let lines: Vec<_> = ways.iter().map(|(name, send)| (*name, line(send))).collect();
     let servers: Vec<_> = lines.iter().map(|(name, line)| (*name, line.as_str())).collect();
@@ -92,9 +97,10 @@ fn every_way_to_write_agent_send_is_understood() {
 fn native_check_and_agent_must_both_pass_and_trackers_follow() {
     let backend = GrpcBackend::start();
     let at = backend.addr();
-    let haproxy = proxy(&[("s", &format!("{at} check inter 100ms rise 1 fall 1 {ASKS}")), ("t", &format!("{at} track b/s"))])
-        .file("vitals.toml", &settings(""))
-        .start();
+    let haproxy =
+        proxy(&[("s", &format!("{at} check inter 100ms rise 1 fall 1 {ASKS}")), ("t", &format!("{at} track b/s"))])
+            .file("vitals.toml", &settings(""))
+            .start();
     poll::until(SOON, "it is checked", || told(&haproxy, "s").contains(" up "));
     wait_status(&haproxy, "s", "UP");
     backend.set_not_serving("");
