@@ -6,10 +6,13 @@
 //! change), [`Checker::once`] (any target), [`Checker::check_now`], [`Checker::hold`], [`Checker::release`].
 
 mod address;
+mod agent;
 mod alert;
+mod bridge;
 mod call;
 mod describe;
 mod dial;
+mod door;
 mod fault;
 #[doc(hidden)]
 pub mod fuzz;
@@ -17,6 +20,7 @@ mod group;
 mod lateness;
 mod link;
 mod once;
+mod oracle;
 mod outcome;
 mod pattern;
 mod policy;
@@ -48,6 +52,9 @@ use profile::Profile;
 use registry::{Hands, Registry};
 use voice::{Say, Voice};
 
+pub use agent::AgentListener;
+pub use bridge::BridgeListener;
+pub use door::{Closer, ListenError};
 pub use lateness::LatenessSeen;
 pub use once::TargetSpec;
 pub use outcome::{CheckResult, Class, MAX_TEXT, Outcome};
@@ -223,6 +230,12 @@ impl Checker {
     /// is not checked.
     pub fn status(&self, backend: &str, server: &str) -> Option<ServerStatus> {
         Some(ServerStatus::of(&*self.registry().target(backend, server)?))
+    }
+
+    /// The first server that has this address, as HAProxy prints it, with its backend's name. None when none is checked.
+    pub(crate) fn status_at(&self, address: &str) -> Option<(String, ServerStatus)> {
+        let target = self.registry().target_at(address)?;
+        Some((target.profile.config.name.clone(), ServerStatus::of(&target)))
     }
 
     /// Checks a server at once, beside its schedule. False when it is not checked at all.

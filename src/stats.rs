@@ -288,6 +288,32 @@ impl SinkStats {
     }
 }
 
+/// What a listener that HAProxy's checks ask has done.
+#[derive(Debug, Default)]
+pub struct DoorStats {
+    /// Connections.
+    pub accepted: Counter,
+    /// Connections closed to make room for others.
+    pub shed: Counter,
+    /// Answers, those to what could not be answered too.
+    pub answered: Counter,
+    /// Requests that could not be answered: malformed, or about servers that are not checked.
+    pub refused: Counter,
+}
+
+impl DoorStats {
+    /// All zero.
+    pub(crate) const fn new() -> Self {
+        Self { accepted: Counter::new(), shed: Counter::new(), answered: Counter::new(), refused: Counter::new() }
+    }
+}
+
+/// The agent's counters.
+pub static AGENT: DoorStats = DoorStats::new();
+
+/// The bridge's counters.
+pub static BRIDGE: DoorStats = DoorStats::new();
+
 /// The exporter `console`'s counters.
 pub static CONSOLE: SinkStats = SinkStats::new();
 

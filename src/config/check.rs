@@ -7,7 +7,7 @@ use super::error::ConfigError;
 use super::list::Table;
 use super::load::Loaded;
 use super::origin::Origin;
-use super::tree::{BackendConfig, ExporterKind, ParentSampler, Propagator, QueryMode, TlsMode};
+use super::tree::{BackendConfig, ExporterKind, ParentSampler, Propagator, QueryMode, TlsMode, Way};
 use super::value::{one_line, quoted};
 
 /// The tree without its backends.
@@ -20,6 +20,25 @@ pub(super) fn whole(loaded: &mut Loaded) -> Result<(), ConfigError> {
     parents_in_use(loaded);
     baggage_in_use(loaded);
     attempt_within_export(loaded);
+    listeners(loaded)
+}
+
+/// A backend with a `way` of its own needs the listener that tells.
+fn listeners(loaded: &Loaded) -> Result<(), ConfigError> {
+    let config = &loaded.config;
+    for backend in &config.health.backends {
+        let (key, listens) = match backend.way {
+            Way::Lua => continue,
+            Way::Agent => ("agent.listen", config.agent.listen.is_some()),
+            Way::Bridge => ("bridge.listen", config.bridge.listen.is_some()),
+        };
+        if !listens {
+            let way_key = format!("health.backend.{}.way", one_line(&backend.name));
+            let (origin, way_origin) = (loaded.origins.of(key), loaded.origins.of(&way_key));
+            let way = super::words::Word::word(backend.way);
+            return Err(ConfigError::NeedsListener { key, origin, way_key, way_origin, way });
+        }
+    }
     Ok(())
 }
 

@@ -64,6 +64,9 @@ pub enum ConfigError {
     /// Certificates for connections that are not encrypted.
     #[error("`{key}` ({origin}): expected `tls` to be `on` or `auto` beside it, found `off`")]
     NeedsTls { key: String, origin: Origin },
+    /// A backend whose servers' states would reach nobody.
+    #[error("`{key}` ({origin}): expected an address, because `{way_key}` ({way_origin}) is {way}")]
+    NeedsListener { key: &'static str, origin: Origin, way_key: String, way_origin: Origin, way: &'static str },
     /// Two tables about one backend.
     #[error(
         "`health.backend` ({origin}): expected one table for each backend, found a second `{name}` (first: {first})"

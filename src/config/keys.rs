@@ -1,5 +1,6 @@
 //! Every key there is: its name, how it is read, how it is shown. One file for each section; the order is the order of the tree.
 
+mod agent;
 mod attributes;
 mod export;
 mod health;
@@ -109,6 +110,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Key<Config>> {
         metrics::KEYS,
         logs::KEYS,
         health::KEYS,
+        agent::KEYS,
     ]
     .into_iter()
     .flatten()
@@ -120,7 +122,7 @@ pub(super) static LISTS: &[List] = &[List::of::<RuleConfig>(), List::of::<Backen
 pub(super) use health::METADATA;
 
 /// The tables at the top.
-const SECTIONS: [&str; 7] = ["service", "runtime", "traces", "export", "metrics", "logs", "health"];
+const SECTIONS: [&str; 9] = ["service", "runtime", "traces", "export", "metrics", "logs", "health", "agent", "bridge"];
 
 /// The tables in `export`.
 const SIGNALS: [&str; 3] = ["export.traces", "export.metrics", "export.logs"];
@@ -200,6 +202,9 @@ mod tests {
     fn a_key_near_to_none_is_told_those_beside_it() {
         let in_section = "; known: runtime.workers, runtime.stop_timeout, runtime.term_timeout";
         assert_eq!(hint("runtime.colour").to_string(), in_section);
-        assert_eq!(hint("colour").to_string(), "; known: service, runtime, traces, export, metrics, logs, health");
+        assert_eq!(
+            hint("colour").to_string(),
+            "; known: service, runtime, traces, export, metrics, logs, health, agent, bridge"
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! The sources together.
 
+mod agent;
 mod arbitrary;
 mod health;
 mod opentelemetry;

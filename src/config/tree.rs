@@ -1,5 +1,6 @@
 //! The typed tree. Every value that later code sees has passed through here; nothing is checked twice.
 
+mod agent;
 mod attributes;
 mod export;
 mod health;
@@ -10,6 +11,7 @@ mod sampling;
 mod service;
 mod traces;
 
+pub use agent::{AgentConfig, BridgeAddress, BridgeConfig, OnAgentError};
 pub use attributes::{
     AttributesConfig, ChildSpan, FixedValue, Forwarded, LimitsConfig, MAX_ROUTES, QueryMode, Route, ValueKind,
     VariableAttribute,
@@ -20,7 +22,7 @@ pub use export::{
 };
 pub use health::{
     BackendConfig, CheckMode, CodeRule, Codes, HealthConfig, InitState, MetadataValue, OnNotServing, OnOverload,
-    OnUnimplemented, TlsMode,
+    OnUnimplemented, TlsMode, Way,
 };
 pub use logs::LogsConfig;
 pub(in crate::config) use logs::MAX_VALUE_LENGTH;
@@ -51,4 +53,8 @@ pub struct Config {
     pub logs: LogsConfig,
     /// `[health]`: which backends are checked, and how.
     pub health: HealthConfig,
+    /// `[agent]`: answers HAProxy's `agent-check`.
+    pub agent: AgentConfig,
+    /// `[bridge]`: answers HAProxy's `option httpchk`.
+    pub bridge: BridgeConfig,
 }

@@ -2,8 +2,8 @@
 
 use super::tree::{
     CheckMode, ChildSpan, Compression, Detector, ExemplarFilter, ExporterKind, Forwarded, HistogramKind, InitState,
-    MetricAttribute, OnNotServing, OnOverload, OnUnimplemented, ParentSampler, Propagator, Protocol, QueryMode,
-    ResponseHeader, RuleParent, SamplerKind, Temporality, TlsMode, Trust, ValueKind,
+    MetricAttribute, OnAgentError, OnNotServing, OnOverload, OnUnimplemented, ParentSampler, Propagator, Protocol,
+    QueryMode, ResponseHeader, RuleParent, SamplerKind, Temporality, TlsMode, Trust, ValueKind, Way,
 };
 
 /// A type whose values are written as words.
@@ -75,6 +75,15 @@ impl Word for Protocol {
 /// OpenTelemetry protocol exporter, `OTEL_EXPORTER_OTLP_COMPRESSION`, and `zstd`.
 impl Word for Compression {
     const WORDS: &'static [(&'static str, Self)] = &[("none", Self::None), ("gzip", Self::Gzip), ("zstd", Self::Zstd)];
+}
+
+impl Word for Way {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("lua", Self::Lua), ("agent", Self::Agent), ("bridge", Self::Bridge)];
+}
+
+impl Word for OnAgentError {
+    const WORDS: &'static [(&'static str, Self)] = &[("keep", Self::Keep), ("down", Self::Down)];
 }
 
 impl Word for CheckMode {

@@ -6,7 +6,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::policy::Policy;
 use super::tls::{Tls, TlsError, bounded};
-use crate::config::{BackendConfig, Environment, MetadataValue, TlsMode};
+use crate::config::{BackendConfig, Environment, MetadataValue, TlsMode, Way};
 
 /// One backend's settings with what they name: files, variables.
 #[derive(Debug, Clone)]
@@ -48,6 +48,11 @@ impl Profile {
     pub(crate) fn for_service(&self, service: &str) -> Self {
         let config = BackendConfig { services: vec![service.to_owned()], ..self.config.clone() };
         Self { config, ..self.clone() }
+    }
+
+    /// Whether states are forced through Lua. Else HAProxy asks for them.
+    pub(crate) fn is_forced(&self) -> bool {
+        self.config.way == Way::Lua
     }
 
     /// Whether to encrypt, when HAProxy's own connections to the server are encrypted so.

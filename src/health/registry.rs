@@ -124,6 +124,15 @@ impl Registry {
         }
     }
 
+    /// The first target that has this address.
+    pub(crate) fn target_at(&self, address: &str) -> Option<Arc<Target>> {
+        let mut entries = self.backends.values().flat_map(|backend| backend.servers.values());
+        entries.find_map(|entry| match &entry.kind {
+            Kind::Checked(checked) if entry.address == address => Some(Arc::clone(&checked.target)),
+            _ => None,
+        })
+    }
+
     /// Ends every check.
     pub(crate) fn stop(&mut self) {
         self.stopped = true;
@@ -200,14 +209,18 @@ impl Entry {
 
     fn is(&self, seen: &ServerSeen) -> bool {
         // Maintenance pauses HAProxy's own check, which is not shown then.
-        let native_check = self.native_check == seen.native_check || reconcile::is_maintenance(&seen.status);
+        let native_check = self.native_check == seen.native_check
+            || reconcile::is_maintenance(&seen.status)
+            || matches!(&self.kind, Kind::Checked(checked) if !checked.target.profile.is_forced());
         let spot = self.address == seen.address && self.tls == seen.tls && self.name == seen.name;
         self.id == seen.id && spot && native_check && self.tracks == seen.tracks
     }
 
-    /// None for a server that is not checked, or whose state is not ours yet.
+    /// None for a server that is not checked, or whose state is not ours to force, or not yet.
     fn wanted(&self) -> Option<Force> {
         match &self.kind {
+            // HAProxy asks for itself.
+            Kind::Checked(Checked { target, .. }) if !target.profile.is_forced() => None,
             Kind::Checked(Checked { target, .. }) => reconcile::wanted(target.wanted(), target.profile.config.init),
             Kind::Skipped(_) => None,
         }
@@ -250,7 +263,7 @@ impl Hands {
 
     /// The probe of a server, or why it cannot be checked.
     fn probe(&self, profile: &Arc<Profile>, seen: &ServerSeen) -> Result<GrpcProbe, String> {
-        if seen.native_check {
+        if seen.native_check && profile.is_forced() {
             let name = &seen.backend;
             return Err(format!(
                 "its server line has `check`, and HAProxy's own checks would overrule these: remove `check`, or leave \

@@ -1,5 +1,7 @@
 //! The checker as the host sees it, with real gRPC servers.
 
+mod agent;
+mod bridge;
 mod connections;
 mod interface;
 mod once;

@@ -22,9 +22,11 @@ use tokio::task::JoinHandle;
 use super::health::Hub;
 use super::settings;
 use super::signals::{self, Signals};
-use crate::config::{Environment, ExporterKind, Loaded, RuntimeConfig};
+use crate::config::{Config, Environment, ExporterKind, Loaded, RuntimeConfig};
 use crate::export::{Outlets, SetupError, Signal, SinkError};
-use crate::health::{Checker, HealthError};
+use crate::health::{
+    AgentListener, BridgeListener, Checker, Closer as DoorCloser, HealthError, ListenError as DoorError,
+};
 use crate::log::{self, Level};
 use crate::resource::{self, Haproxy, Resource};
 use crate::runtime::{Runtime, StartError, Tasks};
@@ -81,9 +83,11 @@ pub(super) fn recent() -> Option<Arc<Recent>> {
 
 /// A worker that a reload has replaced leaves its ports to the new one.
 pub(super) fn close_listeners() {
-    if let Some(closer) = current().and_then(|process| process.listener.clone()) {
+    let Some(process) = current() else { return };
+    if let Some(closer) = &process.listener {
         closer.close();
     }
+    process.doors.iter().for_each(DoorCloser::close);
 }
 
 /// This thread's tracer: detached where the process traces nothing.
@@ -100,6 +104,8 @@ struct Process {
     checker: Option<Checker>,
     /// Absent where nothing is checked.
     hub: Option<Hub>,
+    /// Of the agent and the bridge, where they listen.
+    doors: Vec<DoorCloser>,
     /// Absent where finished requests are not looked at.
     export: Option<Arc<Export>>,
     exposition: Option<Arc<Exposition>>,
@@ -130,12 +136,14 @@ impl Process {
         let checker =
             if config.health.backends.is_empty() { None } else { Some(Checker::start(&config.health, &tasks)?) };
         let hub = checker.as_ref().and_then(|checker| hub(checker, &tasks));
+        let doors = doors(config, checker.as_ref(), &tasks)?;
         let process = Self {
             runtime: Some(runtime),
             bounds: config.runtime.clone(),
             tracer,
             checker,
             hub,
+            doors,
             export,
             exposition,
             listener,
@@ -188,6 +196,21 @@ fn hub(checker: &Checker, tasks: &Tasks) -> Option<Hub> {
     None
 }
 
+/// The listeners that HAProxy's own checks ask, ours or other proxies': without checks there is nothing to tell.
+fn doors(config: &Config, checker: Option<&Checker>, tasks: &Tasks) -> Result<Vec<DoorCloser>, DoorError> {
+    let Some(checker) = checker else { return Ok(Vec::new()) };
+    let mut closers = Vec::new();
+    if let Some(agent) = AgentListener::bind(&config.agent, &config.health, checker, tasks)? {
+        closers.push(agent.closer());
+        tasks.spawn("agent door", agent.run(tasks.stop()));
+    }
+    if let Some(bridge) = BridgeListener::bind(&config.bridge, &config.health, checker, tasks)? {
+        closers.push(bridge.closer());
+        tasks.spawn("bridge door", bridge.run(tasks.stop()));
+    }
+    Ok(closers)
+}
+
 async fn finish(outlets: Option<&Arc<Outlets>>, deadline: Instant) {
     if let Some(outlets) = outlets {
         outlets.finish(deadline).await;
@@ -231,6 +254,8 @@ pub(super) enum ProcessError {
     Export(#[from] SetupError),
     #[error(transparent)]
     Listen(#[from] ListenError),
+    #[error(transparent)]
+    Door(#[from] DoorError),
     #[error(transparent)]
     Sink(#[from] SinkError),
     #[error(transparent)]

@@ -51,6 +51,7 @@ fn show(topic: &str, words: &[String]) -> String {
         "config" => {
             settings::loaded().map_or_else(nothing, |loaded| loaded.describe() + &overridden(" = ", "  # stats socket"))
         }
+        "health" if words.is_empty() => health::show(words) + &doors(),
         "health" => health::show(words),
         _ => match words.iter().position(|word| word == "last") {
             Some(at) => recent::show(words.get(at + 1..).unwrap_or_default()),
@@ -63,6 +64,19 @@ fn show(topic: &str, words: &[String]) -> String {
 fn overridden(equals: &str, source: &str) -> String {
     let shares = process::overrides().map(|overrides| overrides.shares()).unwrap_or_default();
     if shares.is_empty() { String::new() } else { format!("sampling.override{equals}{}{source}\n", shares.describe()) }
+}
+
+/// The listeners that were asked.
+fn doors() -> String {
+    let mut out = String::new();
+    for (name, door) in [("agent", &stats::AGENT), ("bridge", &stats::BRIDGE)] {
+        if door.accepted.value() > 0 {
+            let counters = [&door.accepted, &door.shed, &door.answered, &door.refused].map(Counter::value);
+            let [accepted, shed, answered, refused] = counters;
+            let _ = writeln!(out, "{name}: connections={accepted} shed={shed} answered={answered} refused={refused}");
+        }
+    }
+    out
 }
 
 /// Requests, then spans. Requests: `started = ended + in flight`, and of those that ended some

@@ -1,6 +1,8 @@
 //! Health checks: what HAProxy does with its servers when gRPC backends answer, or do not.
 
+mod agent;
 mod api;
+mod bridge;
 mod checks;
 mod commands;
 mod discovery;

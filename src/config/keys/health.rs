@@ -48,6 +48,7 @@ impl Item for BackendConfig {
 /// The keys of one backend.
 const BACKEND_KEYS: &[Key<BackendConfig>] = &[
     key!("name", name, some_text(), text),
+    key!("way", way, word(), word),
     key!("mode", mode, word(), word),
     key!("init", init, word(), word),
     key!("service", services, services(), show_services),

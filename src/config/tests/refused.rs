@@ -32,7 +32,8 @@ fn an_unknown_key_near_to_none_is_told_the_known_ones() {
 
 #[test]
 fn the_file_cannot_name_a_file() {
-    let message = "unknown key `config` (FILE:1); known: service, runtime, traces, export, metrics, logs, health";
+    let message =
+        "unknown key `config` (FILE:1); known: service, runtime, traces, export, metrics, logs, health, agent, bridge";
     assert_eq!(refused_file("config = 'x'"), message);
 }
 

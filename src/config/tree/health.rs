@@ -24,6 +24,8 @@ impl Default for HealthConfig {
 pub struct BackendConfig {
     /// The backend's name in HAProxy's configuration.
     pub name: String,
+    /// How HAProxy learns of their states.
+    pub way: Way,
     /// How servers are asked.
     pub mode: CheckMode,
     /// What a server gets before its first result.
@@ -85,6 +87,7 @@ impl BackendConfig {
     pub fn named(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
+            way: Way::Lua,
             mode: CheckMode::Check,
             init: InitState::Down,
             services: vec![String::new()],
@@ -114,6 +117,22 @@ impl BackendConfig {
             insecure_skip_verify: false,
         }
     }
+
+    /// Whether any result makes its servers drain.
+    pub fn may_drain(&self) -> bool {
+        self.not_serving == OnNotServing::Drain || !self.codes.with(CodeRule::Drain).is_empty()
+    }
+}
+
+/// How HAProxy learns of its servers' states.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// They are forced through Lua.
+    Lua,
+    /// It asks with `agent-check`.
+    Agent,
+    /// It asks with `option httpchk`.
+    Bridge,
 }
 
 /// How servers are asked.

@@ -1,0 +1,156 @@
+//! Listening sockets that outlive a reload: TCP ports are shared, paths are handed over.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
+
+/// Where to listen.
+#[derive(Debug, Clone)]
+pub(crate) enum Place {
+    /// An address and a port.
+    Tcp(SocketAddr),
+    /// A unix socket's path.
+    Unix(PathBuf),
+}
+
+/// A connection of either kind.
+pub(crate) type Stream = Box<dyn Duplex>;
+
+/// Both directions.
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+/// The address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("`{key}`: cannot listen on {place}: {source}")]
+pub struct ListenError {
+    key: &'static str,
+    place: String,
+    source: io::Error,
+}
+
+/// A socket that listens.
+pub(crate) enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener, #[expect(dead_code, reason = "held, not used")] OwnPath),
+}
+
+impl Socket {
+    /// Listens. A port is shared with the worker that a reload brings or replaces (`SO_REUSEPORT`).
+    pub(super) fn bind(key: &'static str, place: &Place) -> Result<Self, ListenError> {
+        let (text, socket) = match place {
+            Place::Tcp(address) => (address.to_string(), listen(*address).map(Self::Tcp)),
+            Place::Unix(path) => (path.display().to_string(), take_over(path)),
+        };
+        socket.map_err(|source| ListenError { key, place: text, source })
+    }
+
+    pub(super) fn is_tcp(&self) -> bool {
+        matches!(self, Self::Tcp(_))
+    }
+
+    pub(super) async fn accept(&self) -> io::Result<Stream> {
+        Ok(match self {
+            Self::Tcp(socket) => {
+                let (stream, _) = socket.accept().await?;
+                // Answers are one small packet each.
+                let _ = stream.set_nodelay(true);
+                Box::new(stream)
+            }
+            Self::Unix(socket, _) => Box::new(socket.accept().await?.0),
+        })
+    }
+
+    #[cfg(test)]
+    pub(super) fn address(&self) -> SocketAddr {
+        match self {
+            Self::Tcp(socket) => socket.local_addr().unwrap(),
+            Self::Unix(..) => panic!("a unix socket has no port"),
+        }
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.set_reuseport(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Binds beside the path and renames: at every moment somebody answers there. What stands there already must be a socket.
+fn take_over(path: &Path) -> io::Result<Socket> {
+    if fs::symlink_metadata(path).is_ok_and(|there| !there.file_type().is_socket()) {
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is something else than a socket"));
+    }
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{}", std::process::id()));
+    let beside = PathBuf::from(name);
+    // Of a process that died with this number.
+    let _ = fs::remove_file(&beside);
+    let socket = UnixListener::bind(&beside)?;
+    let ours = fs::set_permissions(&beside, fs::Permissions::from_mode(MODE))
+        .and_then(|()| fs::symlink_metadata(&beside))
+        .and_then(|there| fs::rename(&beside, path).map(|()| there));
+    match ours {
+        Ok(there) => Ok(Socket::Unix(socket, OwnPath { path: path.to_owned(), file: (there.dev(), there.ino()) })),
+        Err(error) => {
+            let _ = fs::remove_file(&beside);
+            Err(error)
+        }
+    }
+}
+
+/// A path that is removed at the end, unless another process has taken it over.
+pub(crate) struct OwnPath {
+    path: PathBuf,
+    /// Device and inode.
+    file: (u64, u64),
+}
+
+impl Drop for OwnPath {
+    fn drop(&mut self) {
+        if fs::symlink_metadata(&self.path).is_ok_and(|there| (there.dev(), there.ino()) == self.file) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1024;
+/// Whoever may enter the folder may ask: HAProxy does so without its rights of the start.
+const MODE: u32 = 0o666;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::UnixStream;
+
+    #[tokio::test]
+    async fn a_path_is_handed_over_and_removed_by_its_last_owner() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let (place, key) = (Place::Unix(path.clone()), "bridge.listen");
+        let old = Socket::bind(key, &place).unwrap();
+        let new = Socket::bind(key, &place).unwrap();
+        assert_eq!(fs::symlink_metadata(&path).unwrap().permissions().mode() & 0o777, MODE);
+        drop(old);
+        let _client = UnixStream::connect(&path).await.unwrap();
+        assert!(new.accept().await.is_ok());
+        drop(new);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        fs::write(&path, "precious").unwrap();
+        let error = Socket::bind(key, &place).map(drop).unwrap_err().to_string();
+        assert!(
+            error.starts_with("`bridge.listen`: cannot listen on /") && error.ends_with("than a socket"),
+            "{error}"
+        );
+        assert_eq!(fs::read(&path).unwrap(), b"precious");
+    }
+}

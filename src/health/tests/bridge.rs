@@ -1,0 +1,97 @@
+//! The bridge over real sockets.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tonic_health::ServingStatus;
+
+use super::{Bench, seen, servers};
+use crate::config::{BackendConfig, BridgeAddress, BridgeConfig, HealthConfig, OnNotServing};
+use crate::health::BridgeListener;
+
+struct Rig {
+    bench: Bench,
+    address: std::net::SocketAddr,
+    _stop: tokio::sync::watch::Sender<bool>,
+}
+
+fn rig(not_serving: OnNotServing) -> Rig {
+    let bench = Bench::with(Duration::from_millis(50), |config| config.not_serving = not_serving);
+    let health = HealthConfig {
+        backends: vec![BackendConfig { not_serving, ..BackendConfig::named("b") }],
+        ..HealthConfig::default()
+    };
+    let config = BridgeConfig {
+        listen: Some(BridgeAddress::Tcp("127.0.0.1:0".parse().unwrap())),
+        idle_timeout: Duration::from_millis(300),
+        ..BridgeConfig::default()
+    };
+    let (tasks, stop) = servers::tasks();
+    let listener = BridgeListener::bind(&config, &health, &bench.checker, &tasks).unwrap().unwrap();
+    let address = listener.address();
+    tasks.spawn("bridge door", listener.run(tasks.stop()));
+    Rig { bench, address, _stop: stop }
+}
+
+impl Rig {
+    /// The first line of the answer, when the connection has ended.
+    async fn ask(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        let read = stream.read_to_string(&mut text);
+        let _ = tokio::time::timeout(Duration::from_secs(10), read).await.unwrap();
+        text.lines().next().unwrap_or_default().to_owned()
+    }
+
+    async fn get(&self) -> String {
+        self.ask("GET /b/s HTTP/1.0\r\n\r\n").await
+    }
+}
+
+#[tokio::test]
+async fn each_state_has_its_status_and_the_reason_is_the_phrase() {
+    let (reporter, server) = servers::health().await;
+    let rig = rig(OnNotServing::Down);
+    assert_eq!(rig.get().await, "HTTP/1.0 503 no such server is checked");
+    rig.bench.checker.sweep(&[seen(server.address, "DOWN")]);
+    rig.bench.changes().await;
+    assert_eq!(rig.get().await, "HTTP/1.0 200 up");
+    reporter.set_service_status("", ServingStatus::NotServing).await;
+    rig.bench.changes().await;
+    assert_eq!(rig.get().await, "HTTP/1.0 503 NOT_SERVING (service '')");
+    assert_eq!(rig.ask("POST /b/s HTTP/1.0\r\n\r\n").await, "HTTP/1.0 405 only GET and HEAD");
+    assert_eq!(rig.ask("GET / HTTP/1.0\r\n\r\n").await, "HTTP/1.0 503 no such server is checked");
+}
+
+#[tokio::test]
+async fn a_draining_server_is_not_found() {
+    let (reporter, server) = servers::health().await;
+    let rig = rig(OnNotServing::Drain);
+    rig.bench.checker.sweep(&[seen(server.address, "DOWN")]);
+    rig.bench.changes().await;
+    reporter.set_service_status("", ServingStatus::NotServing).await;
+    rig.bench.changes().await;
+    assert_eq!(rig.get().await, "HTTP/1.0 404 drains");
+}
+
+#[tokio::test]
+async fn a_connection_is_kept_until_it_idles_and_rubbish_ends_it() {
+    let rig = rig(OnNotServing::Down);
+    let mut stream = TcpStream::connect(rig.address).await.unwrap();
+    for _ in 0..3 {
+        stream.write_all(b"HEAD /b/s HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut part = [0; 1024];
+        let read = stream.read(&mut part).await.unwrap();
+        assert!(part[..read].starts_with(b"HTTP/1.1 503 "));
+    }
+    let mut rest = Vec::new();
+    let read = stream.read_to_end(&mut rest);
+    assert!(tokio::time::timeout(Duration::from_secs(10), read).await.is_ok(), "it is never closed");
+    assert!(rig.ask("\u{0}\u{1}\r\n\r\n").await.starts_with("HTTP/1.1 400"));
+    let endless = format!("GET /{} HTTP/1.1\r\n", "x".repeat(20_000));
+    assert!(rig.ask(&endless).await.starts_with("HTTP/1.1 4"));
+    // Half a request is not waited for.
+    assert_eq!(rig.ask("GET /b/s HT").await, "");
+}

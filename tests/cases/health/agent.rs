@@ -1,0 +1,246 @@
+//! `way = "agent"`: HAProxy asks with `agent-check`.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex};
+
+use haproxy_vitals_tests::haproxy::Builder;
+use haproxy_vitals_tests::{GrpcBackend, Haproxy, Mode, SOON, poll};
+
+use super::{INTERVAL, SETTINGS, SWEEP, get, is_up, proxy, served_by, status, statuses, told};
+
+/// What makes HAProxy ask the agent about `s`.
+const ASKS: &str = r#"agent-check agent-addr 127.0.0.1 agent-port ${port:agent} agent-inter 100ms agent-send "b/s\n""#;
+
+/// [`SETTINGS`] with the agent, and with `more` about backend `b`.
+fn settings(more: &str) -> String {
+    format!("[agent]\nlisten = \"127.0.0.1:${{port:agent}}\"\n{SETTINGS}way = \"agent\"\n{more}")
+}
+
+/// A proxy with one server, `s`, with these options.
+fn asking(backend: &GrpcBackend, options: &str) -> Builder {
+    proxy(&[("s", &format!("{} {options}", backend.addr()))]).file("vitals.toml", &settings(""))
+}
+
+#[track_caller]
+fn wait_status(haproxy: &Haproxy, server: &str, expected: &str) {
+    let found = poll::try_until(SOON, || (status(haproxy, server) == expected).then_some(()));
+    found.unwrap_or_else(|| {
+        panic!("{server} is {} and not {expected}: {}", status(haproxy, server), told(haproxy, server))
+    });
+}
+
+#[track_caller]
+fn wait_serves(haproxy: &Haproxy) {
+    poll::until(SOON, "s gets requests", || is_up(&status(haproxy, "s")));
+}
+
+#[test]
+fn agent_check_follows_what_grpc_says_with_the_reason() {
+    let backend = GrpcBackend::start();
+    let haproxy = asking(&backend, &format!("{ASKS} init-state fully-down")).start();
+    wait_serves(&haproxy);
+    assert_eq!(served_by(&haproxy), "s");
+    backend.set_not_serving("");
+    wait_status(&haproxy, "s", "DOWN (agent)");
+    haproxy.wait_log("via agent : down (NOT_SERVING (service ''))", SOON);
+    assert_eq!(get(&haproxy).status, 503);
+    backend.set_serving("");
+    wait_serves(&haproxy);
+    let told = haproxy.cli("show vitals health");
+    assert!(told.contains("agent: connections=") && told.contains(" refused=0"), "{told}");
+    haproxy.finish();
+}
+
+#[test]
+fn server_of_agent_check_is_not_forced_through_lua() {
+    let backend = GrpcBackend::start();
+    backend.set_not_serving("");
+    // Nobody asks the agent: what HAProxy does by itself stays.
+    let haproxy = asking(&backend, "").set("unused", "${port:agent}").start();
+    poll::until(SOON, "its checks fail", || told(&haproxy, "s").contains("NOT_SERVING"));
+    poll::always(2 * SWEEP, "it is not forced", || is_up(&status(&haproxy, "s")));
+    haproxy.finish();
+}
+
+#[test]
+fn every_way_to_write_agent_send_is_understood() {
+    let backend = GrpcBackend::start();
+    backend.set_not_serving("");
+    let (ip, port) = (backend.addr().ip(), backend.addr().port());
+    let ways = [
+        ("double", "\"b/double\\n\"".to_owned()),
+        ("single", "'b/single\\n'".to_owned()),
+        ("endless", "b/endless".to_owned()),
+        ("fields", format!("\"{ip} {port} no-ssl {ip}\\n\"")),
+    ];
+    let line = |send: &str| {
+        format!(
+            "{} agent-check agent-addr 127.0.0.1 agent-port ${{port:agent}} agent-inter 300ms agent-send {send}",
+            backend.addr()
+        )
+    };
+    let lines: Vec<_> = ways.iter().map(|(name, send)| (*name, line(send))).collect();
+    let servers: Vec<_> = lines.iter().map(|(name, line)| (*name, line.as_str())).collect();
+    let haproxy = proxy(&servers).file("vitals.toml", &settings("")).start();
+    for (name, _) in &ways {
+        wait_status(&haproxy, name, "DOWN (agent)");
+    }
+    backend.set_serving("");
+    for (name, _) in &ways {
+        poll::until(SOON, &format!("{name} is up"), || is_up(&status(&haproxy, name)));
+    }
+    haproxy.finish();
+}
+
+#[test]
+fn native_check_and_agent_must_both_pass_and_trackers_follow() {
+    let backend = GrpcBackend::start();
+    let at = backend.addr();
+    let haproxy =
+        proxy(&[("s", &format!("{at} check inter 100ms rise 1 fall 1 {ASKS}")), ("t", &format!("{at} track b/s"))])
+            .file("vitals.toml", &settings(""))
+            .start();
+    poll::until(SOON, "it is checked", || told(&haproxy, "s").contains(" up "));
+    wait_status(&haproxy, "s", "UP");
+    backend.set_not_serving("");
+    wait_status(&haproxy, "s", "DOWN (agent)");
+    poll::until(SOON, "the tracker follows", || status(&haproxy, "t").starts_with("DOWN"));
+    // Its port is open: HAProxy's own check alone does not raise it.
+    poll::always(SWEEP, "it stays down", || status(&haproxy, "s") == "DOWN (agent)");
+    backend.set_serving("");
+    wait_status(&haproxy, "s", "UP");
+    wait_status(&haproxy, "t", "UP");
+    backend.stop();
+    poll::until(SOON, "without a port it is down", || status(&haproxy, "s").starts_with("DOWN"));
+    haproxy.finish();
+}
+
+#[test]
+fn draining_server_weighs_nothing_until_it_serves_again() {
+    let backend = GrpcBackend::start();
+    let haproxy = asking(&backend, ASKS).file("vitals.toml", &settings("not_serving = \"drain\"\n")).start();
+    let weight = || haproxy.cli("get weight b/s").trim().to_owned();
+    wait_serves(&haproxy);
+    backend.set_not_serving("");
+    poll::until(SOON, "it weighs nothing", || weight() == "0 (initial 1)");
+    backend.set_serving("");
+    poll::until(SOON, "it has its weight again", || weight() == "1 (initial 1)");
+    haproxy.finish();
+}
+
+#[test]
+fn what_operators_set_is_left_alone() {
+    let backend = GrpcBackend::start();
+    let haproxy = asking(&backend, ASKS).start();
+    wait_serves(&haproxy);
+    for (state, shown) in [("maint", "MAINT"), ("drain", "DRAIN (agent)")] {
+        haproxy.cli(&format!("set server b/s state {state}"));
+        assert_eq!(status(&haproxy, "s"), shown);
+        poll::always(2 * INTERVAL, "answers do not undo it", || status(&haproxy, "s") == shown);
+        haproxy.cli("set server b/s state ready");
+        wait_serves(&haproxy);
+    }
+    haproxy.finish();
+}
+
+#[test]
+fn reload_hands_the_port_over_and_nothing_flaps() {
+    let backend = GrpcBackend::start();
+    let haproxy = asking(&backend, ASKS).mode(Mode::MasterWorker).start();
+    wait_serves(&haproxy);
+    for _ in 0..3 {
+        haproxy.reload();
+        haproxy.wait_one_worker(SOON);
+    }
+    poll::always(SWEEP, "it stays up", || is_up(&status(&haproxy, "s")));
+    assert!(!haproxy.log_contains("b/s is DOWN"), "{}", haproxy.log());
+    backend.set_not_serving("");
+    wait_status(&haproxy, "s", "DOWN (agent)");
+    haproxy.finish();
+}
+
+#[test]
+fn port_that_is_taken_is_an_error_at_the_start() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let settings = settings("").replace("127.0.0.1:${port:agent}", &address.to_string());
+    let refused = proxy(&[("s", "127.0.0.1:1")]).file("vitals.toml", &settings).try_start().map(drop).unwrap_err();
+    assert!(refused.contains(&format!("`agent.listen`: cannot listen on {address}: ")), "{refused}");
+}
+
+/// An agent of the test's own: what HAProxy makes of single replies.
+struct Scripted {
+    address: SocketAddr,
+    reply: Arc<Mutex<&'static str>>,
+    asked: Arc<Mutex<usize>>,
+}
+
+impl Scripted {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (reply, asked) = (Arc::new(Mutex::new("up\n")), Arc::new(Mutex::new(0)));
+        let (words, count) = (Arc::clone(&reply), Arc::clone(&asked));
+        // Ends with the tests.
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let _ = stream.read(&mut [0; 64]);
+                let _ = stream.write_all(words.lock().unwrap().as_bytes());
+                *count.lock().unwrap() += 1;
+            }
+        });
+        Self { address, reply, asked }
+    }
+
+    /// Answers so from now on; returns when HAProxy has heard it.
+    fn say(&self, reply: &'static str) {
+        *self.reply.lock().unwrap() = reply;
+        let before = *self.asked.lock().unwrap();
+        // The second one after the change is asked for when the first has been taken in.
+        poll::until(SOON, "HAProxy asks", || *self.asked.lock().unwrap() >= before + 3);
+    }
+}
+
+#[test]
+fn replies_do_what_the_agent_relies_on() {
+    let agent = Scripted::start();
+    let port = agent.address.port();
+    let backend = GrpcBackend::start();
+    let line = format!("{} agent-check agent-port {port} agent-inter 50ms agent-send x", backend.addr());
+    let haproxy = proxy(&[("s", &line)]).file("vitals.toml", SETTINGS.split("[[health").next().unwrap()).start();
+    // Each from `up` and from `down`: what HAProxy shows then.
+    for (reply, from_up, from_down) in [
+        ("up\n", "no check", "no check"),
+        ("down #reason\n", "DOWN (agent)", "DOWN (agent)"),
+        ("DOWN\r\n", "DOWN (agent)", "DOWN (agent)"),
+        ("down # two words\n", "DOWN (agent)", "DOWN (agent)"),
+        ("fail\n", "DOWN (agent)", "DOWN (agent)"),
+        ("stopped\n", "DOWN (agent)", "DOWN (agent)"),
+        ("up 100%\n", "no check", "no check"),
+        ("up\ndown\n", "no check", "no check"),
+        // These keep what was: no such word, a remark alone, no end, nothing.
+        ("down#reason\n", "no check", "DOWN (agent)"),
+        ("failed\n", "no check", "DOWN (agent)"),
+        ("# error: what?\n", "no check", "DOWN (agent)"),
+        ("down", "no check", "DOWN (agent)"),
+        ("\n\ndown\n", "no check", "DOWN (agent)"),
+        ("", "no check", "DOWN (agent)"),
+    ] {
+        for (start, expected) in [("up\n", from_up), ("down\n", from_down)] {
+            agent.say(start);
+            agent.say(reply);
+            let found = status(&haproxy, "s");
+            let same = found == expected || is_up(&found) && is_up(expected);
+            assert!(same, "{start:?} then {reply:?}: {found}");
+        }
+    }
+    agent.say("up maint\n");
+    assert!(statuses(&haproxy)["s"].starts_with("MAINT"));
+    // It takes `ready` to undo what `maint` and `drain` do: so the agent says none of them.
+    agent.say("up\n");
+    assert!(statuses(&haproxy)["s"].starts_with("MAINT"));
+    agent.say("up ready\n");
+    assert!(is_up(&status(&haproxy, "s")));
+    haproxy.finish();
+}
