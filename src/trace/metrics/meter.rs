@@ -329,6 +329,27 @@ mod tests {
     }
 
     #[test]
+    fn calls_are_measured_beside_requests_where_settings_tell_them_apart() {
+        let attributes = crate::config::AttributesConfig { rpc: true, ..Default::default() };
+        let plan = Plan::new(&crate::config::Config { attributes: attributes.clone(), ..Default::default() });
+        let wording = Arc::new(Wording::new(&attributes, &plan));
+        let meter = Meter::new(&MetricsConfig::default(), &plan, wording);
+        let sample = Sample::with(&[("%r", "POST /a.B/C HTTP/2.0")]).carrying(crate::trace::carry::Field::Rpc, b"");
+        let payload = sample.gathered(&[Some(b"13")]).payload();
+        meter.observe(&Record::parse(&payload, END, plan.gathered.len()).unwrap());
+        for name in ["rpc.server.call.duration", "rpc.client.call.duration"] {
+            let point = &points(&meter, name)[0];
+            let expected = [
+                "rpc.system.name=Text(\"grpc\")",
+                "rpc.method=Text(\"a.B/C\")",
+                "rpc.response.status_code=Text(\"INTERNAL\")",
+                "error.type=Text(\"INTERNAL\")",
+            ];
+            assert_eq!((point.count, pairs(&point.attributes)), (1, expected.map(str::to_owned).to_vec()), "{name}");
+        }
+    }
+
+    #[test]
     fn errors_are_those_of_the_spans() {
         let meter = Meter::new(&MetricsConfig::default(), &Plan::default(), Arc::default());
         observe(&meter, &Sample::with(&[("%ST", "404")]));
