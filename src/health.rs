@@ -17,6 +17,7 @@ mod fault;
 #[doc(hidden)]
 pub mod fuzz;
 mod group;
+mod inquiry;
 mod lateness;
 mod link;
 mod once;
@@ -29,7 +30,9 @@ mod profile;
 mod reconcile;
 mod registry;
 mod schedule;
+mod servers_state;
 mod state;
+mod stats_socket;
 mod status;
 mod target;
 mod tls;
@@ -43,13 +46,16 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use crate::config::{BackendConfig, HealthConfig, TlsMode};
 use crate::log::{self, Level};
 use crate::runtime::Tasks;
+use inquiry::{Inquiry, Learner};
 use once::Desk;
 use profile::Profile;
 use registry::{Hands, Registry};
+use servers_state::Answer;
 use voice::{Say, Voice};
 
 pub use agent::AgentListener;
@@ -162,16 +168,23 @@ impl Checker {
         let profiles = profiles(config)?;
         let voice = Arc::new(Voice::new(say, config.max_concurrent));
         let room = Arc::new(Semaphore::new(config.max_concurrent));
+        let inquiry = config.stats_socket.clone().map(|socket| Arc::new(Inquiry::new(socket, Arc::clone(&voice))));
         let hands = || Hands {
             tasks: tasks.clone(),
             voice: Arc::clone(&voice),
             room: Arc::clone(&room),
             size: config.max_concurrent,
+            inquiry: inquiry.clone(),
         };
         warn_of_insecure(&profiles, &voice);
         let registry = Mutex::new(Registry::new(&profiles, hands()));
         let desk = Desk::new(&profiles, default_profile(), hands());
         let shared = Arc::new(Shared { config: config.clone(), tasks: tasks.clone(), voice, registry, desk });
+        if let Some(inquiry) = inquiry {
+            let weak = Arc::downgrade(&shared);
+            let learner = move || weak.upgrade().filter(|shared| !shared.registry().is_stopped()).map(Taught);
+            tasks.spawn("health inquiry", inquiry.run(learner, tasks.stop()));
+        }
         let (weak, mut stop) = (Arc::downgrade(&shared), tasks.stop());
         tasks.spawn("health desk", async move {
             loop {
@@ -308,9 +321,35 @@ impl Checker {
     }
 
     fn registry(&self) -> MutexGuard<'_, Registry> {
-        self.0.registry.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.registry()
     }
 }
+
+impl Shared {
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What HAProxy's stats socket tells, on its way to the registry.
+struct Taught(Arc<Shared>);
+
+impl Learner for Taught {
+    fn learn(&self, answer: &Answer<'_>, asked: Instant) {
+        let mut begun = 0;
+        // Lua may want the registry meanwhile, on one of HAProxy's threads.
+        for rows in answer.rows.chunks(ROWS_AT_ONCE) {
+            self.0.registry().learn(rows, asked, &mut begun);
+        }
+    }
+
+    fn settle(&self) -> Option<Instant> {
+        self.0.registry().settle()
+    }
+}
+
+/// Servers that are learnt of under one lock.
+const ROWS_AT_ONCE: usize = 256;
 
 fn profiles(config: &HealthConfig) -> Result<Vec<Arc<Profile>>, HealthError> {
     let load = |backend: &BackendConfig| match Profile::load(backend) {

@@ -22,7 +22,7 @@ pub use export::{
 };
 pub use health::{
     BackendConfig, CheckMode, CodeRule, Codes, HealthConfig, InitState, MetadataValue, OnNotServing, OnOverload,
-    OnUnimplemented, TlsMode, Way,
+    OnUnimplemented, StatsSocket, TlsMode, Way,
 };
 pub use logs::LogsConfig;
 pub(in crate::config) use logs::MAX_VALUE_LENGTH;

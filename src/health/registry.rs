@@ -1,5 +1,6 @@
 //! Which servers are checked, and the tasks that check them.
 
+mod facts;
 mod notice;
 mod patterns;
 
@@ -9,9 +10,10 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::address::Address;
+use super::address::{Address, AddressError};
 use super::describe::Report;
 use super::group::Group;
+use super::inquiry::Inquiry;
 use super::link::AbortOnDrop;
 use super::probe::{GrpcProbe, Spot};
 use super::profile::Profile;
@@ -21,6 +23,7 @@ use super::{Action, Force, ServerSeen, is_pattern, reconcile, schedule, watch};
 use crate::config::CheckMode;
 use crate::log::Level;
 use crate::runtime::Tasks;
+use facts::Fact;
 
 /// Every configured backend with the servers that HAProxy last showed. Bound: HAProxy's own servers.
 pub(crate) struct Registry {
@@ -54,6 +57,8 @@ struct Entry {
     untouchable: bool,
     /// What events have done since that sweep.
     news: notice::News,
+    /// What HAProxy's stats socket told.
+    told: facts::Told,
 }
 
 enum Kind {
@@ -65,7 +70,8 @@ enum Kind {
 /// Goes with its task.
 struct Checked {
     target: Arc<Target>,
-    task: AbortOnDrop,
+    /// Absent until something is told of the server, or for too long nothing was.
+    task: Option<AbortOnDrop>,
 }
 
 impl Drop for Checked {
@@ -82,6 +88,8 @@ pub(crate) struct Hands {
     pub(crate) room: Arc<Semaphore>,
     /// How many those are.
     pub(crate) size: usize,
+    /// Absent where HAProxy's stats socket is not asked.
+    pub(crate) inquiry: Option<Arc<Inquiry>>,
 }
 
 impl Registry {
@@ -139,7 +147,7 @@ impl Registry {
         let entries = self.backends.values().flat_map(|backend| backend.servers.values());
         for entry in entries {
             if let Kind::Checked(checked) = &entry.kind {
-                checked.task.0.abort();
+                checked.task.iter().for_each(|task| task.0.abort());
             }
         }
     }
@@ -157,12 +165,18 @@ impl Registry {
             report.group(backend, group);
             for (server, entry) in servers {
                 match &entry.kind {
-                    Kind::Checked(checked) => report.target(&checked.target, stopped),
+                    Kind::Checked(checked) => {
+                        report.target(&checked.target, stopped, &entry.told.describe(entry.waits()))
+                    }
                     Kind::Skipped(reason) => report.skipped(backend, server, &entry.address, reason),
                 }
             }
         }
-        report.finish(self.hands.size.saturating_sub(self.hands.room.available_permits()), stopped)
+        let mut notes = String::new();
+        if let Some(inquiry) = &self.hands.inquiry {
+            inquiry.describe(&mut notes);
+        }
+        report.finish(&notes, self.hands.size.saturating_sub(self.hands.room.available_permits()), stopped)
     }
 
     /// Takes one server of a sweep in; `admitted` counts those that this sweep found.
@@ -170,10 +184,10 @@ impl Registry {
         let Backend { profile, group, servers } = self.backends.get_mut(&seen.backend)?;
         if !servers.get(&seen.server).is_some_and(|entry| entry.is(seen)) {
             // A former server of this name goes first, with its task.
-            servers.remove(&seen.server);
-            let kind = self.hands.admit(profile, group, seen, *admitted);
+            let mut told = facts::Told::after(servers.remove(&seen.server), seen);
+            let kind = self.hands.admit(profile, group, seen, &mut told, *admitted);
             *admitted += 1;
-            servers.insert(seen.server.clone(), Entry::new(seen, kind));
+            servers.insert(seen.server.clone(), Entry::new(seen, kind, told));
         }
         let entry = servers.get_mut(&seen.server)?;
         entry.round = self.round;
@@ -192,7 +206,7 @@ impl Backend {
 }
 
 impl Entry {
-    fn new(seen: &ServerSeen, kind: Kind) -> Self {
+    fn new(seen: &ServerSeen, kind: Kind, told: facts::Told) -> Self {
         Self {
             id: seen.id,
             address: seen.address.clone(),
@@ -204,6 +218,7 @@ impl Entry {
             round: 0,
             untouchable: false,
             news: notice::News::default(),
+            told,
         }
     }
 
@@ -240,29 +255,48 @@ impl Entry {
 
 impl Hands {
     /// Starts to check the `nth` server that a sweep found, or says why not.
-    fn admit(&self, profile: &Arc<Profile>, group: &Arc<Group>, seen: &ServerSeen, nth: usize) -> Kind {
-        let probe = match self.probe(profile, seen) {
+    fn admit(
+        &self,
+        profile: &Arc<Profile>,
+        group: &Arc<Group>,
+        seen: &ServerSeen,
+        told: &mut facts::Told,
+        nth: usize,
+    ) -> Kind {
+        let probe = match self.probe(profile, seen, told.fact.as_ref()) {
             Ok(probe) => probe,
             Err(reason) => {
-                self.voice.say(Level::Warning, format!("{}/{} is not checked: {reason}", seen.backend, seen.server));
+                let is_unresolved = reason == AddressError::Unresolved.to_string();
+                if !(is_unresolved && std::mem::replace(&mut told.is_unresolved_said, true)) {
+                    let text = format!("{}/{} is not checked: {reason}", seen.backend, seen.server);
+                    self.voice.say(Level::Warning, text);
+                }
                 return Kind::Skipped(reason);
             }
         };
         let next = Instant::now() + schedule::first_delay(nth, profile.config.interval, rand::random());
         let (server, address) = (seen.server.clone(), seen.address.clone());
         let (profile, group, voice) = (Arc::clone(profile), Arc::clone(group), Arc::clone(&self.voice));
-        let mode = profile.config.mode;
+        let waits = self.waits(&profile);
         let target = Arc::new(Target::new(profile, group, server, address, voice, next));
-        let (checked, room, stop) = (Arc::clone(&target), Arc::clone(&self.room), self.tasks.stop());
-        let task = match mode {
+        if let Some(inquiry) = &self.inquiry {
+            inquiry.want();
+        }
+        let task = if waits { None } else { Some(self.begin(&target, probe)) };
+        Kind::Checked(Checked { target, task })
+    }
+
+    /// The task that checks.
+    fn begin(&self, target: &Arc<Target>, probe: GrpcProbe) -> AbortOnDrop {
+        let (checked, room, stop) = (Arc::clone(target), Arc::clone(&self.room), self.tasks.stop());
+        AbortOnDrop(match target.profile.config.mode {
             CheckMode::Check => self.tasks.spawn("health check", schedule::run(checked, probe, room, stop)),
             CheckMode::Watch => self.tasks.spawn("health watch", watch::run(checked, probe, room, stop)),
-        };
-        Kind::Checked(Checked { target, task: AbortOnDrop(task) })
+        })
     }
 
     /// The probe of a server, or why it cannot be checked.
-    fn probe(&self, profile: &Arc<Profile>, seen: &ServerSeen) -> Result<GrpcProbe, String> {
+    fn probe(&self, profile: &Arc<Profile>, seen: &ServerSeen, fact: Option<&Fact>) -> Result<GrpcProbe, String> {
         if seen.native_check && profile.is_forced() {
             let name = &seen.backend;
             return Err(format!(
@@ -273,10 +307,16 @@ impl Hands {
         if seen.tracks {
             return Err("it follows another server (`track`)".to_owned());
         }
-        let address = Address::parse(&seen.address).map_err(|error| error.to_string())?;
-        let tls = profile.encrypts(seen.tls);
-        let spot = Spot { name: address.named(seen.name.as_deref()), address, tls, authority: None };
+        let spot = spot(profile, seen, fact).map_err(|error| error.to_string())?;
         let (voice, tasks) = (Arc::clone(&self.voice), self.tasks.clone());
         GrpcProbe::new(Arc::clone(profile), spot, voice, tasks).map_err(|error| error.to_string())
     }
+}
+
+/// Where a server is and how to ask it, by what Lua shows and by what is told.
+fn spot(profile: &Profile, seen: &ServerSeen, fact: Option<&Fact>) -> Result<Spot, AddressError> {
+    let address = Address::parse(&seen.address)?;
+    let tls = profile.encrypts(seen.tls.or(fact.and_then(|fact| fact.tls)));
+    let name = seen.name.as_deref().or(fact.and_then(|fact| fact.name.as_deref()));
+    Ok(Spot { name: address.named(name), address, tls, authority: None })
 }

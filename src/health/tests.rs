@@ -3,6 +3,7 @@
 mod agent;
 mod bridge;
 mod connections;
+mod inquiry;
 mod interface;
 mod once;
 mod servers;
@@ -48,11 +49,14 @@ impl Bench {
         let mut backend =
             BackendConfig { interval, fast_interval: interval, down_interval: interval, ..BackendConfig::named("b") };
         change(&mut backend);
+        Self::of(HealthConfig { backends: vec![backend], ..HealthConfig::default() })
+    }
+
+    fn of(config: HealthConfig) -> Self {
         let (tasks, stop) = servers::tasks();
         let lines = Arc::new(Mutex::new(Vec::new()));
         let said = Arc::clone(&lines);
         let say = Box::new(move |level, text| said.lock().unwrap().push((level, text)));
-        let config = HealthConfig { backends: vec![backend], ..HealthConfig::default() };
         Self { checker: Checker::with_log(&config, &tasks, say).unwrap(), lines, stop }
     }
 
@@ -108,6 +112,11 @@ fn seen(address: impl std::fmt::Display, status: &str) -> ServerSeen {
         tls: None,
         name: None,
     }
+}
+
+/// Another server of `b`, up.
+fn seen_as(server: &str, address: impl std::fmt::Display) -> ServerSeen {
+    ServerSeen { server: server.to_owned(), ..seen(address, "UP") }
 }
 
 fn forces(actions: &[Action]) -> Vec<Force> {

@@ -1,5 +1,6 @@
 //! `[health]` and `[[health.backend]]`.
 
+mod stats_socket;
 mod values;
 
 use super::{Key, Show, UP_TO_AN_HOUR, key, plain, seconds, text, time, word};
@@ -12,8 +13,10 @@ use std::time::Duration;
 
 pub(in crate::config) use values::METADATA;
 
-pub(in crate::config) static KEYS: &[Key<Config>] =
-    &[key!("health.max_concurrent", health.max_concurrent, whole(1..=4096), plain)];
+pub(in crate::config) static KEYS: &[Key<Config>] = &[
+    key!("health.max_concurrent", health.max_concurrent, whole(1..=4096), plain),
+    key!("health.stats_socket", health.stats_socket, stats_socket(), show_stats_socket),
+];
 
 impl Item for BackendConfig {
     const LIST: &'static str = "health.backend";
@@ -85,6 +88,7 @@ const BACKEND_KEYS: &[Key<BackendConfig>] = &[
     key!("insecure_skip_verify", insecure_skip_verify, flag(), plain),
 ];
 
+use stats_socket::show_stats_socket;
 use values::{show_codes, show_metadata, show_path, show_paths, show_server_name, show_services, show_user_agent};
 
 const CHECK_INTERVAL: RangeInclusive<Duration> = Duration::from_millis(100)..=seconds(3600);

@@ -129,6 +129,7 @@ logs.max_export_batch_size = 512 # default
 logs.attribute_count_limit = 128 # default
 logs.attribute_value_length_limit = 1048576 # default
 health.max_concurrent = 64 # default
+health.stats_socket = "" # default
 agent.listen = "" # default
 agent.allow_any = false # default
 agent.on_error = "keep" # default

@@ -1,0 +1,195 @@
+//! What HAProxy's stats socket tells of servers, and the servers that wait for it.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{Backend, Checked, Entry, Hands, Kind, Profile, Registry, ServerSeen, Spot, spot};
+use crate::config::TlsMode;
+use crate::health::inquiry::PATIENCE;
+use crate::health::schedule;
+use crate::health::servers_state::Row;
+use crate::log::Level;
+
+/// What stands on one server's line in HAProxy's configuration and Lua cannot see.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Fact {
+    pub(super) tls: Option<bool>,
+    pub(super) name: Option<String>,
+    record: Option<String>,
+}
+
+/// What was told of one server, and when it was asked for at the earliest.
+#[derive(Debug)]
+pub(super) struct Told {
+    /// Absent until something was told; then perhaps that of the same server at its former address.
+    pub(super) fact: Option<Fact>,
+    /// What was asked for earlier may be about a former server of the name, or a former address.
+    since: Instant,
+    /// It was said that its name is not resolved: slots of a template come and go.
+    pub(super) is_unresolved_said: bool,
+}
+
+impl Told {
+    /// Of a server that takes the place of `former`: the same one at another address, or another one.
+    pub(super) fn after(former: Option<Entry>, seen: &ServerSeen) -> Self {
+        let former = former.filter(|former| former.id == seen.id).map(|former| former.told);
+        let (fact, is_unresolved_said) = former.map(|told| (told.fact, told.is_unresolved_said)).unwrap_or_default();
+        Self { fact, since: Instant::now(), is_unresolved_said }
+    }
+
+    /// For the line of `show vitals health`.
+    pub(super) fn describe(&self, waits: bool) -> String {
+        let Some(fact) = self.fact.as_ref().filter(|_| !waits) else {
+            return if waits { " ssl=awaited" } else { "" }.to_owned();
+        };
+        let tls = fact.tls.map(|tls| if tls { " ssl=on" } else { " ssl=off" }).unwrap_or_default();
+        let name = fact.name.as_ref().map(|name| format!(" name={name}")).unwrap_or_default();
+        let record = fact.record.as_ref().map(|record| format!(" srv={record}")).unwrap_or_default();
+        format!("{tls}{name}{record}")
+    }
+}
+
+impl Fact {
+    fn of(row: &Row<'_>) -> Self {
+        let own = |text: Option<&str>| text.map(str::to_owned);
+        Self { tls: row.tls, name: own(row.name), record: own(row.record) }
+    }
+
+    fn is_of(&self, row: &Row<'_>) -> bool {
+        self.tls == row.tls && self.name.as_deref() == row.name && self.record.as_deref() == row.record
+    }
+}
+
+impl Registry {
+    /// Takes in what was asked for at `asked`. `begun` counts the servers whose checks begin through one answer.
+    pub(crate) fn learn(&mut self, rows: &[Row<'_>], asked: Instant, begun: &mut usize) {
+        for row in rows {
+            if self.stopped {
+                return;
+            }
+            let Some(Backend { profile, group, servers }) = self.backends.get_mut(row.backend) else { continue };
+            let Some(entry) = servers.get_mut(row.server).filter(|entry| entry.told.since <= asked) else { continue };
+            let is_known = entry.told.fact.as_ref().is_some_and(|fact| fact.is_of(row));
+            if is_known && !entry.waits() {
+                continue;
+            }
+            let former = std::mem::replace(&mut entry.told.fact, Some(Fact::of(row)));
+            let seen = entry.seen(row.backend, row.server);
+            match &mut entry.kind {
+                Kind::Checked(checked) => {
+                    if let Some(problem) =
+                        self.hands.renew(profile, &seen, former.as_ref(), &entry.told, checked, *begun)
+                    {
+                        entry.kind = Kind::Skipped(problem);
+                    }
+                    *begun += 1;
+                }
+                // Only what is told may have been in the way.
+                Kind::Skipped(reason) => {
+                    let problem = self.hands.probe(profile, &seen, entry.told.fact.as_ref()).err();
+                    if problem.as_ref() != Some(reason) {
+                        entry.kind = self.hands.admit(profile, group, &seen, &mut entry.told, *begun);
+                        *begun += 1;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Begins to check those that have waited long enough, with what is known. When the next one has; `None`: none waits.
+    pub(crate) fn settle(&mut self) -> Option<Instant> {
+        let inquiry = self.hands.inquiry.clone().filter(|_| !self.stopped)?;
+        let (hopeless, now) = (inquiry.is_hopeless(), Instant::now());
+        let (mut begun, mut next) = (0, None::<Instant>);
+        for (backend, Backend { profile, servers, .. }) in &mut self.backends {
+            for (server, entry) in servers.iter_mut().filter(|(_, entry)| entry.waits()) {
+                let due = entry.told.since + PATIENCE;
+                if due > now && !hopeless {
+                    next = Some(next.map_or(due, |next| next.min(due)));
+                    continue;
+                }
+                let seen = entry.seen(backend, server);
+                let fact = entry.told.fact.clone();
+                if profile.config.tls == TlsMode::Auto && fact.is_none() {
+                    inquiry.is_late(backend, server);
+                }
+                if let Kind::Checked(checked) = &mut entry.kind
+                    && let Some(problem) = self.hands.renew(profile, &seen, fact.as_ref(), &entry.told, checked, begun)
+                {
+                    entry.kind = Kind::Skipped(problem);
+                }
+                begun += 1;
+            }
+        }
+        next
+    }
+}
+
+impl Entry {
+    /// Not checked before something is told of it.
+    pub(super) fn waits(&self) -> bool {
+        matches!(&self.kind, Kind::Checked(checked) if checked.task.is_none())
+    }
+
+    fn seen(&self, backend: &str, server: &str) -> ServerSeen {
+        ServerSeen {
+            backend: backend.to_owned(),
+            server: server.to_owned(),
+            id: self.id,
+            address: self.address.clone(),
+            status: String::new(),
+            native_check: self.native_check,
+            tracks: self.tracks,
+            tls: self.tls,
+            name: self.name.clone(),
+        }
+    }
+}
+
+impl Hands {
+    /// Whether a new server waits until something is told of it: its checks would look otherwise then.
+    pub(super) fn waits(&self, profile: &Profile) -> bool {
+        let matters = profile.config.tls == TlsMode::Auto || profile.config.authority.is_none();
+        matters && self.inquiry.as_ref().is_some_and(|inquiry| !inquiry.is_hopeless())
+    }
+
+    /// Begins to check a server that has waited, or anew where what is told makes a difference: the verdict stays. The
+    /// reason why it cannot be checked, if any.
+    fn renew(
+        &self,
+        profile: &Arc<Profile>,
+        seen: &ServerSeen,
+        former: Option<&Fact>,
+        told: &Told,
+        checked: &mut Checked,
+        nth: usize,
+    ) -> Option<String> {
+        let asks_the_same = || asked_as(profile, seen, former) == asked_as(profile, seen, told.fact.as_ref());
+        if checked.task.is_some() && asks_the_same() {
+            return None;
+        }
+        // The former checks end first.
+        checked.task = None;
+        match self.probe(profile, seen, told.fact.as_ref()) {
+            Ok(probe) => {
+                let mut book = checked.target.book();
+                book.next = Instant::now() + schedule::first_delay(nth, profile.config.interval, rand::random());
+                book.watched = false;
+                drop(book);
+                checked.task = Some(self.begin(&checked.target, probe));
+                None
+            }
+            Err(reason) => {
+                self.voice.say(Level::Warning, format!("{}/{} is not checked: {reason}", seen.backend, seen.server));
+                Some(reason)
+            }
+        }
+    }
+}
+
+/// What of [`spot`] makes a difference: a configured authority replaces the name.
+fn asked_as(profile: &Profile, seen: &ServerSeen, fact: Option<&Fact>) -> Option<Spot> {
+    let spot = spot(profile, seen, fact).ok()?;
+    Some(Spot { name: spot.name.filter(|_| profile.config.authority.is_none()), ..spot })
+}
