@@ -166,7 +166,7 @@ impl Registry {
             for (server, entry) in servers {
                 match &entry.kind {
                     Kind::Checked(checked) => {
-                        report.target(&checked.target, stopped, &entry.told.describe(entry.waits()))
+                        report.target(&checked.target, stopped, &entry.told.describe(entry.waits()));
                     }
                     Kind::Skipped(reason) => report.skipped(backend, server, &entry.address, reason),
                 }
@@ -267,11 +267,10 @@ impl Hands {
             Ok(probe) => probe,
             Err(reason) => {
                 let is_unresolved = reason == AddressError::Unresolved.to_string();
-                if !(is_unresolved && std::mem::replace(&mut told.is_unresolved_said, true)) {
-                    let text = format!("{}/{} is not checked: {reason}", seen.backend, seen.server);
-                    self.voice.say(Level::Warning, text);
+                if is_unresolved && std::mem::replace(&mut told.is_unresolved_said, true) {
+                    return Kind::Skipped(reason);
                 }
-                return Kind::Skipped(reason);
+                return self.skip(seen, reason);
             }
         };
         let next = Instant::now() + schedule::first_delay(nth, profile.config.interval, rand::random());
@@ -284,6 +283,12 @@ impl Hands {
         }
         let task = if waits { None } else { Some(self.begin(&target, probe)) };
         Kind::Checked(Checked { target, task })
+    }
+
+    /// Says why a server is not checked.
+    fn skip(&self, seen: &ServerSeen, reason: String) -> Kind {
+        self.voice.say(Level::Warning, format!("{}/{} is not checked: {reason}", seen.backend, seen.server));
+        Kind::Skipped(reason)
     }
 
     /// The task that checks.

@@ -151,6 +151,12 @@ impl Target {
         }
     }
 
+    /// Another task checks it from now on, first at `next`.
+    pub(crate) fn begin_anew(&self, next: Instant) {
+        let mut book = self.book();
+        (book.next, book.watched) = (next, false);
+    }
+
     /// Its task checks at once.
     pub(crate) fn check_now(&self) {
         self.now.notify_one();

@@ -49,15 +49,15 @@ impl Bench {
         let mut backend =
             BackendConfig { interval, fast_interval: interval, down_interval: interval, ..BackendConfig::named("b") };
         change(&mut backend);
-        Self::of(HealthConfig { backends: vec![backend], ..HealthConfig::default() })
+        Self::of(&HealthConfig { backends: vec![backend], ..HealthConfig::default() })
     }
 
-    fn of(config: HealthConfig) -> Self {
+    fn of(config: &HealthConfig) -> Self {
         let (tasks, stop) = servers::tasks();
         let lines = Arc::new(Mutex::new(Vec::new()));
         let said = Arc::clone(&lines);
         let say = Box::new(move |level, text| said.lock().unwrap().push((level, text)));
-        Self { checker: Checker::with_log(&config, &tasks, say).unwrap(), lines, stop }
+        Self { checker: Checker::with_log(config, &tasks, say).unwrap(), lines, stop }
     }
 
     /// Waits for actions.

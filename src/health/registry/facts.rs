@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{Backend, Checked, Entry, Hands, Kind, Profile, Registry, ServerSeen, Spot, spot};
+use super::{Backend, Entry, Hands, Kind, Profile, Registry, ServerSeen, Spot, spot};
 use crate::config::TlsMode;
 use crate::health::inquiry::PATIENCE;
 use crate::health::schedule;
 use crate::health::servers_state::Row;
-use crate::log::Level;
 
 /// What stands on one server's line in HAProxy's configuration and Lua cannot see.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,6 +37,11 @@ impl Told {
         Self { fact, since: Instant::now(), is_unresolved_said }
     }
 
+    /// Whether that is what was told last.
+    fn is(&self, row: &Row<'_>) -> bool {
+        self.fact.as_ref().is_some_and(|fact| fact.is(row))
+    }
+
     /// For the line of `show vitals health`.
     pub(super) fn describe(&self, waits: bool) -> String {
         let Some(fact) = self.fact.as_ref().filter(|_| !waits) else {
@@ -56,7 +60,7 @@ impl Fact {
         Self { tls: row.tls, name: own(row.name), record: own(row.record) }
     }
 
-    fn is_of(&self, row: &Row<'_>) -> bool {
+    fn is(&self, row: &Row<'_>) -> bool {
         self.tls == row.tls && self.name.as_deref() == row.name && self.record.as_deref() == row.record
     }
 }
@@ -64,61 +68,41 @@ impl Fact {
 impl Registry {
     /// Takes in what was asked for at `asked`. `begun` counts the servers whose checks begin through one answer.
     pub(crate) fn learn(&mut self, rows: &[Row<'_>], asked: Instant, begun: &mut usize) {
-        for row in rows {
-            if self.stopped {
-                return;
-            }
+        for row in rows.iter().filter(|_| !self.stopped) {
             let Some(Backend { profile, group, servers }) = self.backends.get_mut(row.backend) else { continue };
-            let Some(entry) = servers.get_mut(row.server).filter(|entry| entry.told.since <= asked) else { continue };
-            let is_known = entry.told.fact.as_ref().is_some_and(|fact| fact.is_of(row));
-            if is_known && !entry.waits() {
-                continue;
-            }
-            let former = std::mem::replace(&mut entry.told.fact, Some(Fact::of(row)));
+            let entry = servers.get_mut(row.server).filter(|entry| entry.told.since <= asked);
+            let Some(entry) = entry.filter(|entry| entry.waits() || !entry.told.is(row)) else { continue };
+            let former = entry.told.fact.replace(Fact::of(row));
             let seen = entry.seen(row.backend, row.server);
-            match &mut entry.kind {
-                Kind::Checked(checked) => {
-                    if let Some(problem) =
-                        self.hands.renew(profile, &seen, former.as_ref(), &entry.told, checked, *begun)
-                    {
-                        entry.kind = Kind::Skipped(problem);
-                    }
-                    *begun += 1;
+            if let Kind::Skipped(reason) = &entry.kind {
+                // What was told may have been in the way.
+                let problem = self.hands.probe(profile, &seen, entry.told.fact.as_ref()).err();
+                if problem.as_ref() != Some(reason) {
+                    entry.kind = self.hands.admit(profile, group, &seen, &mut entry.told, *begun);
                 }
-                // Only what is told may have been in the way.
-                Kind::Skipped(reason) => {
-                    let problem = self.hands.probe(profile, &seen, entry.told.fact.as_ref()).err();
-                    if problem.as_ref() != Some(reason) {
-                        entry.kind = self.hands.admit(profile, group, &seen, &mut entry.told, *begun);
-                        *begun += 1;
-                    }
-                }
+            } else {
+                self.hands.renew(profile, &seen, former.as_ref(), entry, *begun);
             }
+            *begun += 1;
         }
     }
 
     /// Begins to check those that have waited long enough, with what is known. When the next one has; `None`: none waits.
     pub(crate) fn settle(&mut self) -> Option<Instant> {
         let inquiry = self.hands.inquiry.clone().filter(|_| !self.stopped)?;
-        let (hopeless, now) = (inquiry.is_hopeless(), Instant::now());
+        let latest = if inquiry.is_hopeless() { Instant::now() + PATIENCE } else { Instant::now() };
         let (mut begun, mut next) = (0, None::<Instant>);
         for (backend, Backend { profile, servers, .. }) in &mut self.backends {
             for (server, entry) in servers.iter_mut().filter(|(_, entry)| entry.waits()) {
                 let due = entry.told.since + PATIENCE;
-                if due > now && !hopeless {
+                if due > latest {
                     next = Some(next.map_or(due, |next| next.min(due)));
                     continue;
                 }
-                let seen = entry.seen(backend, server);
-                let fact = entry.told.fact.clone();
-                if profile.config.tls == TlsMode::Auto && fact.is_none() {
+                if profile.config.tls == TlsMode::Auto && entry.told.fact.is_none() {
                     inquiry.is_late(backend, server);
                 }
-                if let Kind::Checked(checked) = &mut entry.kind
-                    && let Some(problem) = self.hands.renew(profile, &seen, fact.as_ref(), &entry.told, checked, begun)
-                {
-                    entry.kind = Kind::Skipped(problem);
-                }
+                self.hands.renew(profile, &entry.seen(backend, server), None, entry, begun);
                 begun += 1;
             }
         }
@@ -154,36 +138,23 @@ impl Hands {
         matters && self.inquiry.as_ref().is_some_and(|inquiry| !inquiry.is_hopeless())
     }
 
-    /// Begins to check a server that has waited, or anew where what is told makes a difference: the verdict stays. The
-    /// reason why it cannot be checked, if any.
-    fn renew(
-        &self,
-        profile: &Arc<Profile>,
-        seen: &ServerSeen,
-        former: Option<&Fact>,
-        told: &Told,
-        checked: &mut Checked,
-        nth: usize,
-    ) -> Option<String> {
-        let asks_the_same = || asked_as(profile, seen, former) == asked_as(profile, seen, told.fact.as_ref());
-        if checked.task.is_some() && asks_the_same() {
-            return None;
+    /// Begins to check a server that has waited, or anew where what is told now makes a difference to what was told of it
+    /// before (`former`): the verdict stays. Not where it cannot be checked so.
+    fn renew(&self, profile: &Arc<Profile>, seen: &ServerSeen, former: Option<&Fact>, entry: &mut Entry, nth: usize) {
+        let Kind::Checked(checked) = &mut entry.kind else { return };
+        let fact = entry.told.fact.as_ref();
+        if checked.task.is_some() && asked_as(profile, seen, former) == asked_as(profile, seen, fact) {
+            return;
         }
         // The former checks end first.
         checked.task = None;
-        match self.probe(profile, seen, told.fact.as_ref()) {
+        match self.probe(profile, seen, fact) {
             Ok(probe) => {
-                let mut book = checked.target.book();
-                book.next = Instant::now() + schedule::first_delay(nth, profile.config.interval, rand::random());
-                book.watched = false;
-                drop(book);
+                let delay = schedule::first_delay(nth, profile.config.interval, rand::random());
+                checked.target.begin_anew(Instant::now() + delay);
                 checked.task = Some(self.begin(&checked.target, probe));
-                None
             }
-            Err(reason) => {
-                self.voice.say(Level::Warning, format!("{}/{} is not checked: {reason}", seen.backend, seen.server));
-                Some(reason)
-            }
+            Err(reason) => entry.kind = self.skip(seen, reason),
         }
     }
 }

@@ -38,7 +38,7 @@ impl Stats {
 
     /// Answers so from now on, as the process `pid`. A server's name, `srv_use_ssl` and `srv_fqdn` each.
     fn tell_as(&self, pid: u32, servers: &[&str]) {
-        let lines: String = servers.iter().map(|line| format!("b {line}\n")).collect();
+        let lines = servers.iter().fold(String::new(), |lines, line| lines + "b " + line + "\n");
         *self.text.lock().unwrap() = format!("Pid: {pid}\n\n1\n# be_name srv_name srv_use_ssl srv_fqdn\n{lines}\n");
     }
 
@@ -53,7 +53,7 @@ impl Stats {
             BackendConfig { interval, fast_interval: interval, down_interval: interval, ..BackendConfig::named("b") };
         change(&mut backend);
         let stats_socket = Some(StatsSocket::Tcp(self.running.address));
-        Bench::of(HealthConfig { backends: vec![backend], stats_socket, ..HealthConfig::default() })
+        Bench::of(&HealthConfig { backends: vec![backend], stats_socket, ..HealthConfig::default() })
     }
 }
 
