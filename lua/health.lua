@@ -30,6 +30,7 @@ local function view(backend, server)
         status = stats.status or "",
         native_check = (stats.check_status or "") ~= "",
         tracks = server:tracking() ~= nil,
+        weight = server:get_weight(),
     }
 end
 
@@ -59,6 +60,22 @@ local function look(may_yield)
     return seen, found
 end
 
+local function apply_to(server, action)
+    if action.force == "up" then
+        server:check_force_up()
+    elseif action.force == "nolb" then
+        server:check_force_nolb()
+    elseif action.force == "down" then
+        server:check_force_down()
+    end
+    if action.weight then
+        local problem = server:set_weight(action.weight .. "%")
+        if problem then
+            native.health_weight_refused(action.backend, action.server, problem)
+        end
+    end
+end
+
 local function apply(actions)
     for _, action in ipairs(actions) do
         local key = action.backend .. "/" .. action.server
@@ -67,12 +84,8 @@ local function apply(actions)
             if tonumber(server:get_rid()) ~= action.id then
                 -- Another server by the name of the one that was judged.
                 objects[key] = nil
-            elseif action.force == "up" then
-                server:check_force_up()
-            elseif action.force == "nolb" then
-                server:check_force_nolb()
             else
-                server:check_force_down()
+                apply_to(server, action)
             end
         end
     end
@@ -110,8 +123,8 @@ local due = 0
 
 local function tick()
     if stopping() then
-        native.health_stop()
         stopped = true
+        apply(native.health_stop())
         return
     end
     due = due - 1

@@ -19,8 +19,11 @@ pub mod fuzz;
 mod group;
 mod lateness;
 mod link;
+mod load;
+pub mod observe;
 mod once;
 mod oracle;
+mod orca;
 mod outcome;
 mod pattern;
 mod policy;
@@ -35,6 +38,7 @@ mod target;
 mod tls;
 mod voice;
 mod watch;
+mod weight;
 
 #[cfg(test)]
 mod tests;
@@ -43,10 +47,12 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Semaphore;
+use tokio::sync::mpsc::Receiver;
 
 use crate::config::{BackendConfig, HealthConfig, TlsMode};
 use crate::log::{self, Level};
 use crate::runtime::Tasks;
+use observe::{CheckEvent, Snapshot, Watcher};
 use once::Desk;
 use profile::Profile;
 use registry::{Hands, Registry};
@@ -82,6 +88,8 @@ pub struct ServerSeen {
     pub tls: Option<bool>,
     /// The name on its line, without the port, where it has one and that is known.
     pub name: Option<String>,
+    /// `Server:get_weight()`, 0 to 256, where that is known.
+    pub weight: Option<u32>,
 }
 
 /// `Server:check_force_up()`, `check_force_nolb()` or `check_force_down()`.
@@ -115,8 +123,10 @@ pub struct Action {
     pub server: String,
     /// The server's [`ServerSeen::id`]: under another one the action is stale.
     pub id: u64,
-    /// What to do.
-    pub force: Force,
+    /// The state to force, if any.
+    pub force: Option<Force>,
+    /// The weight to set, in percent of the server's own, 0 to 100: `Server:set_weight("50%")`. Absent: it stays.
+    pub weight: Option<u8>,
     /// Why, for the log.
     pub reason: String,
 }
@@ -134,6 +144,8 @@ struct Shared {
     voice: Arc<Voice>,
     registry: Mutex<Registry>,
     desk: Desk,
+    /// Until somebody takes it.
+    events: Mutex<Option<Receiver<CheckEvent>>>,
 }
 
 /// Why the settings of health checks cannot be used: a file or a variable that they name.
@@ -160,7 +172,8 @@ impl Checker {
 
     fn with_log(config: &HealthConfig, tasks: &Tasks, say: Say) -> Result<Self, HealthError> {
         let profiles = profiles(config)?;
-        let voice = Arc::new(Voice::new(say, config.max_concurrent));
+        let (watcher, events) = Watcher::new(config.spans).unzip();
+        let voice = Arc::new(Voice::new(say, config.max_concurrent).with_watcher(watcher));
         let room = Arc::new(Semaphore::new(config.max_concurrent));
         let hands = || Hands {
             tasks: tasks.clone(),
@@ -171,7 +184,8 @@ impl Checker {
         warn_of_insecure(&profiles, &voice);
         let registry = Mutex::new(Registry::new(&profiles, hands()));
         let desk = Desk::new(&profiles, default_profile(), hands());
-        let shared = Arc::new(Shared { config: config.clone(), tasks: tasks.clone(), voice, registry, desk });
+        let (config, events) = (config.clone(), Mutex::new(events));
+        let shared = Arc::new(Shared { config, tasks: tasks.clone(), voice, registry, desk, events });
         let (weak, mut stop) = (Arc::downgrade(&shared), tasks.stop());
         tasks.spawn("health desk", async move {
             loop {
@@ -222,7 +236,7 @@ impl Checker {
         if changed.is_empty() || self.is_stopping() {
             return Vec::new();
         }
-        let registry = self.registry();
+        let mut registry = self.registry();
         changed.iter().filter_map(|(backend, server)| registry.action(backend, server)).collect()
     }
 
@@ -278,6 +292,14 @@ impl Checker {
         self.0.voice.lateness.read()
     }
 
+    /// HAProxy's answer to an action's weight: it does not take it (`static-rr`). The server's weight is left alone then.
+    pub fn weight_refused(&self, backend: &str, server: &str, reason: &str) {
+        let target = self.registry().target(backend, server);
+        if let Some(meter) = target.as_ref().and_then(|target| target.meter.as_ref()) {
+            meter.refuse(reason);
+        }
+    }
+
     /// Of HAProxy's backends (`known`) those that are checked, and from now on are known: by name, else by the first pattern
     /// that fits, in the order of the configuration. HAProxy's own, `<HTTPCLIENT>` for example, fit no pattern.
     pub fn resolve_backends(&self, known: &[String]) -> Vec<String> {
@@ -293,9 +315,20 @@ impl Checker {
         names.filter(|name| !is_known(name)).cloned().collect()
     }
 
-    /// Ends all checks for good, those under way too; no action comes any more. For the old process of a reload.
-    pub fn stop(&self) {
-        self.registry().stop();
+    /// Ends all checks for good, those under way too; no action comes any more but these: weights that follow load are whole
+    /// again. For the old process of a reload.
+    pub fn stop(&self) -> Vec<Action> {
+        self.registry().stop()
+    }
+
+    /// The checks that are worth a span, as `health.spans` has it: for one listener, the first that asks. At most 1024 wait.
+    pub fn events(&self) -> Option<Receiver<CheckEvent>> {
+        self.0.events.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// The figures of all checks: for metrics.
+    pub fn observe(&self) -> Snapshot {
+        self.registry().observe()
     }
 
     /// The text of `show vitals health`: a summary, then one line per server, sorted by name. Ends with a line break.

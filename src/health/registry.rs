@@ -13,14 +13,17 @@ use super::address::Address;
 use super::describe::Report;
 use super::group::Group;
 use super::link::AbortOnDrop;
+use super::observe::Snapshot;
 use super::probe::{GrpcProbe, Spot};
 use super::profile::Profile;
 use super::target::Target;
 use super::voice::Voice;
-use super::{Action, Force, ServerSeen, is_pattern, reconcile, schedule, watch};
+use super::weight::Scale;
+use super::{Action, Force, ServerSeen, is_pattern, load, reconcile, schedule, watch};
 use crate::config::CheckMode;
 use crate::log::Level;
 use crate::runtime::Tasks;
+use crate::stats;
 
 /// Every configured backend with the servers that HAProxy last showed. Bound: HAProxy's own servers.
 pub(crate) struct Registry {
@@ -54,6 +57,8 @@ struct Entry {
     untouchable: bool,
     /// What events have done since that sweep.
     news: notice::News,
+    /// Its weight in HAProxy.
+    scale: Scale,
 }
 
 enum Kind {
@@ -66,6 +71,8 @@ enum Kind {
 struct Checked {
     target: Arc<Target>,
     task: AbortOnDrop,
+    /// Reads load reports beside the checks.
+    stream: Option<AbortOnDrop>,
 }
 
 impl Drop for Checked {
@@ -108,12 +115,14 @@ impl Registry {
     }
 
     /// The action that a change asks for, when nobody else has a say.
-    pub(crate) fn action(&self, backend: &str, server: &str) -> Option<Action> {
-        let entry = self.backends.get(backend)?.servers.get(server)?;
-        if self.stopped || entry.untouchable {
+    pub(crate) fn action(&mut self, backend: &str, server: &str) -> Option<Action> {
+        if self.stopped {
             return None;
         }
-        entry.action(entry.wanted()?)
+        let entry = self.backends.get_mut(backend)?.servers.get_mut(server)?;
+        let force = if entry.untouchable { None } else { entry.wanted() };
+        let weight = entry.new_weight();
+        entry.action(backend, server, force, weight)
     }
 
     /// The target of a server that is checked.
@@ -133,15 +142,21 @@ impl Registry {
         })
     }
 
-    /// Ends every check.
-    pub(crate) fn stop(&mut self) {
+    /// Ends every check. What is left to do: weights of ours that must be whole again.
+    pub(crate) fn stop(&mut self) -> Vec<Action> {
         self.stopped = true;
-        let entries = self.backends.values().flat_map(|backend| backend.servers.values());
-        for entry in entries {
-            if let Kind::Checked(checked) = &entry.kind {
-                checked.task.0.abort();
+        let mut actions = Vec::new();
+        for (backend, Backend { servers, .. }) in &mut self.backends {
+            for (server, entry) in servers {
+                if let Kind::Checked(checked) = &entry.kind {
+                    checked.task.0.abort();
+                    checked.stream.iter().for_each(|stream| stream.0.abort());
+                }
+                let weight = entry.scale.give_back();
+                actions.extend(entry.action(backend, server, None, weight));
             }
         }
+        actions
     }
 
     /// Whether [`Registry::stop`] was called.
@@ -165,20 +180,45 @@ impl Registry {
         report.finish(self.hands.size.saturating_sub(self.hands.room.available_permits()), stopped)
     }
 
+    /// See [`super::Checker::observe`].
+    pub(crate) fn observe(&self) -> Snapshot {
+        let targets = self.backends.values().flat_map(|backend| backend.servers.values());
+        let targets = targets.filter_map(|entry| match &entry.kind {
+            Kind::Checked(checked) => Some(checked.target.observed()),
+            Kind::Skipped(_) => None,
+        });
+        let under_way = self.hands.size.saturating_sub(self.hands.room.available_permits());
+        let (opened, closed) = (&stats::HEALTH_CONNECTIONS_OPENED, &stats::HEALTH_CONNECTIONS_CLOSED);
+        // Those that have closed were opened: read in this order, there are never fewer than none.
+        let closed = closed.value();
+        Snapshot {
+            servers: targets.collect(),
+            in_flight: under_way as u64,
+            connections: opened.value().saturating_sub(closed),
+            panics: stats::HEALTH_PANICS.value(),
+            load_reports_malformed: stats::LOAD_REPORTS_MALFORMED.value(),
+            events_dropped: stats::HEALTH_EVENTS_DROPPED.value(),
+        }
+    }
+
     /// Takes one server of a sweep in; `admitted` counts those that this sweep found.
     fn visit(&mut self, seen: &ServerSeen, admitted: &mut usize) -> Option<Action> {
         let Backend { profile, group, servers } = self.backends.get_mut(&seen.backend)?;
         if !servers.get(&seen.server).is_some_and(|entry| entry.is(seen)) {
             // A former server of this name goes first, with its task.
-            servers.remove(&seen.server);
+            let former = servers.remove(&seen.server);
+            let scale = former.filter(|former| former.id == seen.id).map(|former| former.scale).unwrap_or_default();
             let kind = self.hands.admit(profile, group, seen, *admitted);
             *admitted += 1;
-            servers.insert(seen.server.clone(), Entry::new(seen, kind));
+            servers.insert(seen.server.clone(), Entry { scale, ..Entry::new(seen, kind) });
         }
         let entry = servers.get_mut(&seen.server)?;
         entry.round = self.round;
         entry.untouchable = reconcile::is_untouchable(&seen.status);
-        entry.action(reconcile::force(entry.wanted()?, &seen.status)?)
+        entry.scale.show(seen.weight);
+        let force = entry.wanted().and_then(|wanted| reconcile::force(wanted, &seen.status));
+        let weight = entry.new_weight();
+        entry.action(&seen.backend, &seen.server, force, weight)
     }
 }
 
@@ -204,6 +244,7 @@ impl Entry {
             round: 0,
             untouchable: false,
             news: notice::News::default(),
+            scale: Scale::default(),
         }
     }
 
@@ -226,15 +267,30 @@ impl Entry {
         }
     }
 
-    fn action(&self, force: Force) -> Option<Action> {
-        let Kind::Checked(Checked { target, .. }) = &self.kind else { return None };
-        Some(Action {
-            backend: target.profile.config.name.clone(),
-            server: target.server.clone(),
-            id: self.id,
-            force,
-            reason: target.book().reason.clone(),
-        })
+    /// The weight to set, if any.
+    fn new_weight(&mut self) -> Option<u8> {
+        let meter = match &self.kind {
+            Kind::Checked(Checked { target, .. }) => target.meter.as_ref(),
+            Kind::Skipped(_) => None,
+        };
+        let wanted = meter.and_then(|meter| meter.wanted());
+        let weight = self.scale.next(wanted);
+        if let (Some(meter), Some(initial)) = (meter, self.scale.coarse()) {
+            meter.warn_of_coarse(initial);
+        }
+        weight
+    }
+
+    /// What the host must do, if anything.
+    fn action(&self, backend: &str, server: &str, force: Option<Force>, weight: Option<u8>) -> Option<Action> {
+        if force.is_none() && weight.is_none() {
+            return None;
+        }
+        let reason = match &self.kind {
+            Kind::Checked(checked) => checked.target.book().reason.clone(),
+            Kind::Skipped(reason) => reason.clone(),
+        };
+        Some(Action { backend: backend.to_owned(), server: server.to_owned(), id: self.id, force, weight, reason })
     }
 }
 
@@ -253,12 +309,21 @@ impl Hands {
         let (profile, group, voice) = (Arc::clone(profile), Arc::clone(group), Arc::clone(&self.voice));
         let mode = profile.config.mode;
         let target = Arc::new(Target::new(profile, group, server, address, voice, next));
+        let probe = probe.with_meter(target.meter.clone());
+        let stream = self.stream(&target, seen);
         let (checked, room, stop) = (Arc::clone(&target), Arc::clone(&self.room), self.tasks.stop());
         let task = match mode {
             CheckMode::Check => self.tasks.spawn("health check", schedule::run(checked, probe, room, stop)),
             CheckMode::Watch => self.tasks.spawn("health watch", watch::run(checked, probe, room, stop)),
         };
-        Kind::Checked(Checked { target, task: AbortOnDrop(task) })
+        Kind::Checked(Checked { target, task: AbortOnDrop(task), stream })
+    }
+
+    /// Reads the server's load reports, where they come by a stream of their own.
+    fn stream(&self, target: &Target, seen: &ServerSeen) -> Option<AbortOnDrop> {
+        let meter = target.meter.clone().filter(|_| target.profile.config.weight.has_stream())?;
+        let probe = self.probe(&target.profile, seen).ok()?;
+        Some(AbortOnDrop(self.tasks.spawn("health load", load::run(meter, probe, self.tasks.stop()))))
     }
 
     /// The probe of a server, or why it cannot be checked.

@@ -237,13 +237,13 @@ impl Feeds {
 
 /// Pauses between attempts. gRPC's A17 and "Connection Backoff Protocol".
 #[derive(Debug, Default)]
-struct Backoff {
+pub(crate) struct Backoff {
     failures: i32,
 }
 
 impl Backoff {
     /// The next pause: 1 s, each 1.6 times as long as the one before, at most 30 s, ± 20 %. `random` is 0 to 1.
-    fn next(&mut self, random: f64) -> Duration {
+    pub(crate) fn next(&mut self, random: f64) -> Duration {
         let pause = (BASE.as_secs_f64() * FACTOR.powi(self.failures)).min(MAX.as_secs_f64());
         self.failures = (self.failures + 1).min(MAX_FAILURES);
         Duration::from_secs_f64(pause * (1.0 - JITTER + 2.0 * JITTER * random.clamp(0.0, 1.0)))

@@ -4,19 +4,36 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::WeightConfig;
+
 /// `[health]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HealthConfig {
     /// Checks under way at once in the whole process, 1 to 4096.
     pub max_concurrent: usize,
+    /// Which checks become spans.
+    pub spans: CheckSpans,
     /// `[[health.backend]]`, in order; a name stands at most once.
     pub backends: Vec<BackendConfig>,
 }
 
 impl Default for HealthConfig {
     fn default() -> Self {
-        Self { max_concurrent: 64, backends: Vec::new() }
+        Self { max_concurrent: 64, spans: CheckSpans::Off, backends: Vec::new() }
     }
+}
+
+/// Which checks become spans.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum CheckSpans {
+    /// None.
+    Off,
+    /// Those that change a server's state.
+    Changes,
+    /// Those, and those that do not pass.
+    Failures,
+    /// Those, and this share of the others, 0 to 1.
+    Share(f64),
 }
 
 /// `[[health.backend]]`: one of HAProxy's backends whose servers are checked.
@@ -68,6 +85,8 @@ pub struct BackendConfig {
     pub overload: OnOverload,
     /// What single gRPC codes do, before every other rule.
     pub codes: Codes,
+    /// How servers' load becomes their weight.
+    pub weight: WeightConfig,
     /// Whether connections are encrypted.
     pub tls: TlsMode,
     /// Who may sign the server's certificate; empty means the system's.
@@ -109,6 +128,7 @@ impl BackendConfig {
             unimplemented: OnUnimplemented::Down,
             overload: OnOverload::Down,
             codes: Codes::default(),
+            weight: WeightConfig::default(),
             tls: TlsMode::Off,
             ca_file: Vec::new(),
             cert_file: None,

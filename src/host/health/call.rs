@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn an_answer_has_three_fields() {
-        let answer = of(&CheckResult { outcome: Outcome::Pass, text: "a\tb\nc".to_owned(), service: None });
+        let answer = of(&CheckResult { outcome: Outcome::Pass, code: None, text: "a\tb\nc".to_owned(), service: None });
         let answer = Answer::parse(answer.trim_end()).unwrap();
         assert_eq!((answer.word, answer.class, answer.text), ("pass", "ok", "a b c"));
         assert!(Answer::parse("pass").is_none());
