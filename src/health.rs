@@ -3,7 +3,7 @@
 //! The host shows every server it has and applies the actions that come back; nothing here calls HAProxy.
 //!
 //! For all others who want to know or to say something: [`Checker::status`] (one server), [`Checker::subscribe`] (each
-//! change), [`Checker::once`] (any target), [`Checker::check_now`], [`Checker::hold`], [`Checker::release`].
+//! change), [`Checker::once`] and [`Checker::watch`] (any target), [`Checker::check_now`], [`Checker::hold`], [`Checker::release`].
 
 mod address;
 mod agent;
@@ -38,6 +38,7 @@ mod target;
 mod tls;
 mod voice;
 mod watch;
+mod watching;
 mod weight;
 
 #[cfg(test)]
@@ -45,6 +46,7 @@ mod tests;
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Receiver;
@@ -66,6 +68,7 @@ pub use once::TargetSpec;
 pub use outcome::{CheckResult, Class, MAX_TEXT, Outcome};
 pub use pattern::is_pattern;
 pub use status::{ServerState, ServerStatus};
+pub use watching::Watching;
 
 /// One server, as HAProxy shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -280,6 +283,15 @@ impl Checker {
             }
             checker.0.desk.check(spec).await
         }
+    }
+
+    /// Watches any target for the caller alone: each result counts, `every` is the time between two Checks of a server
+    /// that has no `Watch`, `within` the bound of a connection and a call together. Or why it cannot be watched.
+    pub fn watch(&self, spec: &TargetSpec, every: Duration, within: Duration) -> Result<Watching, String> {
+        if self.is_stopping() || self.registry().is_stopped() {
+            return Err("the checker is stopping".to_owned());
+        }
+        Watching::start(&self.0.desk, spec, every, within)
     }
 
     /// A number that changes with every change of any server's state: for waiting, then asking [`Checker::status`].

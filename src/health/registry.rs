@@ -5,6 +5,7 @@ mod patterns;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -314,7 +315,7 @@ impl Hands {
         let (checked, room, stop) = (Arc::clone(&target), Arc::clone(&self.room), self.tasks.stop());
         let task = match mode {
             CheckMode::Check => self.tasks.spawn("health check", schedule::run(checked, probe, room, stop)),
-            CheckMode::Watch => self.tasks.spawn("health watch", watch::run(checked, probe, room, stop)),
+            CheckMode::Watch => self.tasks.spawn("health watch", watch::run(checked, probe, room, stop, Duration::MAX)),
         };
         Kind::Checked(Checked { target, task: AbortOnDrop(task), stream })
     }
