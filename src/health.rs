@@ -3,7 +3,7 @@
 //! The host shows every server it has and applies the actions that come back; nothing here calls HAProxy.
 //!
 //! For all others who want to know or to say something: [`Checker::status`] (one server), [`Checker::subscribe`] (each
-//! change), [`Checker::once`] (any target), [`Checker::check_now`], [`Checker::hold`], [`Checker::release`].
+//! change), [`Checker::once`] and [`Checker::watch`] (any target), [`Checker::check_now`], [`Checker::hold`], [`Checker::release`].
 
 mod address;
 mod agent;
@@ -20,8 +20,11 @@ mod group;
 mod inquiry;
 mod lateness;
 mod link;
+mod load;
+pub mod observe;
 mod once;
 mod oracle;
+mod orca;
 mod outcome;
 mod pattern;
 mod policy;
@@ -38,20 +41,25 @@ mod target;
 mod tls;
 mod voice;
 mod watch;
+mod watching;
+mod weight;
 
 #[cfg(test)]
 mod tests;
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tokio::sync::mpsc::Receiver;
 use tokio::time::Instant;
 
 use crate::config::{BackendConfig, HealthConfig, TlsMode};
 use crate::log::{self, Level};
 use crate::runtime::Tasks;
 use inquiry::{Inquiry, Learner};
+use observe::{CheckEvent, Snapshot, Watcher};
 use once::Desk;
 use profile::Profile;
 use registry::{Hands, Registry};
@@ -66,6 +74,7 @@ pub use once::TargetSpec;
 pub use outcome::{CheckResult, Class, MAX_TEXT, Outcome};
 pub use pattern::is_pattern;
 pub use status::{ServerState, ServerStatus};
+pub use watching::Watching;
 
 /// One server, as HAProxy shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,6 +97,8 @@ pub struct ServerSeen {
     pub tls: Option<bool>,
     /// The name on its line, without the port, where it has one and that is known.
     pub name: Option<String>,
+    /// `Server:get_weight()`, 0 to 256, where that is known.
+    pub weight: Option<u32>,
 }
 
 /// `Server:check_force_up()`, `check_force_nolb()` or `check_force_down()`.
@@ -121,8 +132,10 @@ pub struct Action {
     pub server: String,
     /// The server's [`ServerSeen::id`]: under another one the action is stale.
     pub id: u64,
-    /// What to do.
-    pub force: Force,
+    /// The state to force, if any.
+    pub force: Option<Force>,
+    /// The weight to set, in percent of the server's own, 0 to 100: `Server:set_weight("50%")`. Absent: it stays.
+    pub weight: Option<u8>,
     /// Why, for the log.
     pub reason: String,
 }
@@ -140,6 +153,8 @@ struct Shared {
     voice: Arc<Voice>,
     registry: Mutex<Registry>,
     desk: Desk,
+    /// Until somebody takes it.
+    events: Mutex<Option<Receiver<CheckEvent>>>,
 }
 
 /// Why the settings of health checks cannot be used: a file or a variable that they name.
@@ -166,7 +181,8 @@ impl Checker {
 
     fn with_log(config: &HealthConfig, tasks: &Tasks, say: Say) -> Result<Self, HealthError> {
         let profiles = profiles(config)?;
-        let voice = Arc::new(Voice::new(say, config.max_concurrent));
+        let (watcher, events) = Watcher::new(config.spans).unzip();
+        let voice = Arc::new(Voice::new(say, config.max_concurrent).with_watcher(watcher));
         let room = Arc::new(Semaphore::new(config.max_concurrent));
         let inquiry = config.stats_socket.clone().map(|socket| Arc::new(Inquiry::new(socket, Arc::clone(&voice))));
         let hands = || Hands {
@@ -179,7 +195,8 @@ impl Checker {
         warn_of_insecure(&profiles, &voice);
         let registry = Mutex::new(Registry::new(&profiles, hands()));
         let desk = Desk::new(&profiles, default_profile(), hands());
-        let shared = Arc::new(Shared { config: config.clone(), tasks: tasks.clone(), voice, registry, desk });
+        let (config, events) = (config.clone(), Mutex::new(events));
+        let shared = Arc::new(Shared { config, tasks: tasks.clone(), voice, registry, desk, events });
         if let Some(inquiry) = inquiry {
             let weak = Arc::downgrade(&shared);
             let learner = move || weak.upgrade().filter(|shared| !shared.registry().is_stopped()).map(Taught);
@@ -235,7 +252,7 @@ impl Checker {
         if changed.is_empty() || self.is_stopping() {
             return Vec::new();
         }
-        let registry = self.registry();
+        let mut registry = self.registry();
         changed.iter().filter_map(|(backend, server)| registry.action(backend, server)).collect()
     }
 
@@ -281,6 +298,15 @@ impl Checker {
         }
     }
 
+    /// Watches any target for the caller alone: each result counts, `every` is the time between two Checks of a server
+    /// that has no `Watch`, `within` the bound of a connection and a call together. Or why it cannot be watched.
+    pub fn watch(&self, spec: &TargetSpec, every: Duration, within: Duration) -> Result<Watching, String> {
+        if self.is_stopping() || self.registry().is_stopped() {
+            return Err("the checker is stopping".to_owned());
+        }
+        Watching::start(&self.0.desk, spec, every, within)
+    }
+
     /// A number that changes with every change of any server's state: for waiting, then asking [`Checker::status`].
     pub fn subscribe(&self) -> tokio::sync::watch::Receiver<u64> {
         self.0.voice.subscribe()
@@ -289,6 +315,14 @@ impl Checker {
     /// How late the checks of servers have begun so far.
     pub fn lateness(&self) -> LatenessSeen {
         self.0.voice.lateness.read()
+    }
+
+    /// HAProxy's answer to an action's weight: it does not take it (`static-rr`). The server's weight is left alone then.
+    pub fn weight_refused(&self, backend: &str, server: &str, reason: &str) {
+        let target = self.registry().target(backend, server);
+        if let Some(meter) = target.as_ref().and_then(|target| target.meter.as_ref()) {
+            meter.refuse(reason);
+        }
     }
 
     /// Of HAProxy's backends (`known`) those that are checked, and from now on are known: by name, else by the first pattern
@@ -306,9 +340,20 @@ impl Checker {
         names.filter(|name| !is_known(name)).cloned().collect()
     }
 
-    /// Ends all checks for good, those under way too; no action comes any more. For the old process of a reload.
-    pub fn stop(&self) {
-        self.registry().stop();
+    /// Ends all checks for good, those under way too; no action comes any more but these: weights that follow load are whole
+    /// again. For the old process of a reload.
+    pub fn stop(&self) -> Vec<Action> {
+        self.registry().stop()
+    }
+
+    /// The checks that are worth a span, as `health.spans` has it: for one listener, the first that asks. At most 1024 wait.
+    pub fn events(&self) -> Option<Receiver<CheckEvent>> {
+        self.0.events.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// The figures of all checks: for metrics.
+    pub fn observe(&self) -> Snapshot {
+        self.registry().observe()
     }
 
     /// The text of `show vitals health`: a summary, then one line per server, sorted by name. Ends with a line break.

@@ -4,6 +4,7 @@
 
 mod attribute;
 mod boundary;
+mod checks;
 mod command;
 mod headers;
 mod health;

@@ -1,6 +1,6 @@
 //! Health and traces for HAProxy, from inside HAProxy: the core library.
 //!
-//! Layers, imports go down only: `host` (L4) > `trace`, `health` (L3) > `export` > `runtime`, `resource` (L2) >
+//! Layers, imports go down only: `host` (L4) > `trace`, `health` (L3) > `export` > `journal`, `runtime`, `resource`, `rotate` (L2) >
 //! `config`, `log`, `stats` (L1). `trace` and `health` do not import each other; `host` alone names Lua.
 
 pub mod config;
@@ -8,8 +8,10 @@ pub mod export;
 pub mod health;
 #[cfg(feature = "host")]
 pub mod host;
+pub mod journal;
 pub mod log;
 pub mod resource;
+pub mod rotate;
 pub mod runtime;
 pub mod stats;
 pub mod trace;

@@ -3,13 +3,18 @@
 //! The runtime's threads may not call HAProxy, and standard error is gone under `-D`: lines wait here, bounded,
 //! until a HAProxy thread takes them.
 
+mod stamp;
+
 use std::collections::VecDeque;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+pub use stamp::stamp;
 
 /// How serious a line is: HAProxy's `core.log` levels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
 pub enum Level {
     /// Something is lost or wrong and an operator should look.
     Warning,
@@ -19,6 +24,17 @@ pub enum Level {
     Info,
 }
 
+impl Level {
+    /// The word that stands for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Warning => "warning",
+            Self::Notice => "notice",
+            Self::Info => "info",
+        }
+    }
+}
+
 /// One line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
@@ -26,10 +42,15 @@ pub struct Line {
     pub level: Level,
     /// Text without a line break.
     pub text: String,
+    /// When it was said.
+    pub at: SystemTime,
 }
 
 /// Hands a line over. Never blocks for long, never fails: past the bound the oldest line goes and is counted.
 pub fn say(level: Level, text: impl Into<String>) {
+    if level as u8 > LEAST.load(Ordering::Relaxed) {
+        return;
+    }
     let mut lines = LINES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if lines.len() >= MAX_LINES {
         lines.pop_front();
@@ -37,7 +58,17 @@ pub fn say(level: Level, text: impl Into<String>) {
     }
     let mut text: String = text.into();
     text.retain(|c| c != '\n' && c != '\r');
-    lines.push_back(Line { level, text });
+    lines.push_back(Line { level, text, at: SystemTime::now() });
+}
+
+/// From now on lines that are less serious than `level` are not said.
+pub fn set_least(level: Level) {
+    LEAST.store(level as u8, Ordering::Relaxed);
+}
+
+/// Counts lines that could not be written.
+pub fn lose(lines: u64) {
+    LOST.fetch_add(lines, Ordering::Relaxed);
 }
 
 /// Takes every waiting line, oldest first.
@@ -46,7 +77,7 @@ pub fn take() -> Vec<Line> {
     lines.drain(..).collect()
 }
 
-/// Lines that were pushed out unread.
+/// Lines that were pushed out unread, or could not be written.
 pub fn lost() -> u64 {
     LOST.load(Ordering::Relaxed)
 }
@@ -87,6 +118,7 @@ const MAX_LINES: usize = 256;
 
 static LINES: Mutex<VecDeque<Line>> = Mutex::new(VecDeque::new());
 static LOST: AtomicU64 = AtomicU64::new(0);
+static LEAST: AtomicU8 = AtomicU8::new(Level::Info as u8);
 
 #[cfg(test)]
 mod tests {

@@ -341,6 +341,18 @@ pub static ATTRIBUTES_LEFT_OUT: Counter = Counter::new();
 /// How often too few servers of a backend were healthy, and its last good ones stayed up.
 pub static HEALTH_PANICS: Counter = Counter::new();
 
+/// Checks that became no span, because too many waited to.
+pub static HEALTH_EVENTS_DROPPED: Counter = Counter::new();
+
+/// HTTP/2 connections that checks made.
+pub static HEALTH_CONNECTIONS_OPENED: Counter = Counter::new();
+
+/// Those of them that have ended.
+pub static HEALTH_CONNECTIONS_CLOSED: Counter = Counter::new();
+
+/// Load reports of checked servers that could not be read.
+pub static LOAD_REPORTS_MALFORMED: Counter = Counter::new();
+
 /// A new thread's counters, seen by [`threads`] from now on, also after the thread has gone.
 pub fn register_thread() -> Arc<ThreadStats> {
     let stats = Arc::new(ThreadStats::default());

@@ -109,6 +109,7 @@ fn target(number: u32, port: u16) -> ServerSeen {
         tracks: false,
         tls: None,
         name: None,
+        weight: None,
     }
 }
 
@@ -116,7 +117,7 @@ fn await_up(checker: &Checker, targets: u32) -> Result<(), Failure> {
     let end = Instant::now() + START_DEADLINE;
     let mut up = 0;
     while up < targets as usize {
-        up += checker.changes().iter().filter(|action| action.force == Force::Up).count();
+        up += checker.changes().iter().filter(|action| action.force == Some(Force::Up)).count();
         if Instant::now() > end {
             let summary = checker.describe();
             return Err(format!("only {up} of {targets} are up: {}", summary.lines().next().unwrap_or_default()).into());

@@ -7,7 +7,7 @@ use super::error::ConfigError;
 use super::list::Table;
 use super::load::Loaded;
 use super::origin::Origin;
-use super::tree::{BackendConfig, ExporterKind, ParentSampler, Propagator, QueryMode, TlsMode, Way};
+use super::tree::{BackendConfig, ExporterKind, LogTarget, ParentSampler, Propagator, QueryMode, TlsMode, Way};
 use super::value::{one_line, quoted};
 
 /// The tree without its backends.
@@ -77,29 +77,37 @@ pub(super) fn backends(backends: &[BackendConfig], tables: &[Table]) -> Result<(
         }
         timeouts(backend, table)?;
         certificates(backend, table)?;
+        weights(backend, table)?;
     }
     Ok(())
 }
 
-/// The exporter `file` needs a file in a folder that exists. The file itself is opened when HAProxy starts.
+/// The exporter `file` and the log need a file in a folder that exists. The file itself is opened when HAProxy starts.
 fn file(loaded: &Loaded) -> Result<(), ConfigError> {
     let (export, metrics, logs) = (&loaded.config.export, &loaded.config.metrics, &loaded.config.logs);
     let file = ExporterKind::File;
     let by_metrics = metrics.enabled && metrics.exporters.contains(&file);
     let by_logs = logs.enabled && logs.exporters.contains(&file);
-    if !(export.has(file) || by_metrics || by_logs) {
-        return Ok(());
+    if export.has(file) || by_metrics || by_logs {
+        writable(loaded, "export.file.path", &export.file.path, "the file that the exporter `file` writes")?;
     }
-    let origin = loaded.origins.of("export.file.path");
-    let path = Path::new(&export.file.path);
+    let log = &loaded.config.log;
+    if log.to == LogTarget::File {
+        writable(loaded, "log.file.path", &log.file.path, "the file that `log.to` writes")?;
+    }
+    Ok(())
+}
+
+fn writable(loaded: &Loaded, key: &str, file: &str, what: &'static str) -> Result<(), ConfigError> {
+    let path = Path::new(file);
     let folder = path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
     let expected = match (path.file_name(), folder) {
         (Some(_), Some(folder)) if folder.is_dir() && !path.is_dir() => return Ok(()),
         (Some(_), _) if !path.is_dir() => "a file in a folder that exists",
-        _ => "the file that the exporter `file` writes",
+        _ => what,
     };
-    let key = "export.file.path".to_owned();
-    Err(ConfigError::BadText { key, origin, expected, found: quoted(&export.file.path) })
+    let (origin, found) = (loaded.origins.of(key), quoted(file));
+    Err(ConfigError::BadText { key: key.to_owned(), origin, expected, found })
 }
 
 /// Spans travel far, and are read by many.
@@ -219,6 +227,24 @@ fn timeouts(backend: &BackendConfig, table: &Table) -> Result<(), ConfigError> {
         timeouts: format!("{connect} ({}) + {rpc} ({})", origin("connect_timeout"), origin("rpc_timeout")),
         found: quoted(&show(backend.interval)),
     })
+}
+
+/// The bounds of weights are in order, and a weight outlives the time between two reports.
+fn weights(backend: &BackendConfig, table: &Table) -> Result<(), ConfigError> {
+    let weight = &backend.weight;
+    let refused = |key: &'static str, expected, found: String| {
+        let (path, origin) = (format!("{}.{key}", table.path), table.origin_of(key));
+        Err(ConfigError::BadText { key: path, origin, expected, found })
+    };
+    if weight.min > weight.max {
+        return refused("weight_min", "at most `weight_max`", weight.min.to_string());
+    }
+    let between = if weight.has_stream() { weight.orca_interval } else { backend.interval };
+    if weight.is_on() && weight.expiry <= between {
+        let expected = "more than `interval` (with `orca_report = \"stream\"`: than `orca_interval`)";
+        return refused("weight_expiry", expected, quoted(&show(weight.expiry)));
+    }
+    Ok(())
 }
 
 /// A certificate has its key, and is of use.

@@ -4,6 +4,7 @@ mod agent;
 mod attributes;
 mod export;
 mod health;
+mod log;
 mod logs;
 mod metrics;
 mod runtime;
@@ -111,6 +112,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Key<Config>> {
         logs::KEYS,
         health::KEYS,
         agent::KEYS,
+        log::KEYS,
     ]
     .into_iter()
     .flatten()
@@ -122,7 +124,8 @@ pub(super) static LISTS: &[List] = &[List::of::<RuleConfig>(), List::of::<Backen
 pub(super) use health::METADATA;
 
 /// The tables at the top.
-const SECTIONS: [&str; 9] = ["service", "runtime", "traces", "export", "metrics", "logs", "health", "agent", "bridge"];
+const SECTIONS: [&str; 10] =
+    ["service", "runtime", "traces", "export", "metrics", "logs", "health", "agent", "bridge", "log"];
 
 /// The tables in `export`.
 const SIGNALS: [&str; 3] = ["export.traces", "export.metrics", "export.logs"];
@@ -148,6 +151,13 @@ use key;
 const UP_TO_AN_HOUR: RangeInclusive<Duration> = Duration::from_millis(1)..=seconds(3600);
 /// Spans in the queue or in one batch.
 const MAX_SPANS: usize = 1024 * 1024;
+
+/// Some lines.
+const MIN_FILE_BYTES: u64 = 4096;
+/// 1 TiB.
+const MAX_FILE_BYTES: u64 = 1 << 40;
+/// Each rotation renames them all.
+const MAX_FILES: usize = 100;
 
 const fn seconds(number: u64) -> Duration {
     Duration::from_secs(number)
@@ -204,7 +214,7 @@ mod tests {
         assert_eq!(hint("runtime.colour").to_string(), in_section);
         assert_eq!(
             hint("colour").to_string(),
-            "; known: service, runtime, traces, export, metrics, logs, health, agent, bridge"
+            "; known: service, runtime, traces, export, metrics, logs, health, agent, bridge, log"
         );
     }
 }

@@ -4,12 +4,14 @@ mod agent;
 mod attributes;
 mod export;
 mod health;
+mod log;
 mod logs;
 mod metrics;
 mod runtime;
 mod sampling;
 mod service;
 mod traces;
+mod weight;
 
 pub use agent::{AgentConfig, BridgeAddress, BridgeConfig, OnAgentError};
 pub use attributes::{
@@ -21,9 +23,10 @@ pub use export::{
     Proxy, ProxyChoice, SignalExport,
 };
 pub use health::{
-    BackendConfig, CheckMode, CodeRule, Codes, HealthConfig, InitState, MetadataValue, OnNotServing, OnOverload,
-    OnUnimplemented, StatsSocket, TlsMode, Way,
+    BackendConfig, CheckMode, CheckSpans, CodeRule, Codes, HealthConfig, InitState, MetadataValue, OnNotServing,
+    OnOverload, OnUnimplemented, StatsSocket, TlsMode, Way,
 };
+pub use log::{LogConfig, LogFormat, LogTarget};
 pub use logs::LogsConfig;
 pub(in crate::config) use logs::MAX_VALUE_LENGTH;
 pub use metrics::{ExemplarFilter, HistogramKind, MetricAttribute, MetricsConfig, Temporality};
@@ -33,6 +36,7 @@ pub use sampling::{
 };
 pub use service::{Detector, ServiceConfig};
 pub use traces::{MAX_BAGGAGE_KEYS, MAX_FRONTENDS, Propagator, ResponseHeader, SamplerKind, TracesConfig, Trust};
+pub use weight::{OrcaMetric, OrcaReport, WeightConfig};
 
 /// All settings.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -57,4 +61,6 @@ pub struct Config {
     pub agent: AgentConfig,
     /// `[bridge]`: answers HAProxy's `option httpchk`.
     pub bridge: BridgeConfig,
+    /// `[log]`: where lines for the operator go.
+    pub log: LogConfig,
 }

@@ -2,9 +2,12 @@
 
 use super::tree::{
     CheckMode, ChildSpan, Compression, Detector, ExemplarFilter, ExporterKind, Forwarded, HistogramKind, InitState,
-    MetricAttribute, OnAgentError, OnNotServing, OnOverload, OnUnimplemented, ParentSampler, Propagator, Protocol,
-    QueryMode, ResponseHeader, RuleParent, SamplerKind, Temporality, TlsMode, Trust, ValueKind, Way,
+    LogFormat, LogTarget, MetricAttribute, OnAgentError, OnNotServing, OnOverload, OnUnimplemented, OrcaReport,
+    ParentSampler, Propagator, Protocol, QueryMode, ResponseHeader, RuleParent, SamplerKind, Temporality, TlsMode,
+    Trust, ValueKind, Way,
 };
+
+use crate::log::Level;
 
 /// A type whose values are written as words.
 pub(super) trait Word: Copy + PartialEq + 'static {
@@ -88,6 +91,24 @@ impl Word for OnAgentError {
 
 impl Word for CheckMode {
     const WORDS: &'static [(&'static str, Self)] = &[("check", Self::Check), ("watch", Self::Watch)];
+}
+
+impl Word for Level {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("warning", Self::Warning), ("notice", Self::Notice), ("info", Self::Info)];
+}
+
+impl Word for LogTarget {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("haproxy", Self::Haproxy), ("stderr", Self::Stderr), ("file", Self::File)];
+}
+
+impl Word for LogFormat {
+    const WORDS: &'static [(&'static str, Self)] = &[("plain", Self::Plain), ("json", Self::Json)];
+}
+
+impl Word for OrcaReport {
+    const WORDS: &'static [(&'static str, Self)] = &[("trailers", Self::Trailers), ("stream", Self::Stream)];
 }
 
 impl Word for InitState {

@@ -4,14 +4,12 @@
 //! "Files must contain exactly one type of data": spans go to `export.file.path` itself; for metrics and logs the signal's
 //! name stands before the extension (`otlp.jsonl`, `otlp.metrics.jsonl`, `otlp.logs.jsonl`).
 
-mod rotating;
-
 use std::path::{Path, PathBuf};
 
 use super::sink::{SinkError, WriteError, Writer};
 use super::{Signal, json};
 use crate::config::FileConfig;
-use rotating::RotatingFile;
+use crate::rotate::RotatingFile;
 
 /// A file for each signal.
 #[derive(Debug)]
@@ -20,7 +18,10 @@ pub(super) struct JsonFiles(Vec<(Signal, RotatingFile)>);
 impl JsonFiles {
     /// Opens the files before HAProxy's chroot: they are reached through their folder's descriptor afterwards.
     pub(super) fn open(config: &FileConfig, signals: &[Signal]) -> Result<Self, SinkError> {
-        let open = |signal: &Signal| Ok((*signal, RotatingFile::open(&path_for(&config.path, *signal), config)?));
+        let open = |signal: &Signal| {
+            let file = RotatingFile::open(&path_for(&config.path, *signal), config.max_bytes, config.max_files)?;
+            Ok((*signal, file))
+        };
         signals.iter().map(open).collect::<Result<_, _>>().map(Self)
     }
 }
@@ -30,7 +31,7 @@ impl Writer for JsonFiles {
         let (_, file) = self.0.iter_mut().find(|(known, _)| *known == signal).ok_or(WriteError::NoFile(signal))?;
         let mut line = json::encode(signal, request)?;
         line.push(b'\n');
-        file.append(&line)
+        Ok(file.append(&line)?)
     }
 }
 

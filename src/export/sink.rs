@@ -14,6 +14,7 @@ use super::file::JsonFiles;
 use super::{Signal, json};
 use crate::config::{ExportConfig, ExporterKind};
 use crate::log::{self, Level, RateLimit};
+use crate::rotate::{AppendError, OpenError};
 use crate::runtime::{self, StartError};
 use crate::stats::{self, SinkDrop, SinkStats};
 
@@ -93,13 +94,8 @@ pub enum SinkError {
     #[error(transparent)]
     Thread(#[from] StartError),
     /// A file of `export.file`.
-    #[error("`export.file.path`: cannot open {path}: {source}")]
-    File {
-        /// The file or its folder.
-        path: String,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error("`export.file.path`: {0}")]
+    File(#[from] OpenError),
 }
 
 /// Where a sink writes. Called on the sink's own thread: it may block.
@@ -121,8 +117,8 @@ pub(super) enum WriteError {
     Nowhere,
     #[error("no file was opened for {}", .0.word())]
     NoFile(Signal),
-    #[error("the file is full and cannot be rotated: {0}")]
-    Rotation(io::Error),
+    #[error(transparent)]
+    Append(#[from] AppendError),
 }
 
 #[derive(Debug)]

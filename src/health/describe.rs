@@ -77,10 +77,12 @@ impl Report {
             Some((result, took)) => (result.text.as_str(), result.class().map_or("ok", Class::word), *took),
             None => ("none", "none", Duration::ZERO),
         };
+        let weight = target.meter.as_ref().and_then(|meter| meter.wanted());
+        let weight = weight.map(|percent| format!(" weight={percent}%")).unwrap_or_default();
         let _ = writeln!(
             self.lines,
             "{name}/{server} {address} {state} since={}s last=\"{text}\" class={class} rise={passes}/{rise} \
-             fall={failures}/{fall} checks={} overdue={} took={}ms next={}ms{told}",
+             fall={failures}/{fall} checks={} overdue={} took={}ms next={}ms{weight}{told}",
             book.since.elapsed().as_secs(),
             book.checks,
             book.overdue,

@@ -18,16 +18,19 @@ pub fn results(head: &Response<()>, body: &[u8], trailers: &HeaderMap) -> Vec<Ch
         Ok(answer) => policy.result(&answer),
         Err(fault) => fault.result(&policy),
     };
-    let mut results: Vec<_> = call::read_head(head).transpose().map(result).into_iter().collect();
+    let code = |(code, message)| Answer::Code(code, message);
+    let first = call::read_head(head).map(|end| end.map(code)).transpose();
+    let mut results: Vec<_> = first.map(result).into_iter().collect();
     let mut buffer = BytesMut::from(body);
-    while let Some(status) = call::message(&mut buffer).transpose() {
+    while let Some(message) = call::message(&mut buffer).transpose() {
+        let status = message.and_then(call::status);
         let broken = status.is_err();
         results.push(result(status.map(Answer::Status)));
         if broken {
             break;
         }
     }
-    results.extend(call::code(trailers).map(Ok).map(result));
+    results.extend(call::code(trailers).map(code).map(Ok).map(result));
     results
 }
 

@@ -15,6 +15,7 @@ use tokio::time::sleep;
 
 use super::fault::LinkFault;
 use crate::runtime::Tasks;
+use crate::stats;
 
 /// What a connection runs over.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
@@ -39,6 +40,22 @@ impl Drop for AbortOnDrop {
     }
 }
 
+/// An open connection, counted.
+struct Counted;
+
+impl Counted {
+    fn new() -> Self {
+        stats::HEALTH_CONNECTIONS_OPENED.add(1);
+        Self
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        stats::HEALTH_CONNECTIONS_CLOSED.add(1);
+    }
+}
+
 impl Link {
     /// Speaks HTTP/2 on `io` until the server's settings have come. The caller bounds the time. `fault` is where `io`
     /// itself may say why it failed.
@@ -56,8 +73,9 @@ impl Link {
         let settings = await_settings(&mut connection, &send).await;
         settings.map_err(|error| error.map_or_else(closed, |error| explain(&fault, &error)))?;
 
-        let written = Arc::clone(&fault);
+        let (written, counted) = (Arc::clone(&fault), Counted::new());
         let task = tasks.spawn("health connection", async move {
+            let _counted = counted;
             // Requests still waiting are told only when `connection` goes: they find the reason written.
             let mut connection = pin!(connection);
             if let Err(error) = connection.as_mut().await {

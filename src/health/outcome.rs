@@ -60,11 +60,18 @@ pub struct CheckResult {
     pub text: String,
     /// The service that it is about, where there are several and one alone decided.
     pub service: Option<String>,
+    /// The gRPC status, where there was one.
+    pub code: Option<i32>,
 }
 
 impl CheckResult {
     pub(crate) fn new(outcome: Outcome, text: impl Into<String>) -> Self {
-        Self { outcome, text: text.into(), service: None }
+        Self { outcome, text: text.into(), service: None, code: None }
+    }
+
+    /// The same, for an answer with this gRPC status.
+    pub(crate) fn with_code(self, code: i32) -> Self {
+        Self { code: Some(code), ..self }
     }
 
     /// A soft failure.
@@ -115,6 +122,24 @@ impl Outcome {
 }
 
 impl Class {
+    /// Every class, in the order of its counters.
+    pub const ALL: [Self; 14] = [
+        Self::NotServing,
+        Self::ServiceUnknown,
+        Self::UnknownStatus,
+        Self::Unimplemented,
+        Self::Timeout,
+        Self::RpcError,
+        Self::Overload,
+        Self::Auth,
+        Self::Connect,
+        Self::Dns,
+        Self::Tls,
+        Self::Protocol,
+        Self::Overdue,
+        Self::Fault,
+    ];
+
     /// The class of a gRPC status other than `OK`.
     pub(crate) fn of(code: Code) -> Self {
         match code {

@@ -31,8 +31,8 @@ impl Policy {
     /// The result for what a server answered.
     pub(crate) fn result(&self, answer: &Answer) -> CheckResult {
         match answer {
-            Answer::Status(status) => self.status(*status),
-            Answer::Code(code, message) => self.code(*code, message),
+            Answer::Status(status) => self.status(*status).with_code(0),
+            Answer::Code(code, message) => self.code(*code, message).with_code(*code),
         }
     }
 

@@ -17,6 +17,7 @@ use super::call::{self, Answer, Answers};
 use super::dial::{Dial, Encryption};
 use super::fault::LinkFault;
 use super::link::Link;
+use super::load::Meter;
 use super::outcome::{CheckResult, Class, Outcome};
 use super::profile::Profile;
 use super::voice::Voice;
@@ -58,6 +59,8 @@ pub(crate) struct GrpcProbe {
     connections: u64,
     /// Since when the name has not been resolved.
     unresolved: Option<Instant>,
+    /// Hears what answers say about the server's load.
+    meter: Option<Arc<Meter>>,
 }
 
 #[derive(Debug, Clone)]
@@ -100,7 +103,20 @@ impl GrpcProbe {
             used: Instant::now(),
             connections: 0,
             unresolved: None,
+            meter: None,
         })
+    }
+
+    /// The same, with an ear for the server's load.
+    pub(crate) fn with_meter(self, meter: Option<Arc<Meter>>) -> Self {
+        Self { meter, ..self }
+    }
+
+    /// A request without a bound of its own to another method of the server's.
+    pub(crate) fn request_to(&self, path: &'static str) -> Option<Request<()>> {
+        let mut parts = self.origin.check.clone().into_parts();
+        parts.path_and_query = Some(http::uri::PathAndQuery::from_static(path));
+        Some(self.request(&Uri::from_parts(parts).ok()?, None))
     }
 
     /// How many connections were made so far.
@@ -139,8 +155,9 @@ impl GrpcProbe {
     pub(crate) fn watches(&self, link: &Link) -> Vec<(String, Opening)> {
         let watch = |(service, body): &(String, Bytes)| {
             let (link, request, body) = (link.clone(), self.request(&self.origin.watch, None), body.clone());
+            let meter = self.meter.clone();
             let opening: Opening = Box::pin(async move {
-                let mut answers = Answers::of(&link, request, body).await?;
+                let mut answers = Answers::of(&link, request, body, meter).await?;
                 let first = answers.next().await?;
                 Ok((answers, first))
             });
@@ -154,7 +171,8 @@ impl GrpcProbe {
         let bound = self.profile.config.rpc_timeout;
         let deadline = deadline.min(Instant::now() + bound);
         let calls = self.questions.iter().map(|(_, body)| {
-            let call = call::unary(link, self.request(&self.origin.check, Some(bound)), body.clone());
+            let request = self.request(&self.origin.check, Some(bound));
+            let call = call::unary(link, request, body.clone(), self.meter.clone());
             Box::pin(
                 async move { timeout_at(deadline, call).await.unwrap_or(Err(LinkFault::Timeout(bound.as_millis()))) },
             )

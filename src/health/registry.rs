@@ -1,29 +1,23 @@
 //! Which servers are checked, and the tasks that check them.
 
 mod facts;
+mod hands;
 mod notice;
 mod patterns;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
-use tokio::time::Instant;
-
-use super::address::{Address, AddressError};
 use super::describe::Report;
 use super::group::Group;
-use super::inquiry::Inquiry;
-use super::link::AbortOnDrop;
-use super::probe::{GrpcProbe, Spot};
+use super::observe::Snapshot;
 use super::profile::Profile;
 use super::target::Target;
-use super::voice::Voice;
-use super::{Action, Force, ServerSeen, is_pattern, reconcile, schedule, watch};
-use crate::config::CheckMode;
-use crate::log::Level;
-use crate::runtime::Tasks;
-use facts::Fact;
+use super::weight::Scale;
+use super::{Action, Force, ServerSeen, is_pattern, reconcile};
+use crate::stats;
+pub(crate) use hands::Hands;
+use hands::Work;
 
 /// Every configured backend with the servers that HAProxy last showed. Bound: HAProxy's own servers.
 pub(crate) struct Registry {
@@ -59,6 +53,8 @@ struct Entry {
     news: notice::News,
     /// What HAProxy's stats socket told.
     told: facts::Told,
+    /// Its weight in HAProxy.
+    scale: Scale,
 }
 
 enum Kind {
@@ -71,25 +67,13 @@ enum Kind {
 struct Checked {
     target: Arc<Target>,
     /// Absent until something is told of the server, or for too long nothing was.
-    task: Option<AbortOnDrop>,
+    work: Option<Work>,
 }
 
 impl Drop for Checked {
     fn drop(&mut self) {
         self.target.retire();
     }
-}
-
-/// What a new target needs.
-pub(crate) struct Hands {
-    pub(crate) tasks: Tasks,
-    pub(crate) voice: Arc<Voice>,
-    /// Checks that may be under way at once.
-    pub(crate) room: Arc<Semaphore>,
-    /// How many those are.
-    pub(crate) size: usize,
-    /// Absent where HAProxy's stats socket is not asked.
-    pub(crate) inquiry: Option<Arc<Inquiry>>,
 }
 
 impl Registry {
@@ -116,12 +100,14 @@ impl Registry {
     }
 
     /// The action that a change asks for, when nobody else has a say.
-    pub(crate) fn action(&self, backend: &str, server: &str) -> Option<Action> {
-        let entry = self.backends.get(backend)?.servers.get(server)?;
-        if self.stopped || entry.untouchable {
+    pub(crate) fn action(&mut self, backend: &str, server: &str) -> Option<Action> {
+        if self.stopped {
             return None;
         }
-        entry.action(entry.wanted()?)
+        let entry = self.backends.get_mut(backend)?.servers.get_mut(server)?;
+        let force = if entry.untouchable { None } else { entry.wanted() };
+        let weight = entry.new_weight();
+        entry.action(backend, server, force, weight)
     }
 
     /// The target of a server that is checked.
@@ -141,15 +127,20 @@ impl Registry {
         })
     }
 
-    /// Ends every check.
-    pub(crate) fn stop(&mut self) {
+    /// Ends every check. What is left to do: weights of ours that must be whole again.
+    pub(crate) fn stop(&mut self) -> Vec<Action> {
         self.stopped = true;
-        let entries = self.backends.values().flat_map(|backend| backend.servers.values());
-        for entry in entries {
-            if let Kind::Checked(checked) = &entry.kind {
-                checked.task.iter().for_each(|task| task.0.abort());
+        let mut actions = Vec::new();
+        for (backend, Backend { servers, .. }) in &mut self.backends {
+            for (server, entry) in servers {
+                if let Kind::Checked(checked) = &entry.kind {
+                    checked.work.iter().for_each(Work::end);
+                }
+                let weight = entry.scale.give_back();
+                actions.extend(entry.action(backend, server, None, weight));
             }
         }
+        actions
     }
 
     /// Whether [`Registry::stop`] was called.
@@ -179,20 +170,49 @@ impl Registry {
         report.finish(&notes, self.hands.size.saturating_sub(self.hands.room.available_permits()), stopped)
     }
 
+    /// See [`super::Checker::observe`].
+    pub(crate) fn observe(&self) -> Snapshot {
+        let targets = self.backends.values().flat_map(|backend| backend.servers.values());
+        let targets = targets.filter_map(|entry| match &entry.kind {
+            Kind::Checked(checked) => Some(checked.target.observed()),
+            Kind::Skipped(_) => None,
+        });
+        let under_way = self.hands.size.saturating_sub(self.hands.room.available_permits());
+        let (opened, closed) = (&stats::HEALTH_CONNECTIONS_OPENED, &stats::HEALTH_CONNECTIONS_CLOSED);
+        // Those that have closed were opened: read in this order, there are never fewer than none.
+        let closed = closed.value();
+        Snapshot {
+            servers: targets.collect(),
+            in_flight: under_way as u64,
+            connections: opened.value().saturating_sub(closed),
+            panics: stats::HEALTH_PANICS.value(),
+            load_reports_malformed: stats::LOAD_REPORTS_MALFORMED.value(),
+            events_dropped: stats::HEALTH_EVENTS_DROPPED.value(),
+        }
+    }
+
     /// Takes one server of a sweep in; `admitted` counts those that this sweep found.
     fn visit(&mut self, seen: &ServerSeen, admitted: &mut usize) -> Option<Action> {
         let Backend { profile, group, servers } = self.backends.get_mut(&seen.backend)?;
         if !servers.get(&seen.server).is_some_and(|entry| entry.is(seen)) {
             // A former server of this name goes first, with its task.
-            let mut told = facts::Told::after(servers.remove(&seen.server), seen);
+            let former = servers.remove(&seen.server).filter(|former| former.id == seen.id);
+            let (told, scale) = former.map(|former| (former.told, former.scale)).unzip();
+            let mut told = facts::Told::after(told);
             let kind = self.hands.admit(profile, group, seen, &mut told, *admitted);
             *admitted += 1;
-            servers.insert(seen.server.clone(), Entry::new(seen, kind, told));
+            servers.insert(
+                seen.server.clone(),
+                Entry { scale: scale.unwrap_or_default(), ..Entry::new(seen, kind, told) },
+            );
         }
         let entry = servers.get_mut(&seen.server)?;
         entry.round = self.round;
         entry.untouchable = reconcile::is_untouchable(&seen.status);
-        entry.action(reconcile::force(entry.wanted()?, &seen.status)?)
+        entry.scale.show(seen.weight);
+        let force = entry.wanted().and_then(|wanted| reconcile::force(wanted, &seen.status));
+        let weight = entry.new_weight();
+        entry.action(&seen.backend, &seen.server, force, weight)
     }
 }
 
@@ -219,6 +239,7 @@ impl Entry {
             untouchable: false,
             news: notice::News::default(),
             told,
+            scale: Scale::default(),
         }
     }
 
@@ -241,87 +262,29 @@ impl Entry {
         }
     }
 
-    fn action(&self, force: Force) -> Option<Action> {
-        let Kind::Checked(Checked { target, .. }) = &self.kind else { return None };
-        Some(Action {
-            backend: target.profile.config.name.clone(),
-            server: target.server.clone(),
-            id: self.id,
-            force,
-            reason: target.book().reason.clone(),
-        })
-    }
-}
-
-impl Hands {
-    /// Starts to check the `nth` server that a sweep found, or says why not.
-    fn admit(
-        &self,
-        profile: &Arc<Profile>,
-        group: &Arc<Group>,
-        seen: &ServerSeen,
-        told: &mut facts::Told,
-        nth: usize,
-    ) -> Kind {
-        let probe = match self.probe(profile, seen, told.fact.as_ref()) {
-            Ok(probe) => probe,
-            Err(reason) => {
-                let is_unresolved = reason == AddressError::Unresolved.to_string();
-                if is_unresolved && std::mem::replace(&mut told.is_unresolved_said, true) {
-                    return Kind::Skipped(reason);
-                }
-                return self.skip(seen, reason);
-            }
+    /// The weight to set, if any.
+    fn new_weight(&mut self) -> Option<u8> {
+        let meter = match &self.kind {
+            Kind::Checked(Checked { target, .. }) => target.meter.as_ref(),
+            Kind::Skipped(_) => None,
         };
-        let next = Instant::now() + schedule::first_delay(nth, profile.config.interval, rand::random());
-        let (server, address) = (seen.server.clone(), seen.address.clone());
-        let (profile, group, voice) = (Arc::clone(profile), Arc::clone(group), Arc::clone(&self.voice));
-        let waits = self.waits(&profile);
-        let target = Arc::new(Target::new(profile, group, server, address, voice, next));
-        if let Some(inquiry) = &self.inquiry {
-            inquiry.want();
+        let wanted = meter.and_then(|meter| meter.wanted());
+        let weight = self.scale.next(wanted);
+        if let (Some(meter), Some(initial)) = (meter, self.scale.coarse()) {
+            meter.warn_of_coarse(initial);
         }
-        let task = if waits { None } else { Some(self.begin(&target, probe)) };
-        Kind::Checked(Checked { target, task })
+        weight
     }
 
-    /// Says why a server is not checked.
-    fn skip(&self, seen: &ServerSeen, reason: String) -> Kind {
-        self.voice.say(Level::Warning, format!("{}/{} is not checked: {reason}", seen.backend, seen.server));
-        Kind::Skipped(reason)
-    }
-
-    /// The task that checks.
-    fn begin(&self, target: &Arc<Target>, probe: GrpcProbe) -> AbortOnDrop {
-        let (checked, room, stop) = (Arc::clone(target), Arc::clone(&self.room), self.tasks.stop());
-        AbortOnDrop(match target.profile.config.mode {
-            CheckMode::Check => self.tasks.spawn("health check", schedule::run(checked, probe, room, stop)),
-            CheckMode::Watch => self.tasks.spawn("health watch", watch::run(checked, probe, room, stop)),
-        })
-    }
-
-    /// The probe of a server, or why it cannot be checked.
-    fn probe(&self, profile: &Arc<Profile>, seen: &ServerSeen, fact: Option<&Fact>) -> Result<GrpcProbe, String> {
-        if seen.native_check && profile.is_forced() {
-            let name = &seen.backend;
-            return Err(format!(
-                "its server line has `check`, and HAProxy's own checks would overrule these: remove `check`, or leave \
-                 backend {name} out of [health]"
-            ));
+    /// What the host must do, if anything.
+    fn action(&self, backend: &str, server: &str, force: Option<Force>, weight: Option<u8>) -> Option<Action> {
+        if force.is_none() && weight.is_none() {
+            return None;
         }
-        if seen.tracks {
-            return Err("it follows another server (`track`)".to_owned());
-        }
-        let spot = spot(profile, seen, fact).map_err(|error| error.to_string())?;
-        let (voice, tasks) = (Arc::clone(&self.voice), self.tasks.clone());
-        GrpcProbe::new(Arc::clone(profile), spot, voice, tasks).map_err(|error| error.to_string())
+        let reason = match &self.kind {
+            Kind::Checked(checked) => checked.target.book().reason.clone(),
+            Kind::Skipped(reason) => reason.clone(),
+        };
+        Some(Action { backend: backend.to_owned(), server: server.to_owned(), id: self.id, force, weight, reason })
     }
-}
-
-/// Where a server is and how to ask it, by what Lua shows and by what is told.
-fn spot(profile: &Profile, seen: &ServerSeen, fact: Option<&Fact>) -> Result<Spot, AddressError> {
-    let address = Address::parse(&seen.address)?;
-    let tls = profile.encrypts(seen.tls.or(fact.and_then(|fact| fact.tls)));
-    let name = seen.name.as_deref().or(fact.and_then(|fact| fact.name.as_deref()));
-    Ok(Spot { name: address.named(name), address, tls, authority: None })
 }

@@ -19,6 +19,27 @@ pub enum ServerState {
     Unknown,
 }
 
+impl ServerState {
+    /// The word that stands for it in metrics and spans.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Drain => "drain",
+            Self::Down => "down",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    pub(super) const fn of(health: Health) -> Self {
+        match health {
+            Health::Pending => Self::Unknown,
+            Health::Up => Self::Up,
+            Health::Drain => Self::Drain,
+            Health::Down => Self::Down,
+        }
+    }
+}
+
 /// One server's state and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerStatus {
@@ -32,16 +53,13 @@ pub struct ServerStatus {
     pub class: Option<Class>,
     /// As HAProxy prints it.
     pub address: String,
+    /// Its weight from its load, in percent of its own, 0 to 100; absent while no load is known.
+    pub weight: Option<u8>,
 }
 
 impl ServerStatus {
     pub(super) fn of(target: &Target) -> Self {
-        let state = match target.wanted() {
-            Health::Pending => ServerState::Unknown,
-            Health::Up => ServerState::Up,
-            Health::Drain => ServerState::Drain,
-            Health::Down => ServerState::Down,
-        };
+        let state = ServerState::of(target.wanted());
         let book = target.book();
         Self {
             state,
@@ -49,6 +67,7 @@ impl ServerStatus {
             reason: book.reason.clone(),
             class: book.last.as_ref().and_then(|(result, _)| result.class()),
             address: target.address.clone(),
+            weight: target.meter.as_ref().and_then(|meter| meter.wanted()),
         }
     }
 }

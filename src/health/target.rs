@@ -7,9 +7,12 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::group::Group;
+use super::load::Meter;
+use super::observe::{Figures, Seen, ServerFigures};
 use super::outcome::{CheckResult, Class, Outcome};
 use super::profile::Profile;
 use super::state::{Health, Machine, Pace, Weight};
+use super::status::ServerState;
 use super::voice::Voice;
 use crate::log::{Level, RateLimit};
 
@@ -23,6 +26,10 @@ pub(crate) struct Target {
     pub(crate) server: String,
     /// As HAProxy prints it.
     pub(crate) address: String,
+    /// What it says about its load; absent where that is not asked.
+    pub(crate) meter: Option<Arc<Meter>>,
+    /// What its checks came to.
+    pub(crate) figures: Figures,
     voice: Arc<Voice>,
     book: Mutex<Book>,
     now: Notify,
@@ -90,7 +97,9 @@ impl Target {
             repeated: RateLimit::per(REPEAT),
             warned: 0,
         };
-        Self { profile, group, server, address, voice, book: Mutex::new(book), now: Notify::new() }
+        let meter = Meter::of(&profile.config.weight, &profile.config.name, &server, &voice);
+        let figures = Figures::new();
+        Self { profile, group, server, address, meter, figures, voice, book: Mutex::new(book), now: Notify::new() }
     }
 
     /// What is known now.
@@ -128,6 +137,8 @@ impl Target {
         }
         let line = self.line(&mut book, &result, changed);
         let wanted = self.wanted_by(&book);
+        let after = book.machine.health();
+        self.observe(&result, took, weight, changed.then_some((before, after)));
         book.last = Some((result, took));
         drop(book);
 
@@ -136,6 +147,19 @@ impl Target {
         }
         if was_wanted != wanted {
             self.note_change();
+        }
+    }
+
+    /// Counts a check, and tells it to whoever makes spans of checks.
+    fn observe(&self, result: &CheckResult, took: Duration, weight: Weight, change: Option<(Health, Health)>) {
+        self.figures.check(result.outcome, took);
+        if let Some((_, to)) = change {
+            self.figures.moved(to);
+        }
+        if let Some(watcher) = self.voice.watcher() {
+            let told = weight == Weight::Decisive && took.is_zero();
+            let change = change.map(|(from, to)| (ServerState::of(from), ServerState::of(to)));
+            watcher.tell(self, &Seen { result, took, told, change }, rand::random());
         }
     }
 
@@ -155,6 +179,22 @@ impl Target {
     pub(crate) fn begin_anew(&self, next: Instant) {
         let mut book = self.book();
         (book.next, book.watched) = (next, false);
+    }
+
+    /// Its figures now.
+    pub(crate) fn observed(&self) -> ServerFigures {
+        let state = ServerState::of(self.wanted());
+        ServerFigures {
+            backend: self.profile.config.name.clone(),
+            server: self.server.clone(),
+            state,
+            age: self.book().since.elapsed(),
+            weight: self.meter.as_ref().and_then(|meter| meter.wanted()),
+            checks: self.figures.checks(),
+            durations: self.figures.durations(),
+            seconds: self.figures.seconds(),
+            moves: self.figures.moves(),
+        }
     }
 
     /// Its task checks at once.

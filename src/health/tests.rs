@@ -5,10 +5,12 @@ mod bridge;
 mod connections;
 mod inquiry;
 mod interface;
+mod observing;
 mod once;
 mod servers;
 mod tls;
 mod watching;
+mod weights;
 mod wire;
 
 use std::net::SocketAddr;
@@ -20,7 +22,7 @@ use tokio::sync::watch;
 use tonic_health::ServingStatus;
 
 use super::{Action, Checker, Force, ServerSeen};
-use crate::config::{BackendConfig, HealthConfig};
+use crate::config::{BackendConfig, CheckSpans, HealthConfig};
 use crate::log::Level;
 
 struct Bench {
@@ -58,6 +60,17 @@ impl Bench {
         let said = Arc::clone(&lines);
         let say = Box::new(move |level, text| said.lock().unwrap().push((level, text)));
         Self { checker: Checker::with_log(config, &tasks, say).unwrap(), lines, stop }
+    }
+
+    /// Checks backend `b` every 20 ms, and tells of checks as `spans` has it.
+    fn telling(spans: CheckSpans) -> Self {
+        let every = Duration::from_millis(20);
+        let backend =
+            BackendConfig { interval: every, fast_interval: every, down_interval: every, ..BackendConfig::named("b") };
+        let (tasks, stop) = servers::tasks();
+        let config = HealthConfig { backends: vec![backend], spans, ..HealthConfig::default() };
+        let checker = Checker::with_log(&config, &tasks, Box::new(|_, _| {})).unwrap();
+        Self { checker, lines: Arc::default(), stop }
     }
 
     /// Waits for actions.
@@ -111,6 +124,7 @@ fn seen(address: impl std::fmt::Display, status: &str) -> ServerSeen {
         tracks: false,
         tls: None,
         name: None,
+        weight: None,
     }
 }
 
@@ -120,7 +134,7 @@ fn seen_as(server: &str, address: impl std::fmt::Display) -> ServerSeen {
 }
 
 fn forces(actions: &[Action]) -> Vec<Force> {
-    actions.iter().map(|action| action.force).collect()
+    actions.iter().filter_map(|action| action.force).collect()
 }
 
 #[tokio::test]
@@ -133,7 +147,8 @@ async fn a_server_is_down_until_its_first_result_which_comes_at_once() {
         backend: "b".to_owned(),
         server: "s".to_owned(),
         id: 1,
-        force: Force::Up,
+        force: Some(Force::Up),
+        weight: None,
         reason: "SERVING (service \"\")".to_owned(),
     };
     assert_eq!(changes, [up]);
@@ -249,7 +264,7 @@ async fn a_server_added_again_under_another_id_starts_afresh() {
     let again = ServerSeen { id: 2, ..seen(server.address, "no check") };
     let actions = bench.checker.sweep(&[again]);
     assert_eq!(actions[0].id, 2);
-    assert_eq!(actions[0].force, Force::Down);
+    assert_eq!(actions[0].force, Some(Force::Down));
     assert!(bench.checker.describe().contains(" pending since="));
     assert_eq!(bench.changes().await[0].id, 2);
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::lateness::Lateness;
+use super::observe::Watcher;
 use crate::log::{Level, RateLimit};
 
 /// Where lines go.
@@ -24,6 +25,8 @@ pub(crate) struct Voice {
     pub(crate) lateness: Lateness,
     /// For messages.
     max_concurrent: usize,
+    /// Hears of checks that are worth a span.
+    watcher: Option<Watcher>,
 }
 
 impl Voice {
@@ -31,7 +34,18 @@ impl Voice {
     pub(crate) fn new(say: Say, max_concurrent: usize) -> Self {
         let overdue = Mutex::new(RateLimit::per(Duration::from_mins(1)));
         let (version, _) = watch::channel(0);
-        Self { say, changed: Mutex::default(), version, overdue, lateness: Lateness::default(), max_concurrent }
+        let lateness = Lateness::default();
+        Self { say, changed: Mutex::default(), version, overdue, lateness, max_concurrent, watcher: None }
+    }
+
+    /// The same, with somebody who hears of checks.
+    pub(crate) fn with_watcher(self, watcher: Option<Watcher>) -> Self {
+        Self { watcher, ..self }
+    }
+
+    /// Who hears of checks.
+    pub(crate) fn watcher(&self) -> Option<&Watcher> {
+        self.watcher.as_ref()
     }
 
     /// Tells the operator.

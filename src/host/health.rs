@@ -10,7 +10,7 @@ pub(super) use command::show;
 pub(super) use hub::Hub;
 
 use super::{boundary, process, settings};
-use crate::health::{Action, Checker, Class, ServerSeen, ServerState, ServerStatus};
+use crate::health::{Action, Checker, Class, Force, ServerSeen, ServerState, ServerStatus};
 use crate::log::{self, Level};
 
 /// Puts the `health_*` functions into `native`.
@@ -30,15 +30,19 @@ pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
             Ok(())
         })?,
     )?;
+    native.set("health_stop", lua.create_function(|lua, ()| write(lua, process::stop_checks()))?)?;
     native.set(
-        "health_stop",
-        lua.create_function(|_, ()| {
-            process::stop_checks();
+        "health_weight_refused",
+        lua.create_function(|_, (backend, server, reason): (String, String, String)| {
+            weight_refused(&backend, &server, &reason);
             Ok(())
         })?,
     )?;
     native.set("health_address", lua.create_function(|_, ()| Ok(process::health_address()))?)?;
-    native.set("health_request", lua.create_function(|lua, spec: LuaTable| request(lua, &spec))?)?;
+    native.set(
+        "health_request",
+        lua.create_function(|lua, (spec, every): (LuaTable, Option<f64>)| request(lua, &spec, every))?,
+    )?;
     native.set("health_answer", lua.create_function(|lua, line: String| answer(lua, &line))?)?;
     native.set("health_status", lua.create_function(|lua, server: String| status(lua, &server))?)?;
     native.set(
@@ -78,6 +82,12 @@ fn changes(lua: &Lua, (): ()) -> LuaResult<LuaTable> {
     write(lua, process::checker().map(|checker| checker.changes()).unwrap_or_default())
 }
 
+fn weight_refused(backend: &str, server: &str, reason: &str) {
+    if let Some(checker) = process::checker() {
+        checker.weight_refused(backend, server, reason);
+    }
+}
+
 fn read(server: &LuaTable) -> LuaResult<ServerSeen> {
     Ok(ServerSeen {
         backend: server.get("backend")?,
@@ -90,6 +100,7 @@ fn read(server: &LuaTable) -> LuaResult<ServerSeen> {
         // HAProxy 3.2 does not show these two to Lua: absent unless somebody else tells.
         tls: server.get("tls")?,
         name: server.get("name")?,
+        weight: server.get("weight")?,
     })
 }
 
@@ -100,15 +111,16 @@ fn write(lua: &Lua, actions: Vec<Action>) -> LuaResult<LuaTable> {
         entry.set("backend", action.backend)?;
         entry.set("server", action.server)?;
         entry.set("id", action.id)?;
-        entry.set("force", action.force.word())?;
+        entry.set("force", action.force.map(Force::word))?;
+        entry.set("weight", action.weight)?;
         list.push(entry)?;
     }
     Ok(list)
 }
 
 /// The line to send and the bound in seconds, or nothing and why.
-fn request(lua: &Lua, spec: &LuaTable) -> LuaResult<(Option<String>, LuaValue)> {
-    match call::request(spec) {
+fn request(lua: &Lua, spec: &LuaTable, every: Option<f64>) -> LuaResult<(Option<String>, LuaValue)> {
+    match call::request(spec, every) {
         Ok((line, seconds)) => Ok((Some(line), LuaValue::Number(seconds))),
         Err(problem) => Ok((None, LuaValue::String(lua.create_string(problem.to_string())?))),
     }

@@ -20,13 +20,14 @@ use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::JoinHandle;
 
 use super::health::Hub;
-use super::settings;
 use super::signals::{self, Signals};
+use super::{checks, settings};
 use crate::config::{Config, Environment, ExporterKind, Loaded, RuntimeConfig};
 use crate::export::{Outlets, SetupError, Signal, SinkError};
 use crate::health::{
-    AgentListener, BridgeListener, Checker, Closer as DoorCloser, HealthError, ListenError as DoorError,
+    Action, AgentListener, BridgeListener, Checker, Closer as DoorCloser, HealthError, ListenError as DoorError,
 };
+use crate::journal::{Journal, JournalError};
 use crate::log::{self, Level};
 use crate::resource::{self, Haproxy, Resource};
 use crate::runtime::{Runtime, StartError, Tasks};
@@ -55,15 +56,13 @@ pub(super) fn health_address() -> Option<String> {
     Some(current()?.hub.as_ref()?.address().to_owned())
 }
 
-/// Ends all checks and whatever waits for them. For the old process of a reload.
-pub(super) fn stop_checks() {
-    let Some(process) = current() else { return };
-    if let Some(checker) = &process.checker {
-        checker.stop();
-    }
+/// Ends all checks and whatever waits for them. For the old process of a reload. Answers what is left to do in HAProxy.
+pub(super) fn stop_checks() -> Vec<Action> {
+    let Some(process) = current() else { return Vec::new() };
     if let Some(hub) = &process.hub {
         hub.close();
     }
+    process.checker.as_ref().map(Checker::stop).unwrap_or_default()
 }
 
 /// What of sampling may be changed at run time. `None`: nothing is traced.
@@ -106,6 +105,8 @@ struct Process {
     hub: Option<Hub>,
     /// Of the agent and the bridge, where they listen.
     doors: Vec<DoorCloser>,
+    /// Absent where lines go to HAProxy's log.
+    journal: Option<Arc<Journal>>,
     /// Absent where finished requests are not looked at.
     export: Option<Arc<Export>>,
     exposition: Option<Arc<Exposition>>,
@@ -116,6 +117,8 @@ struct Process {
 impl Process {
     fn start(loaded: &Loaded, haproxy: &Haproxy) -> Result<Self, ProcessError> {
         let config = &loaded.config;
+        log::set_least(config.log.level);
+        let journal = Journal::open(&config.log)?.map(Arc::new);
         let runtime = Runtime::start(&config.runtime)?;
         let tasks = runtime.tasks().clone();
         let _inside = tasks.enter();
@@ -126,15 +129,19 @@ impl Process {
         let spans = if exports { signals::outlets(config, Signal::Traces, &tasks)? } else { None };
         let Signals { observers, reader, metrics, logs, exposition, listener, recent } =
             Signals::start(config, &resource, &tasks)?;
+        let checker =
+            if config.health.backends.is_empty() { None } else { Some(Checker::start(&config.health, &tasks)?) };
         let (tracer, export) = if spans.is_some() || observers.want_any() {
             let (tracer, pipeline) = Tracer::new(config, &resource, spans.clone(), observers);
-            let drain = tasks.spawn("drain", pipeline.run(tasks.stop()));
+            let requests = pipeline.run(tasks.stop());
+            let checks = checks(checker.as_ref(), spans.as_ref(), &resource, &tasks);
+            let drain = tasks.spawn("drain", async move {
+                tokio::join!(requests, checks);
+            });
             (tracer, Some(Arc::new(Export { spans, metrics, logs, reader, drain: AsyncMutex::new(drain) })))
         } else {
             (Tracer::without_export(config), None)
         };
-        let checker =
-            if config.health.backends.is_empty() { None } else { Some(Checker::start(&config.health, &tasks)?) };
         let hub = checker.as_ref().and_then(|checker| hub(checker, &tasks));
         let doors = doors(config, checker.as_ref(), &tasks)?;
         let process = Self {
@@ -144,6 +151,7 @@ impl Process {
             checker,
             hub,
             doors,
+            journal,
             export,
             exposition,
             listener,
@@ -159,11 +167,15 @@ impl Process {
         let terminate = signal(SignalKind::terminate()).map_err(ProcessError::Signal)?;
         let interrupt = signal(SignalKind::interrupt()).map_err(ProcessError::Signal)?;
         let (export, stop, bound) = (self.export.clone(), runtime.stopper(), self.bounds.term_timeout);
+        let journal = self.journal.clone();
         runtime.tasks().spawn("signals", async move {
             let number = first_of(terminate, interrupt).await;
             stop.begin();
             if let Some(export) = export {
                 export.finish(Instant::now() + bound).await;
+            }
+            if let Some(journal) = journal {
+                journal.finish(LAST_LINES);
             }
             // Ends the process; where it cannot, the signal was not meant to.
             let _ = signal_hook::low_level::emulate_default_handler(number);
@@ -176,11 +188,15 @@ impl Drop for Process {
     fn drop(&mut self) {
         let Some(runtime) = self.runtime.take() else { return };
         if let Some(checker) = &self.checker {
-            checker.stop();
+            // HAProxy has gone: nothing is left to do in it.
+            let _ = checker.stop();
         }
         runtime.begin_stop();
         if let Some(export) = &self.export {
             runtime.wait(export.finish(Instant::now() + self.bounds.stop_timeout));
+        }
+        if let Some(journal) = &self.journal {
+            journal.finish(LAST_LINES);
         }
         runtime.stop(Duration::from_millis(100));
     }
@@ -209,6 +225,22 @@ fn doors(config: &Config, checker: Option<&Checker>, tasks: &Tasks) -> Result<Ve
         tasks.spawn("bridge door", bridge.run(tasks.stop()));
     }
     Ok(closers)
+}
+
+/// Makes spans of checks, where any are wanted and somebody takes spans.
+fn checks(
+    checker: Option<&Checker>,
+    spans: Option<&Arc<Outlets>>,
+    resource: &Resource,
+    tasks: &Tasks,
+) -> impl Future<Output = ()> + use<> {
+    let wanted = checker.and_then(Checker::events).zip(spans.map(Arc::clone));
+    let (resource, stop) = (resource.clone(), tasks.stop());
+    async move {
+        if let Some((events, outlets)) = wanted {
+            checks::run(events, resource, outlets, stop).await;
+        }
+    }
 }
 
 async fn finish(outlets: Option<&Arc<Outlets>>, deadline: Instant) {
@@ -260,6 +292,8 @@ pub(super) enum ProcessError {
     Sink(#[from] SinkError),
     #[error(transparent)]
     Health(#[from] HealthError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     #[error("cannot listen for signals: {0}")]
     Signal(std::io::Error),
 }
@@ -319,5 +353,8 @@ fn last_words() {
         }
     }
 }
+
+/// For the last lines of the log to be written.
+const LAST_LINES: Duration = Duration::from_millis(200);
 
 static RUNNING: Mutex<Weak<Process>> = Mutex::new(Weak::new());

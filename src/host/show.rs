@@ -5,7 +5,8 @@ use std::fmt::Write;
 use mlua::prelude::*;
 
 use super::{health, process, recent, settings};
-use crate::log::{self, Level};
+use crate::config::LogTarget;
+use crate::log;
 use crate::stats::{self, Counter, DropReason, EXPORT, ExportStats, SinkDrop, SinkStats, ThreadStats};
 
 /// Puts `take_log`, `usage` and `show` into `native`.
@@ -17,16 +18,13 @@ pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
 
 fn take_log(lua: &Lua, (): ()) -> LuaResult<LuaTable> {
     let list = lua.create_table()?;
+    // Where they go elsewhere, a thread takes them.
+    if settings::loaded().is_some_and(|loaded| loaded.config.log.to != LogTarget::Haproxy) {
+        return Ok(list);
+    }
     for line in log::take() {
         let entry = lua.create_table()?;
-        entry.set(
-            "level",
-            match line.level {
-                Level::Warning => "warning",
-                Level::Notice => "notice",
-                Level::Info => "info",
-            },
-        )?;
+        entry.set("level", line.level.word())?;
         entry.set("text", line.text)?;
         list.push(entry)?;
     }

@@ -138,6 +138,16 @@ impl GrpcBackend {
         *self.journal.answer() = answer;
     }
 
+    /// Metadata of each answer to a Check from now on; it replaces what was there.
+    pub fn metadata(&self, name: &'static str, value: &str) {
+        *self.journal.metadata() = Some((name, value.to_owned()));
+    }
+
+    /// No metadata from now on.
+    pub fn no_metadata(&self) {
+        *self.journal.metadata() = None;
+    }
+
     /// Dies: connections break, and new ones are refused.
     pub fn stop(&self) {
         self.server.stop();
@@ -180,6 +190,7 @@ impl GrpcBackend {
 struct Journal {
     asked: Mutex<Vec<Asked>>,
     answer: Mutex<Answer>,
+    metadata: Mutex<Option<(&'static str, String)>>,
 }
 
 impl Journal {
@@ -189,6 +200,10 @@ impl Journal {
 
     fn answer(&self) -> MutexGuard<'_, Answer> {
         self.answer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn metadata(&self) -> MutexGuard<'_, Option<(&'static str, String)>> {
+        self.metadata.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -246,7 +261,12 @@ impl Health for Recording {
         request: tonic::Request<HealthCheckRequest>,
     ) -> Result<tonic::Response<HealthCheckResponse>, Status> {
         self.note("Check", &request).await?;
-        self.inner.check(request).await
+        let mut response = self.inner.check(request).await?;
+        if let Some((name, value)) = &*self.journal.metadata() {
+            let value = value.parse().map_err(|_| Status::internal("no metadata"))?;
+            response.metadata_mut().insert(*name, value);
+        }
+        Ok(response)
     }
 
     async fn watch(

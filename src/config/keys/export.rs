@@ -1,6 +1,9 @@
 //! `[export]`, and what one signal has of its own.
 
-use super::{HEADERS, Key, MAX_SPANS, Show, UP_TO_AN_HOUR, key, plain, text, time, word, words};
+use super::{
+    HEADERS, Key, MAX_FILE_BYTES, MAX_FILES, MAX_SPANS, MIN_FILE_BYTES, Show, UP_TO_AN_HOUR, key, plain, text, time,
+    word, words,
+};
 use crate::config::error::ConfigError;
 use crate::config::setting::{HIDDEN, Setting};
 use crate::config::tree::{Config, Endpoint, ExporterKind, Headers, ProxyChoice};
@@ -94,12 +97,6 @@ pub(super) fn exporters(setting: &Setting) -> Result<Vec<ExporterKind>, ConfigEr
     Ok(words)
 }
 
-/// Some lines.
-const MIN_FILE_BYTES: u64 = 4096;
-/// 1 TiB.
-const MAX_FILE_BYTES: u64 = 1 << 40;
-/// Each rotation renames them all.
-const MAX_FILES: usize = 100;
 /// What `[export]` has for all and a signal may have for itself.
 macro_rules! own {
     ($signal:ident) => {

@@ -1,7 +1,9 @@
 //! `[health]` and `[[health.backend]]`.
 
+mod spans;
 mod stats_socket;
 mod values;
+mod weight;
 
 use super::{Key, Show, UP_TO_AN_HOUR, key, plain, seconds, text, time, word};
 use crate::config::check;
@@ -16,6 +18,7 @@ pub(in crate::config) use values::METADATA;
 pub(in crate::config) static KEYS: &[Key<Config>] = &[
     key!("health.max_concurrent", health.max_concurrent, whole(1..=4096), plain),
     key!("health.stats_socket", health.stats_socket, stats_socket(), show_stats_socket),
+    key!("health.spans", health.spans, check_spans(), show_check_spans),
 ];
 
 impl Item for BackendConfig {
@@ -80,6 +83,15 @@ const BACKEND_KEYS: &[Key<BackendConfig>] = &[
     key!("unimplemented", unimplemented, word(), word),
     key!("overload", overload, word(), word),
     key!("codes", codes, codes(), show_codes),
+    key!("weight_metadata", weight.metadata, weight_metadata(), show_weight_metadata),
+    key!("orca", weight.orca, orca(), show_orca),
+    key!("orca_report", weight.orca_report, word(), word),
+    key!("orca_interval", weight.orca_interval, duration(seconds(1)..=seconds(3600)), time),
+    key!("weight_smoothing", weight.smoothing, smoothing(), plain),
+    key!("weight_min", weight.min, percent(0), plain),
+    key!("weight_max", weight.max, percent(1), plain),
+    key!("weight_step", weight.step, percent(0), plain),
+    key!("weight_expiry", weight.expiry, duration(seconds(1)..=seconds(3600)), time),
     key!("tls", tls, word(), word),
     key!("ca_file", ca_file, paths(), show_paths),
     key!("cert_file", cert_file, path(), show_path),
@@ -88,7 +100,9 @@ const BACKEND_KEYS: &[Key<BackendConfig>] = &[
     key!("insecure_skip_verify", insecure_skip_verify, flag(), plain),
 ];
 
+use spans::show_check_spans;
 use stats_socket::show_stats_socket;
 use values::{show_codes, show_metadata, show_path, show_paths, show_server_name, show_services, show_user_agent};
+use weight::{show_orca, show_weight_metadata};
 
 const CHECK_INTERVAL: RangeInclusive<Duration> = Duration::from_millis(100)..=seconds(3600);

@@ -1,7 +1,10 @@
 //! `[[health.backend]]`: values that no other section has.
 
 use super::{from_file, loaded, options};
-use crate::config::{BackendConfig, CodeRule, MetadataValue, OnNotServing, StatsSocket, TlsMode, Value};
+use crate::config::{
+    BackendConfig, CheckSpans, CodeRule, MetadataValue, OnNotServing, OrcaMetric, OrcaReport, StatsSocket, TlsMode,
+    Value,
+};
 
 fn backend(lines: &str) -> Result<BackendConfig, String> {
     from_file(&format!("[[health.backend]]\nname = 'api'\n{lines}\n"))
@@ -106,4 +109,55 @@ fn auto_encryption_without_a_stats_socket_is_a_warning() {
     assert!(warnings[0].starts_with("`health.backend.api.tls` (") && warnings[0].contains(expected), "{warnings:?}");
     let warnings = from_file(&format!("[health]\nstats_socket = 'abns@s'\n{auto}")).unwrap().warnings;
     assert_eq!(warnings, [""; 0]);
+}
+
+#[test]
+fn weights_have_a_source_and_bounds() {
+    assert!(!backend("").unwrap().weight.is_on());
+    let weight = backend("weight_metadata = 'X-LB-Weight'\nweight_min = '20%'\nweight_smoothing = 0").unwrap().weight;
+    assert_eq!((weight.metadata.as_deref(), weight.min, weight.is_on()), (Some("x-lb-weight"), 20, true));
+    let weight = backend("orca = 'named:queue'\norca_report = 'stream'").unwrap().weight;
+    assert_eq!(weight.orca, Some(OrcaMetric::Named("queue".to_owned())));
+    assert_eq!((weight.orca_report, weight.has_stream()), (OrcaReport::Stream, true));
+}
+
+#[test]
+fn weights_that_cannot_be_are_refused() {
+    for (lines, expected) in [
+        ("orca = 'cpus'", "`health.backend.api.orca` (FILE:3): expected `off`, `cpu`,"),
+        ("orca = 'named:'", "`health.backend.api.orca` (FILE:3): expected `off`, `cpu`,"),
+        ("weight_metadata = 'a b'", "`health.backend.api.weight_metadata` (FILE:3): expected a header's name"),
+        ("weight_metadata = 'grpc-status'", "`health.backend.api.weight_metadata` (FILE:3): expected a name that gRPC"),
+        ("weight_metadata = 'weight-bin'", "`health.backend.api.weight_metadata` (FILE:3): expected a name that gRPC"),
+        ("weight_smoothing = 1", "`health.backend.api.weight_smoothing` (FILE:3): expected a number from 0 to 0.99"),
+        ("weight_min = '101%'", "`health.backend.api.weight_min` (FILE:3): expected 0 to 100"),
+        ("weight_max = 0", "`health.backend.api.weight_max` (FILE:3): expected 1 to 100"),
+        ("weight_min = 50\nweight_max = 40", "`health.backend.api.weight_min` (FILE:3): expected at most `weight_max`"),
+        (
+            "orca = 'cpu'\nweight_expiry = '2s'",
+            "`health.backend.api.weight_expiry` (FILE:4): expected more than `interval`",
+        ),
+        (
+            "orca = 'cpu'\norca_report = 'stream'\nweight_expiry = '10s'",
+            "`health.backend.api.weight_expiry` (FILE:5): expected more than `interval`",
+        ),
+    ] {
+        let message = backend(lines).unwrap_err();
+        assert!(message.starts_with(expected), "{lines}: {message}");
+    }
+}
+
+#[test]
+fn spans_of_checks_are_a_word_or_a_share() {
+    let spans =
+        |value: &str| from_file(&format!("[health]\nspans = {value}\n")).map(|loaded| loaded.config.health.spans);
+    assert_eq!(spans("'failures'").unwrap(), CheckSpans::Failures);
+    assert_eq!(spans("0.01").unwrap(), CheckSpans::Share(0.01));
+    for wrong in ["'all'", "1.5", "true", "-1"] {
+        let message = spans(wrong).unwrap_err();
+        assert!(
+            message.starts_with("`health.spans` (FILE:2): expected `off`, `changes`, `failures` or a share"),
+            "{message}"
+        );
+    }
 }

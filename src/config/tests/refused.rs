@@ -32,8 +32,8 @@ fn an_unknown_key_near_to_none_is_told_the_known_ones() {
 
 #[test]
 fn the_file_cannot_name_a_file() {
-    let message =
-        "unknown key `config` (FILE:1); known: service, runtime, traces, export, metrics, logs, health, agent, bridge";
+    let message = "unknown key `config` (FILE:1); known: service, runtime, traces, export, metrics, logs, health, agent, \
+                   bridge, log";
     assert_eq!(refused_file("config = 'x'"), message);
 }
 
@@ -101,6 +101,10 @@ fn a_file_exporter_without_a_place_is_refused() {
     assert_eq!(refused(arguments(&["export.exporter=file", "export.file.path=/nowhere/x"])), message);
     let message = "`export.file.max_files` (FILE:1): expected 1 to 100, found `0`";
     assert_eq!(refused_file("export.file.max_files = 0"), message);
+    let message = "`log.file.path` (FILE:2): expected a file in a folder that exists, found `/nowhere/x`";
+    assert_eq!(refused_file("log.to = 'file'\nlog.file.path = '/nowhere/x'"), message);
+    let message = "`log.file.path` (default): expected the file that `log.to` writes, found ``";
+    assert_eq!(refused_file("log.to = 'file'"), message);
     let message = "unknown key `export.file.pat` (FILE:1); did you mean `export.file.path`?";
     assert_eq!(refused_file("export.file.pat = 'x'"), message);
     assert!(loaded(arguments(&["export.file.path=/nowhere/x"])).is_ok());

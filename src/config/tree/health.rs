@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::WeightConfig;
+
 /// `[health]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HealthConfig {
@@ -12,14 +14,29 @@ pub struct HealthConfig {
     pub max_concurrent: usize,
     /// Where HAProxy tells what Lua cannot see; absent means that nobody asks.
     pub stats_socket: Option<StatsSocket>,
+    /// Which checks become spans.
+    pub spans: CheckSpans,
     /// `[[health.backend]]`, in order; a name stands at most once.
     pub backends: Vec<BackendConfig>,
 }
 
 impl Default for HealthConfig {
     fn default() -> Self {
-        Self { max_concurrent: 64, stats_socket: None, backends: Vec::new() }
+        Self { max_concurrent: 64, stats_socket: None, spans: CheckSpans::Off, backends: Vec::new() }
     }
+}
+
+/// Which checks become spans.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum CheckSpans {
+    /// None.
+    Off,
+    /// Those that change a server's state.
+    Changes,
+    /// Those, and those that do not pass.
+    Failures,
+    /// Those, and this share of the others, 0 to 1.
+    Share(f64),
 }
 
 /// HAProxy's own stats socket, as its worker sees it after its chroot.
@@ -87,6 +104,8 @@ pub struct BackendConfig {
     pub overload: OnOverload,
     /// What single gRPC codes do, before every other rule.
     pub codes: Codes,
+    /// How servers' load becomes their weight.
+    pub weight: WeightConfig,
     /// Whether connections are encrypted.
     pub tls: TlsMode,
     /// Who may sign the server's certificate; empty means the system's.
@@ -128,6 +147,7 @@ impl BackendConfig {
             unimplemented: OnUnimplemented::Down,
             overload: OnOverload::Down,
             codes: Codes::default(),
+            weight: WeightConfig::default(),
             tls: TlsMode::Off,
             ca_file: Vec::new(),
             cert_file: None,

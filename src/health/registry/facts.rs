@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{Backend, Entry, Hands, Kind, Profile, Registry, ServerSeen, Spot, spot};
+use super::hands::spot;
+use super::{Backend, Entry, Hands, Kind, Profile, Registry, ServerSeen};
 use crate::config::TlsMode;
 use crate::health::inquiry::PATIENCE;
+use crate::health::probe::Spot;
 use crate::health::schedule;
 use crate::health::servers_state::Row;
 
@@ -30,9 +32,8 @@ pub(super) struct Told {
 }
 
 impl Told {
-    /// Of a server that takes the place of `former`: the same one at another address, or another one.
-    pub(super) fn after(former: Option<Entry>, seen: &ServerSeen) -> Self {
-        let former = former.filter(|former| former.id == seen.id).map(|former| former.told);
+    /// Of a server that is new, or the one of which `former` was told, at another address.
+    pub(super) fn after(former: Option<Self>) -> Self {
         let (fact, is_unresolved_said) = former.map(|told| (told.fact, told.is_unresolved_said)).unwrap_or_default();
         Self { fact, since: Instant::now(), is_unresolved_said }
     }
@@ -113,7 +114,7 @@ impl Registry {
 impl Entry {
     /// Not checked before something is told of it.
     pub(super) fn waits(&self) -> bool {
-        matches!(&self.kind, Kind::Checked(checked) if checked.task.is_none())
+        matches!(&self.kind, Kind::Checked(checked) if checked.work.is_none())
     }
 
     fn seen(&self, backend: &str, server: &str) -> ServerSeen {
@@ -125,6 +126,7 @@ impl Entry {
             status: String::new(),
             native_check: self.native_check,
             tracks: self.tracks,
+            weight: None,
             tls: self.tls,
             name: self.name.clone(),
         }
@@ -143,16 +145,16 @@ impl Hands {
     fn renew(&self, profile: &Arc<Profile>, seen: &ServerSeen, former: Option<&Fact>, entry: &mut Entry, nth: usize) {
         let Kind::Checked(checked) = &mut entry.kind else { return };
         let fact = entry.told.fact.as_ref();
-        if checked.task.is_some() && asked_as(profile, seen, former) == asked_as(profile, seen, fact) {
+        if checked.work.is_some() && asked_as(profile, seen, former) == asked_as(profile, seen, fact) {
             return;
         }
         // The former checks end first.
-        checked.task = None;
+        checked.work = None;
         match self.probe(profile, seen, fact) {
             Ok(probe) => {
                 let delay = schedule::first_delay(nth, profile.config.interval, rand::random());
                 checked.target.begin_anew(Instant::now() + delay);
-                checked.task = Some(self.begin(&checked.target, probe));
+                checked.work = Some(self.begin(&checked.target, probe, seen, fact));
             }
             Err(reason) => entry.kind = self.skip(seen, reason),
         }

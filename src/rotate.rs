@@ -14,15 +14,12 @@ use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use crate::config::FileConfig;
-use crate::export::sink::{SinkError, WriteError};
-
 /// One file and its siblings.
 ///
 /// Bounded: `max_files` files of at most `max_bytes`, but for a single longer line, and for one line of every other process that
 /// writes at the same moment. A full file that cannot be rotated takes nothing more.
 #[derive(Debug)]
-pub(super) struct RotatingFile {
+pub struct RotatingFile {
     folder: File,
     name: String,
     file: File,
@@ -33,8 +30,9 @@ pub(super) struct RotatingFile {
 }
 
 impl RotatingFile {
-    pub(super) fn open(path: &Path, config: &FileConfig) -> Result<Self, SinkError> {
-        let failed = |path: &Path, source| SinkError::File { path: path.display().to_string(), source };
+    /// Opens `path` before HAProxy's chroot.
+    pub fn open(path: &Path, max_bytes: u64, max_files: usize) -> Result<Self, OpenError> {
+        let failed = |path: &Path, source| OpenError { path: path.display().to_string(), source };
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let folder = File::open(parent).map_err(|source| failed(parent, source))?;
         let file = open(path).map_err(|source| failed(path, source))?;
@@ -42,18 +40,18 @@ impl RotatingFile {
             folder,
             name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             file,
-            max_bytes: config.max_bytes,
-            max_files: config.max_files,
+            max_bytes,
+            max_files,
             torn: false,
         })
     }
 
     /// Appends a line, which ends in a line break.
-    pub(super) fn append(&mut self, line: &[u8]) -> Result<(), WriteError> {
+    pub fn append(&mut self, line: &[u8]) -> Result<(), AppendError> {
         self.follow();
         let size = self.file.metadata()?.size();
         if size > 0 && size.saturating_add(line.len() as u64) > self.max_bytes {
-            self.rotate().map_err(WriteError::Rotation)?;
+            self.rotate().map_err(AppendError::Rotation)?;
         }
         if std::mem::take(&mut self.torn) {
             self.write(b"\n")?;
@@ -148,6 +146,28 @@ impl RotatingFile {
     }
 }
 
+/// Why a file cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot open {path}: {source}")]
+pub struct OpenError {
+    /// The file or its folder.
+    pub path: String,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+/// Why a line was not written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppendError {
+    /// What the system said.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// There is no room, and none could be made.
+    #[error("the file is full and cannot be rotated: {0}")]
+    Rotation(io::Error),
+}
+
 /// A regular file alone can be rotated. Opened without waiting, for a pipe would hold HAProxy up until somebody reads.
 fn open(path: &Path) -> io::Result<File> {
     if path.is_symlink() {
@@ -184,8 +204,7 @@ mod tests {
         }
 
         fn open(&self, max_bytes: u64, max_files: usize) -> RotatingFile {
-            let config = FileConfig { path: String::new(), max_bytes, max_files };
-            RotatingFile::open(&self.0.join("spans.jsonl"), &config).unwrap()
+            RotatingFile::open(&self.0.join("spans.jsonl"), max_bytes, max_files).unwrap()
         }
 
         /// Names with contents, sorted.
@@ -256,7 +275,7 @@ mod tests {
         let folder = Folder::new();
         let link = folder.0.join("link");
         std::os::unix::fs::symlink("elsewhere", &link).unwrap();
-        let error = |path: &Path| RotatingFile::open(path, &FileConfig::default()).unwrap_err().to_string();
+        let error = |path: &Path| RotatingFile::open(path, 4096, 2).unwrap_err().to_string();
         assert!(error(&link).contains("it is a symbolic link"));
         assert!(error(Path::new("/dev/null")).contains("it is no regular file"));
         assert!(error(Path::new("/nowhere/spans")).contains("cannot open /nowhere: "));

@@ -1,0 +1,43 @@
+//! `[log]`: where this library's own lines go.
+
+use super::FileConfig;
+use crate::log::Level;
+
+/// `[log]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogConfig {
+    /// Where lines go.
+    pub to: LogTarget,
+    /// How they look, where they do not go to HAProxy, which has a form of its own.
+    pub format: LogFormat,
+    /// The least serious lines that are said.
+    pub level: Level,
+    /// With [`LogTarget::File`]: where.
+    pub file: FileConfig,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { to: LogTarget::Haproxy, format: LogFormat::Plain, level: Level::Info, file: FileConfig::default() }
+    }
+}
+
+/// Where lines go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogTarget {
+    /// Where HAProxy's own go: its log servers, or standard error.
+    Haproxy,
+    /// Standard error. Gone under `-D`.
+    Stderr,
+    /// A file of bounded size, and its older siblings.
+    File,
+}
+
+/// How lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Time, level, process, text.
+    Plain,
+    /// One JSON object per line.
+    Json,
+}

@@ -1,0 +1,23 @@
+//! What others may know of the checks: figures for metrics, and one event for each check that is worth a span. Plain data.
+
+mod event;
+mod figures;
+mod render;
+
+pub use event::CheckEvent;
+pub(crate) use event::{Seen, Watcher};
+pub(crate) use figures::Figures;
+pub use figures::{DURATION_BOUNDS, ServerFigures, Snapshot};
+pub use render::{render, render_agent_names};
+
+use super::outcome::Outcome;
+
+/// What came of a check, as metrics and spans say it.
+pub(crate) const fn result_word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Pass => "pass",
+        Outcome::HardFail(_) | Outcome::SoftFail(_) => "fail",
+        Outcome::Drain(_) => "drain",
+        Outcome::Hold(_) => "hold",
+    }
+}
