@@ -38,6 +38,7 @@ mod state;
 mod stats_socket;
 mod status;
 mod target;
+mod taught;
 mod tls;
 mod voice;
 mod watch;
@@ -53,17 +54,15 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Receiver;
-use tokio::time::Instant;
 
 use crate::config::{BackendConfig, HealthConfig, TlsMode};
 use crate::log::{self, Level};
 use crate::runtime::Tasks;
-use inquiry::{Inquiry, Learner};
+use inquiry::Inquiry;
 use observe::{CheckEvent, Snapshot, Watcher};
 use once::Desk;
 use profile::Profile;
 use registry::{Hands, Registry};
-use servers_state::Answer;
 use voice::{Say, Voice};
 
 pub use agent::AgentListener;
@@ -197,11 +196,7 @@ impl Checker {
         let desk = Desk::new(&profiles, default_profile(), hands());
         let (config, events) = (config.clone(), Mutex::new(events));
         let shared = Arc::new(Shared { config, tasks: tasks.clone(), voice, registry, desk, events });
-        if let Some(inquiry) = inquiry {
-            let weak = Arc::downgrade(&shared);
-            let learner = move || weak.upgrade().filter(|shared| !shared.registry().is_stopped()).map(Taught);
-            tasks.spawn("health inquiry", inquiry.run(learner, tasks.stop()));
-        }
+        taught::begin(&shared, inquiry);
         let (weak, mut stop) = (Arc::downgrade(&shared), tasks.stop());
         tasks.spawn("health desk", async move {
             loop {
@@ -375,26 +370,6 @@ impl Shared {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-/// What HAProxy's stats socket tells, on its way to the registry.
-struct Taught(Arc<Shared>);
-
-impl Learner for Taught {
-    fn learn(&self, answer: &Answer<'_>, asked: Instant) {
-        let mut begun = 0;
-        // Lua may want the registry meanwhile, on one of HAProxy's threads.
-        for rows in answer.rows.chunks(ROWS_AT_ONCE) {
-            self.0.registry().learn(rows, asked, &mut begun);
-        }
-    }
-
-    fn settle(&self) -> Option<Instant> {
-        self.0.registry().settle()
-    }
-}
-
-/// Servers that are learnt of under one lock.
-const ROWS_AT_ONCE: usize = 256;
 
 fn profiles(config: &HealthConfig) -> Result<Vec<Arc<Profile>>, HealthError> {
     let load = |backend: &BackendConfig| match Profile::load(backend) {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::outcome::printable;
 use super::servers_state::Answer;
@@ -22,6 +22,8 @@ pub(crate) struct Inquiry {
     socket: StatsSocket,
     voice: Arc<Voice>,
     wanted: Notify,
+    /// Somebody may be waiting.
+    arrived: Notify,
     book: Mutex<Book>,
 }
 
@@ -52,12 +54,13 @@ impl Inquiry {
     pub(crate) fn new(socket: StatsSocket, voice: Arc<Voice>) -> Self {
         let (told, late) = (RateLimit::per(REPEAT), RateLimit::per(REPEAT));
         let book = Book { answers: 0, failures: 0, malformed: 0, failing: None, told, late };
-        Self { socket, voice, wanted: Notify::new(), book: Mutex::new(book) }
+        Self { socket, voice, wanted: Notify::new(), arrived: Notify::new(), book: Mutex::new(book) }
     }
 
-    /// There is something new to learn.
+    /// There is a server of which to learn.
     pub(crate) fn want(&self) {
         self.wanted.notify_one();
+        self.arrived.notify_one();
     }
 
     /// Nobody need wait: no answer has come for so long.
@@ -89,34 +92,53 @@ impl Inquiry {
     }
 
     /// Asks for as long as there is a learner, until the process stops. `learner` is `None` at the end.
-    pub(crate) async fn run<L: Learner>(self: Arc<Self>, learner: impl Fn() -> Option<L> + Send, mut stop: Stop) {
-        let rounds = async {
-            let mut delay = MIN_GAP;
-            loop {
-                let begun = Instant::now();
-                let outcome = self.round(&learner, begun).await;
-                let Some(waiting) = learner().map(|learner| learner.settle()) else { return };
-                if self.note(outcome) {
-                    delay = MIN_GAP;
-                    // Never more than a tenth of the time.
-                    sleep(MIN_GAP.max(begun.elapsed().saturating_mul(9))).await;
-                    if waiting.is_none() {
-                        let _ = tokio::time::timeout_at(begun + SWEEP, self.wanted.notified()).await;
-                    }
-                } else {
-                    let next = Instant::now() + delay;
-                    sleep_until(waiting.map_or(next, |due| due.min(next)).max(begun + MIN_GAP)).await;
-                    delay = delay.saturating_mul(2).min(SWEEP);
-                }
-            }
-        };
+    pub(crate) async fn run<L: Learner>(
+        self: Arc<Self>,
+        learner: impl Fn() -> Option<L> + Send + Sync,
+        mut stop: Stop,
+    ) {
         tokio::select! {
-            () = rounds => {}
+            () = self.ask(&learner) => {}
+            () = self.release(&learner) => {}
             () = stop.wait() => {}
         }
     }
 
-    async fn round<L: Learner>(&self, learner: impl Fn() -> Option<L>, asked: Instant) -> Result<usize, AskError> {
+    async fn ask<L: Learner>(&self, learner: &(impl Fn() -> Option<L> + Sync)) {
+        let mut delay = MIN_GAP;
+        loop {
+            let begun = Instant::now();
+            let is_answered = self.note(self.round(learner, begun).await);
+            let Some(waiting) = learner().map(|learner| learner.settle()) else { return };
+            // Never more than a tenth of the time.
+            sleep(MIN_GAP.max(begun.elapsed().saturating_mul(9)).min(SWEEP)).await;
+            if is_answered {
+                delay = MIN_GAP;
+                if waiting.is_none() {
+                    let _ = timeout_at(begun + SWEEP, self.wanted.notified()).await;
+                }
+            } else if waiting.is_none() {
+                sleep(delay).await;
+                delay = delay.saturating_mul(2).min(SWEEP);
+            }
+        }
+    }
+
+    /// Servers do not wait for longer than [`PATIENCE`], whatever becomes of the questions.
+    async fn release<L: Learner>(&self, learner: &(impl Fn() -> Option<L> + Sync)) {
+        while let Some(waiting) = learner().map(|learner| learner.settle()) {
+            match waiting {
+                Some(due) => sleep_until(due).await,
+                None => self.arrived.notified().await,
+            }
+        }
+    }
+
+    async fn round<L: Learner>(
+        &self,
+        learner: &(impl Fn() -> Option<L> + Sync),
+        asked: Instant,
+    ) -> Result<usize, AskError> {
         let text = stats_socket::ask(&self.socket).await?;
         let answer = Answer::parse(&text)?;
         let own = std::process::id();

@@ -64,7 +64,9 @@ const BACKEND_KEYS: &[Key<BackendConfig>] = &[
             tree.authority = setting.authority()?;
             Ok(())
         },
-        show: Show::One(|tree| tree.authority.as_ref().map_or("(the server's address)".to_owned(), |name| text(name))),
+        show: Show::One(|tree| {
+            tree.authority.as_ref().map_or("(the server's name or address)".to_owned(), |name| text(name))
+        }),
     },
     key!("metadata", metadata, metadata(), show_metadata),
     key!("user_agent", user_agent, user_agent(), show_user_agent),
