@@ -29,12 +29,12 @@ use crate::health::{
 };
 use crate::journal::{Journal, JournalError};
 use crate::log::{self, Level};
+use crate::metrics::listener::{Closer, Exposition, ListenError};
+use crate::metrics::reader::Reader;
 use crate::resource::{self, Haproxy, Resource};
 use crate::runtime::{Runtime, StartError, Tasks};
 use crate::stats::{self, DropReason, SinkDrop};
 use crate::trace::hot::Hot;
-use crate::trace::metrics::listener::{Closer, Exposition, ListenError};
-use crate::trace::metrics::reader::Reader;
 use crate::trace::pipeline::Tracer;
 use crate::trace::recent::Recent;
 use crate::trace::sampler::Overrides;
