@@ -159,9 +159,11 @@ impl Process {
         let terminate = signal(SignalKind::terminate()).map_err(ProcessError::Signal)?;
         let interrupt = signal(SignalKind::interrupt()).map_err(ProcessError::Signal)?;
         let (export, stop, bound) = (self.export.clone(), runtime.stopper(), self.bounds.term_timeout);
+        let doors = self.doors.clone();
         runtime.tasks().spawn("signals", async move {
             let number = first_of(terminate, interrupt).await;
             stop.begin();
+            ended(&doors).await;
             if let Some(export) = export {
                 export.finish(Instant::now() + bound).await;
             }
@@ -179,6 +181,7 @@ impl Drop for Process {
             checker.stop();
         }
         runtime.begin_stop();
+        runtime.wait(ended(&self.doors));
         if let Some(export) = &self.export {
             runtime.wait(export.finish(Instant::now() + self.bounds.stop_timeout));
         }
@@ -209,6 +212,13 @@ fn doors(config: &Config, checker: Option<&Checker>, tasks: &Tasks) -> Result<Ve
         tasks.spawn("bridge door", bridge.run(tasks.stop()));
     }
     Ok(closers)
+}
+
+/// Whoever has asked by now gets an answer. The listeners bound the time.
+async fn ended(doors: &[DoorCloser]) {
+    for door in doors {
+        door.ended().await;
+    }
 }
 
 async fn finish(outlets: Option<&Arc<Outlets>>, deadline: Instant) {
