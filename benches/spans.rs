@@ -6,9 +6,9 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use haproxy_vitals::config::ServiceConfig;
+use haproxy_vitals::export::envelope::Envelope;
 use haproxy_vitals::resource::Resource;
 use haproxy_vitals::trace::carry::{Field, TRACEPARENT_LEN, TracestateAction, Verdict, Writer};
-use haproxy_vitals::trace::envelope::Envelope;
 use haproxy_vitals::trace::record::Record;
 use haproxy_vitals::trace::spans;
 use haproxy_vitals::trace::wording::Wording;

@@ -7,6 +7,7 @@ mod answer;
 mod circuit;
 mod connect;
 mod console;
+pub mod envelope;
 mod error;
 mod exporter;
 pub mod file;
@@ -33,7 +34,9 @@ pub use answer::Accepted;
 pub use connect::ConnectError;
 pub use error::{Cause, SendError, SetupError};
 pub use exporter::Exporter;
-pub use outlets::Outlets;
+#[cfg(test)]
+pub(crate) use outlets::Kept;
+pub use outlets::{Outlet, Outlets};
 pub use queue::{QueueHandle, queue};
 pub use retry::Retry;
 pub use sender::Sender;

@@ -1,7 +1,7 @@
 //! Health and traces for HAProxy, from inside HAProxy: the core library.
 //!
-//! Layers, imports go down only: `host` (L4) > `trace`, `health` (L3) > `export` > `journal`, `runtime`, `resource`, `rotate` (L2) >
-//! `config`, `log`, `stats` (L1). `trace` and `health` do not import each other; `host` alone names Lua.
+//! Layers, imports go down only: `host` (L4) > `trace`, `health` (L3) > `metrics` > `export` > `journal`, `runtime`, `resource`,
+//! `rotate` (L2) > `config`, `log`, `stats` (L1). `trace` and `health` do not import each other; `host` alone names Lua.
 
 pub mod config;
 pub mod export;
@@ -10,6 +10,7 @@ pub mod health;
 pub mod host;
 pub mod journal;
 pub mod log;
+pub mod metrics;
 pub mod resource;
 pub mod rotate;
 pub mod runtime;

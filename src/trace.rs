@@ -5,7 +5,6 @@
 
 pub mod carry;
 pub mod connection;
-pub mod envelope;
 pub mod headers;
 pub mod hot;
 pub mod incoming;

@@ -1,5 +1,6 @@
 //! All the ways out of one signal: a collector's queue, and local sinks beside it.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -7,6 +8,12 @@ use bytes::Bytes;
 
 use super::{Batch, QueueHandle, Signal, Sink};
 use crate::stats::{DropReason, ExportStats};
+
+/// The way out of a signal. What it has no room for it counts itself.
+pub trait Outlet: fmt::Debug + Send + Sync {
+    /// Takes one encoded OTLP export request with so many items in it. Never waits.
+    fn ship(&self, bytes: Bytes, items: u64);
+}
 
 /// Where a signal's requests go. Each way out has its own bound and its own counters.
 #[derive(Debug)]
@@ -69,5 +76,30 @@ impl Outlets {
             }
         };
         tokio::join!(queue, sinks);
+    }
+}
+
+impl Outlet for Outlets {
+    fn ship(&self, bytes: Bytes, items: u64) {
+        Self::ship(self, bytes, items);
+    }
+}
+
+/// An outlet that keeps what it gets.
+#[cfg(test)]
+#[derive(Debug, Default)]
+pub(crate) struct Kept(std::sync::Mutex<Vec<(Bytes, u64)>>);
+
+#[cfg(test)]
+impl Kept {
+    pub(crate) fn take(&self) -> Vec<(Bytes, u64)> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+#[cfg(test)]
+impl Outlet for Kept {
+    fn ship(&self, bytes: Bytes, items: u64) {
+        self.0.lock().unwrap().push((bytes, items));
     }
 }

@@ -1,5 +1,6 @@
 //! Which servers are checked, and the tasks that check them.
 
+mod asked;
 mod facts;
 mod hands;
 mod notice;
@@ -16,8 +17,10 @@ use super::target::Target;
 use super::weight::Scale;
 use super::{Action, Force, ServerSeen, is_pattern, reconcile};
 use crate::stats;
-pub(crate) use hands::Hands;
 use hands::Work;
+
+pub(crate) use asked::Asked;
+pub(crate) use hands::Hands;
 
 /// Every configured backend with the servers that HAProxy last showed. Bound: HAProxy's own servers.
 pub(crate) struct Registry {
@@ -116,15 +119,6 @@ impl Registry {
             Kind::Checked(checked) => Some(Arc::clone(&checked.target)),
             Kind::Skipped(_) => None,
         }
-    }
-
-    /// The first target that has this address.
-    pub(crate) fn target_at(&self, address: &str) -> Option<Arc<Target>> {
-        let mut entries = self.backends.values().flat_map(|backend| backend.servers.values());
-        entries.find_map(|entry| match &entry.kind {
-            Kind::Checked(checked) if entry.address == address => Some(Arc::clone(&checked.target)),
-            _ => None,
-        })
     }
 
     /// Ends every check. What is left to do: weights of ours that must be whole again.

@@ -18,11 +18,11 @@ use prost::Message;
 use tokio::sync::mpsc::Receiver;
 
 use crate::export::Outlets;
+use crate::export::envelope::{SCHEMA_URL, SCOPE};
 use crate::health::observe::CheckEvent;
 use crate::resource::Resource;
 use crate::runtime::Stop;
 use crate::stats::EXPORT;
-use crate::trace::envelope::{SCHEMA_URL, SCOPE};
 
 /// Makes spans of `events` and ships them, until the process stops; then of those that are left.
 pub(super) async fn run(mut events: Receiver<CheckEvent>, resource: Resource, outlets: Arc<Outlets>, mut stop: Stop) {

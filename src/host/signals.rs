@@ -4,18 +4,19 @@ use std::sync::Arc;
 
 use super::process::ProcessError;
 use crate::config::{Config, ExportConfig, ExporterKind};
-use crate::export::{Outlets, Sender, Signal, Sink};
+use crate::export::envelope::Envelope;
+use crate::export::{Outlet, Outlets, Sender, Signal, Sink};
+use crate::metrics::Sources;
+use crate::metrics::listener::{Closer, Exposition, Listener};
+use crate::metrics::reader::Reader;
 use crate::resource::Resource;
 use crate::runtime::Tasks;
 use crate::stats::{self, ExportStats};
-use crate::trace::envelope::Envelope;
 use crate::trace::logs::LogBatch;
 use crate::trace::metrics::Meter;
 use crate::trace::metrics::active::Active;
-use crate::trace::metrics::listener::{Closer, Exposition, Listener};
 use crate::trace::metrics::own::Own;
-use crate::trace::metrics::reader::Reader;
-use crate::trace::observers::{Observers, Outlet};
+use crate::trace::observers::Observers;
 use crate::trace::plan::Plan;
 use crate::trace::recent::Recent;
 use crate::trace::wording::Wording;
@@ -69,18 +70,20 @@ impl Signals {
     ) -> Result<(), ProcessError> {
         let meter = Arc::new(Meter::new(&config.metrics, plan, Arc::clone(wording)));
         let exports = !config.export.has(ExporterKind::None);
-        meter.add_source(Arc::new(Own { queue_capacity: exports.then_some(config.export.max_queue_size as u64) }));
+        let mut sources = Sources::default();
+        sources.add(Arc::clone(&meter) as _);
+        sources.add(Arc::new(Own { queue_capacity: exports.then_some(config.export.max_queue_size as u64) }));
         if config.metrics.active_requests {
-            meter.add_source(Arc::new(Active));
+            sources.add(Arc::new(Active));
         }
         self.metrics = outlets(config, Signal::Metrics, tasks)?;
         if let Some(outlets) = &self.metrics {
             let outlet = Arc::clone(outlets) as Arc<dyn Outlet>;
-            let reader = Reader::new(&config.metrics, Arc::clone(&meter), Envelope::new(resource), outlet);
+            let reader = Reader::new(&config.metrics, sources.clone(), Envelope::new(resource), outlet);
             tasks.spawn("metrics", reader.clone().run(tasks.stop()));
             self.reader = Some(reader);
         }
-        let exposition = Arc::new(Exposition::new(Arc::clone(&meter), resource.clone()));
+        let exposition = Arc::new(Exposition::new(sources, resource.clone()));
         if let Some(address) = config.metrics.listen {
             let listener = Listener::bind(address, Arc::clone(&exposition), tasks)?;
             self.listener = Some(listener.closer());

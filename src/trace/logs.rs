@@ -6,14 +6,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::envelope::Envelope;
-use super::observers::Outlet;
 use super::outcome::{ErrorType, Outcome};
 use super::protobuf;
 use super::record::{Record, Server, Timers, push_unescaped};
 use super::spans::{self, Facts};
 use super::wording::{QueryRules, Wording};
 use crate::config::LogsConfig;
+use crate::export::Outlet;
+use crate::export::envelope::Envelope;
 
 /// Log records on their way into a batch. One task owns it.
 ///

@@ -1,27 +1,11 @@
 //! What is made of finished requests beside spans: metrics, log records, and the memory of the last ones.
 
-use std::fmt;
 use std::sync::Arc;
-
-use bytes::Bytes;
 
 use super::logs::LogBatch;
 use super::metrics::Meter;
 use super::recent::Recent;
 use super::record::Record;
-use crate::export::Outlets;
-
-/// The way out of a signal. What it has no room for it counts itself.
-pub trait Outlet: fmt::Debug + Send + Sync {
-    /// Takes one encoded OTLP export request with so many items in it. Never waits.
-    fn ship(&self, bytes: Bytes, items: u64);
-}
-
-impl Outlet for Outlets {
-    fn ship(&self, bytes: Bytes, items: u64) {
-        Self::ship(self, bytes, items);
-    }
-}
 
 /// Each is absent where the settings do not ask for it. The loop that reads the rings owns them.
 #[derive(Debug, Default)]
@@ -63,24 +47,5 @@ impl Observers {
         if let Some(logs) = &mut self.logs {
             logs.tick(last);
         }
-    }
-}
-
-/// An outlet that keeps what it gets.
-#[cfg(test)]
-#[derive(Debug, Default)]
-pub(crate) struct Kept(std::sync::Mutex<Vec<(Bytes, u64)>>);
-
-#[cfg(test)]
-impl Kept {
-    pub(crate) fn take(&self) -> Vec<(Bytes, u64)> {
-        std::mem::take(&mut self.0.lock().unwrap())
-    }
-}
-
-#[cfg(test)]
-impl Outlet for Kept {
-    fn ship(&self, bytes: Bytes, items: u64) {
-        self.0.lock().unwrap().push((bytes, items));
     }
 }

@@ -7,7 +7,6 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::connection::Connection;
-use super::envelope::Envelope;
 use super::hot::{Hot, Wants};
 use super::observers::Observers;
 use super::plan::Plan;
@@ -19,6 +18,7 @@ use super::wanted::Wanted;
 use super::wording::Wording;
 use crate::config::Config;
 use crate::export::Outlets;
+use crate::export::envelope::Envelope;
 use crate::export::ring::{self, Reader};
 use crate::log::{self, Level, RateLimit};
 use crate::resource::Resource;

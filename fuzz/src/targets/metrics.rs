@@ -1,7 +1,7 @@
 //! Prometheus' text: whatever the labels say, each sample is one line, and the values come back.
 
-use haproxy_vitals::trace::metrics::prometheus::{Format, write};
-use haproxy_vitals::trace::metrics::{Attributes, Data, Metric, NumberPoint, Value};
+use haproxy_vitals::metrics::prometheus::{Format, write};
+use haproxy_vitals::metrics::{Attributes, Data, Metric, NumberPoint, Value};
 
 use super::halves;
 

@@ -6,8 +6,8 @@ use haproxy_vitals::config::{
     AttributesConfig, ChildSpan, Config, FixedValue, LimitsConfig, QueryMode, Route, Trust, ValueKind,
     VariableAttribute,
 };
+use haproxy_vitals::export::envelope::Envelope;
 use haproxy_vitals::export::ring::{self, Reader};
-use haproxy_vitals::trace::envelope::Envelope;
 use haproxy_vitals::trace::hot::{Hot, Wants};
 use haproxy_vitals::trace::plan::Plan;
 use haproxy_vitals::trace::propagation::Policy;

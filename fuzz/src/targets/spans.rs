@@ -4,9 +4,9 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use haproxy_vitals::export::Outlet;
 use haproxy_vitals::trace::logs::LogBatch;
 use haproxy_vitals::trace::metrics::Meter;
-use haproxy_vitals::trace::observers::Outlet;
 use haproxy_vitals::trace::recent::{Query, Recent};
 use haproxy_vitals::trace::record::Record;
 use haproxy_vitals::trace::spans;
@@ -49,7 +49,7 @@ pub(crate) fn of(record: &Record<'_>, setup: &Setup) -> Vec<Span> {
 pub(crate) fn beside(record: &Record<'_>, payload: &[u8], setup: &Setup) {
     let meter = Meter::new(&setup.config.metrics, &setup.plan, Arc::clone(&setup.wording));
     meter.observe(record);
-    assert!(!meter.collect().is_empty());
+    assert!(!meter.metrics().is_empty());
 
     let kept = Arc::new(Kept::default());
     let outlet = Arc::clone(&kept) as Arc<dyn Outlet>;
@@ -67,7 +67,7 @@ pub(crate) fn beside(record: &Record<'_>, payload: &[u8], setup: &Setup) {
 pub(crate) fn measured(record: &Record<'_>, setup: &Setup) {
     let meter = Meter::new(&setup.config.metrics, &setup.plan, Arc::clone(&setup.wording));
     meter.observe(record);
-    metrics::is_exposition(&meter.collect(), &[]);
+    metrics::is_exposition(&meter.metrics(), &[]);
 }
 
 /// The operator's view, which is safe for a terminal.

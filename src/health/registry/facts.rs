@@ -117,6 +117,16 @@ impl Entry {
         matches!(&self.kind, Kind::Checked(checked) if checked.work.is_none())
     }
 
+    /// Whether HAProxy's own connections to it are encrypted, as far as that is known.
+    pub(super) fn encrypted(&self) -> Option<bool> {
+        self.tls.or(self.told.fact.as_ref().and_then(|fact| fact.tls))
+    }
+
+    /// The name on its line, as far as that is known.
+    pub(super) fn known_name(&self) -> Option<&str> {
+        self.name.as_deref().or(self.told.fact.as_ref().and_then(|fact| fact.name.as_deref()))
+    }
+
     fn seen(&self, backend: &str, server: &str) -> ServerSeen {
         ServerSeen {
             backend: backend.to_owned(),

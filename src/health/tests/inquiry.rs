@@ -9,6 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::servers::{self, Running, Spy};
 use super::{Bench, seen};
 use crate::config::{BackendConfig, HealthConfig, StatsSocket, TlsMode};
+use crate::health::address::Address;
+use crate::health::registry::Asked;
 use crate::health::{Force, ServerState};
 
 /// A stats socket that answers what it is told to; nothing at first: it hangs up.
@@ -160,6 +162,19 @@ async fn what_was_told_of_a_former_server_is_not_believed_of_the_next() {
     stats.tell(&["s 0 new.example"]);
     bench.until_described(" ssl=off name=new.example").await;
     assert!(spy.heads.lock().unwrap().iter().all(|head| head.uri.host() == Some("new.example")));
+}
+
+#[tokio::test]
+async fn agent_knows_a_server_by_what_is_told_of_it() {
+    let (spy, stats) = (Spy::answering(|| servers::status(1)).await, Stats::start().await);
+    stats.tell(&["s 1 shop.example"]);
+    let bench = stats.bench(auto);
+    bench.checker.sweep(&[seen(spy.server.address, "DOWN")]);
+    bench.until_described(" ssl=on name=shop.example").await;
+    let address = Address::of("shop.example", spy.server.address.port()).unwrap();
+    let meant = |tls| bench.checker.status_of(Asked { address: &address, tls, authority: "shop.example" });
+    assert_eq!(meant(true).map(|(backend, _)| backend).as_deref(), Some("b"));
+    assert!(meant(false).is_none());
 }
 
 #[tokio::test]

@@ -234,7 +234,7 @@ mod tests {
         let line = call.line().unwrap();
         assert!(is_watch(&line));
         assert_eq!(Call::parse(line.strip_suffix('\n').unwrap()), Some(call));
-        for wrong in ["watch\t1\t\ta\t1\t\t\t", "watch x\t1\t\ta\t1\t\t\t", "chec\t1\t\ta\t1\t\t\t"] {
+        for wrong in ["watch\t1\t\ta\t1\t\t\t", "watch x\t1\t\ta\t1\t\t\t", "look\t1\t\ta\t1\t\t\t"] {
             assert_eq!(Call::parse(wrong), None);
         }
     }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::config::ServiceConfig;
+use crate::export::Kept;
 use crate::resource::Resource;
-use crate::trace::observers::Kept;
 use crate::trace::record::sample::Sample;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;

@@ -2,7 +2,7 @@
 //!
 //! HAProxy's threads count both ends; what a request counts under is carried in one byte, so that its end counts under the same.
 
-use super::{Attributes, Data, MeterSource, Metric, NumberPoint};
+use crate::metrics::{Attributes, Data, MeterSource, Metric, NumberPoint};
 use crate::stats;
 use crate::trace::incoming::Incoming;
 

@@ -4,22 +4,15 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::histogram::{Histogram, Info};
-use super::{Attributes, Exemplar, Metric, Value};
 use crate::config::{ExemplarFilter, HistogramKind, MetricAttribute, MetricsConfig};
+use crate::metrics::{Attributes, Exemplar, Histogram, Info, MeterSource, Metric, Value};
 use crate::trace::outcome::{ErrorType, Outcome};
 use crate::trace::plan::{Gather, Plan};
 use crate::trace::record::{Record, Response, Server};
 use crate::trace::spans::{self, Facts};
 use crate::trace::wording::{Call, Wording};
 
-/// Where metrics come from that are read when they are collected: counters that exist anyway.
-pub trait MeterSource: Send + Sync {
-    /// Appends its metrics.
-    fn collect(&self, out: &mut Vec<Metric>);
-}
-
-/// Measures requests. One task calls [`observe`](Self::observe), any may [`collect`](Self::collect); the lock is held for a
+/// Measures requests. One task calls [`observe`](Self::observe), any may ask for its [`metrics`](Self::metrics); the lock is held for a
 /// look-up, or for a copy of all series.
 pub struct Meter {
     exemplars: ExemplarFilter,
@@ -28,7 +21,6 @@ pub struct Meter {
     response_length: Option<usize>,
     wording: Arc<Wording>,
     instruments: Mutex<Instruments>,
-    sources: Mutex<Vec<Arc<dyn MeterSource>>>,
 }
 
 #[derive(Debug)]
@@ -64,13 +56,7 @@ impl Meter {
                 request_size: histogram(REQUEST_SIZE),
                 response_size: histogram(RESPONSE_SIZE),
             }),
-            sources: Mutex::default(),
         }
-    }
-
-    /// Adds metrics that are read when they are collected.
-    pub fn add_source(&self, source: Arc<dyn MeterSource>) {
-        self.sources.lock().unwrap_or_else(PoisonError::into_inner).push(source);
     }
 
     /// Measures one finished request: the same duration and `error.type` as its spans.
@@ -109,19 +95,12 @@ impl Meter {
         instruments.server_duration.record(server, duration, exemplar);
     }
 
-    /// All metrics as they are now, cumulative.
-    pub fn collect(&self) -> Vec<Metric> {
-        let mut metrics: Vec<Metric> = {
-            let i = self.instruments();
-            let (calls, sizes) = ([&i.server_call, &i.client_call], [&i.request_size, &i.response_size]);
-            let all = [&i.server_duration, &i.client_duration].into_iter().chain(calls).chain(sizes);
-            all.filter_map(Histogram::collect).collect()
-        };
-        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for source in sources {
-            source.collect(&mut metrics);
-        }
-        metrics
+    /// Its metrics as they are now, cumulative.
+    pub fn metrics(&self) -> Vec<Metric> {
+        let i = self.instruments();
+        let (calls, sizes) = ([&i.server_call, &i.client_call], [&i.request_size, &i.response_size]);
+        let all = [&i.server_duration, &i.client_duration].into_iter().chain(calls).chain(sizes);
+        all.filter_map(Histogram::collect).collect()
     }
 
     fn instruments(&self) -> MutexGuard<'_, Instruments> {
@@ -177,6 +156,12 @@ impl Meter {
         };
         let (time_unix_nanos, trace_id) = (record.end_unix_nanos, record.trace_id);
         wanted.then_some(Exemplar { value, time_unix_nanos, order, trace_id, span_id })
+    }
+}
+
+impl MeterSource for Meter {
+    fn collect(&self, out: &mut Vec<Metric>) {
+        out.extend(self.metrics());
     }
 }
 
@@ -256,7 +241,7 @@ const RESPONSE_SIZE: Info = Info {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trace::metrics::{Data, HistogramPoint};
+    use crate::metrics::{Data, HistogramPoint};
     use crate::trace::record::sample::Sample;
     use proptest::prelude::*;
 
@@ -268,7 +253,7 @@ mod tests {
     }
 
     fn points(meter: &Meter, name: &str) -> Vec<HistogramPoint> {
-        match meter.collect().into_iter().find(|metric| metric.name == name).map(|metric| metric.data) {
+        match meter.metrics().into_iter().find(|metric| metric.name == name).map(|metric| metric.data) {
             Some(Data::Histogram { points, .. }) => points,
             None => Vec::new(),
             other => panic!("{other:?}"),
@@ -355,6 +340,23 @@ mod tests {
         observe(&meter, &Sample::with(&[("%ST", "404")]));
         let error = |name| points(&meter, name)[0].attributes.iter().any(|(name, _)| name == "error.type");
         assert!(!error("http.server.request.duration") && error("http.client.request.duration"));
+    }
+
+    #[test]
+    fn the_exemplar_filter_is_followed() {
+        for (exemplars, sampled, unsampled) in
+            [(ExemplarFilter::AlwaysOn, 1, 1), (ExemplarFilter::AlwaysOff, 0, 0), (ExemplarFilter::TraceBased, 1, 0)]
+        {
+            for (verdict, expected) in [(b'S', sampled), (b'R', unsampled)] {
+                let config = MetricsConfig { exemplars, ..MetricsConfig::default() };
+                let meter = Meter::new(&config, &Plan::default(), Arc::default());
+                let mut payload = Sample::default().payload();
+                payload[55] = verdict;
+                meter.observe(&Record::parse(&payload, END, 0).unwrap());
+                let point = &points(&meter, "http.server.request.duration")[0];
+                assert_eq!(point.exemplars.iter().flatten().count(), expected, "{exemplars:?} {verdict}");
+            }
+        }
     }
 
     proptest! {

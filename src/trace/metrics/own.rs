@@ -1,6 +1,6 @@
 //! The module's own metrics, from counters that exist anyway. OpenTelemetry SDK semantic conventions 1.44.0 (development).
 
-use super::{Attributes, Data, MeterSource, Metric, NumberPoint};
+use crate::metrics::{Attributes, Data, MeterSource, Metric, NumberPoint};
 use crate::stats::{self, Counter, DropReason, EXPORT, ThreadStats};
 
 /// Reads the counters of [`stats`].

@@ -7,7 +7,7 @@ use super::{Attributes, Data, Exemplar, Exponential, HistogramPoint, Metric};
 /// Bounded: beyond `limit` attribute sets, values are counted in one set `otel.metric.overflow=true`. Metrics SDK
 /// specification, "Cardinality limits".
 #[derive(Debug)]
-pub(super) struct Histogram {
+pub struct Histogram {
     info: Info,
     exponential: bool,
     limit: usize,
@@ -16,20 +16,25 @@ pub(super) struct Histogram {
 
 /// What does not change about an instrument.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Info {
-    pub(super) name: &'static str,
-    pub(super) description: &'static str,
-    pub(super) unit: &'static str,
+pub struct Info {
+    /// The name in the semantic conventions.
+    pub name: &'static str,
+    /// One sentence.
+    pub description: &'static str,
+    /// UCUM.
+    pub unit: &'static str,
     /// Upper bounds, ascending.
-    pub(super) bounds: &'static [f64],
+    pub bounds: &'static [f64],
 }
 
 impl Histogram {
-    pub(super) fn new(info: Info, exponential: bool, limit: usize) -> Self {
+    /// Without values, of at most `limit` attribute sets, the overflow's included. `exponential`: also in exponential buckets.
+    pub fn new(info: Info, exponential: bool, limit: usize) -> Self {
         Self { info, exponential, limit, series: HashMap::new() }
     }
 
-    pub(super) fn record(&mut self, attributes: Attributes, value: f64, exemplar: Option<Exemplar>) {
+    /// Counts a value.
+    pub fn record(&mut self, attributes: Attributes, value: f64, exemplar: Option<Exemplar>) {
         // One place is the overflow's.
         let full = self.series.len() + 1 >= self.limit && !self.series.contains_key(&attributes);
         let attributes = if full { overflow() } else { attributes };
@@ -56,7 +61,7 @@ impl Histogram {
     }
 
     /// `None` before the first value.
-    pub(super) fn collect(&self) -> Option<Metric> {
+    pub fn collect(&self) -> Option<Metric> {
         if self.series.is_empty() {
             return None;
         }

@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Notify, Semaphore};
 
-use super::Meter;
+use super::Sources;
 use super::prometheus::{self, Format};
 use crate::resource::{Resource, Value};
 use crate::runtime::{Stop, Tasks};
@@ -23,20 +23,20 @@ use crate::runtime::{Stop, Tasks};
 /// What is answered: the metrics now, and whose they are.
 #[derive(Debug)]
 pub struct Exposition {
-    meter: Arc<Meter>,
+    sources: Sources,
     resource: Resource,
 }
 
 impl Exposition {
-    /// Of `meter`'s metrics, with `resource` as `target_info`.
-    pub const fn new(meter: Arc<Meter>, resource: Resource) -> Self {
-        Self { meter, resource }
+    /// Of the metrics of `sources`, with `resource` as `target_info`.
+    pub const fn new(sources: Sources, resource: Resource) -> Self {
+        Self { sources, resource }
     }
 
     /// What a scraper with this `Accept` gets: content type, and text.
     pub fn answer(&self, accept: &str) -> (&'static str, String) {
         let format = Format::negotiate(accept);
-        (format.content_type(), prometheus::write(&self.meter.collect(), &self.labels(), format))
+        (format.content_type(), prometheus::write(&self.sources.collect(), &self.labels(), format))
     }
 
     fn labels(&self) -> Vec<(String, String)> {

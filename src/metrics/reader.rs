@@ -5,16 +5,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use super::otlp::{self, Window};
-use super::{Attributes, Data, Exponential, HistogramPoint, Meter, Metric, NumberPoint};
+use super::{Attributes, Data, Exponential, HistogramPoint, Metric, NumberPoint, Sources};
 use crate::config::{MetricsConfig, Temporality};
+use crate::export::Outlet;
+use crate::export::envelope::Envelope;
 use crate::runtime::Stop;
-use crate::trace::envelope::Envelope;
-use crate::trace::observers::Outlet;
 
 /// Collects and pushes. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Reader {
-    meter: Arc<Meter>,
+    sources: Sources,
     outlet: Arc<dyn Outlet>,
     interval: Duration,
     state: Arc<Mutex<State>>,
@@ -30,7 +30,7 @@ struct State {
     last: u64,
     /// The highest number of an exemplar that was pushed.
     exemplars_sent: u64,
-    /// What was pushed last, for those that are pushed as differences. As many as the meter has, so bounded as it is.
+    /// What was pushed last, for those that are pushed as differences. As many as there are, so bounded as they are.
     previous: HashMap<(&'static str, Attributes), Previous>,
 }
 
@@ -41,13 +41,13 @@ enum Previous {
 }
 
 impl Reader {
-    /// A reader of `meter` that pushes to `outlet`.
-    pub fn new(config: &MetricsConfig, meter: Arc<Meter>, envelope: Envelope, outlet: Arc<dyn Outlet>) -> Self {
+    /// A reader of `sources` that pushes to `outlet`.
+    pub fn new(config: &MetricsConfig, sources: Sources, envelope: Envelope, outlet: Arc<dyn Outlet>) -> Self {
         let now = unix_nanos();
         let temporality = config.temporality;
         let state =
             State { envelope, temporality, started: now, last: now, exemplars_sent: 0, previous: HashMap::new() };
-        Self { meter, outlet, interval: config.interval, state: Arc::new(Mutex::new(state)) }
+        Self { sources, outlet, interval: config.interval, state: Arc::new(Mutex::new(state)) }
     }
 
     /// Pushes at the interval until the process stops. The last push is the caller's, once every request was measured:
@@ -64,7 +64,7 @@ impl Reader {
     /// Collects now and hands the request over. Nothing where there is nothing to say.
     pub fn push(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let (bytes, points) = state.collect(self.meter.collect(), unix_nanos());
+        let (bytes, points) = state.collect(self.sources.collect(), unix_nanos());
         if points > 0 {
             self.outlet.ship(state.envelope.wrap(&bytes), points);
         }
@@ -160,44 +160,60 @@ fn unix_nanos() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::ServiceConfig;
-    use crate::config::{ExemplarFilter, HistogramKind};
+    use crate::config::{HistogramKind, ServiceConfig};
+    use crate::export::Kept;
+    use crate::metrics::{Exemplar, Histogram, Info, MeterSource};
     use crate::resource::Resource;
-    use crate::trace::observers::Kept;
-    use crate::trace::plan::Plan;
-    use crate::trace::record::Record;
-    use crate::trace::record::sample::Sample;
     use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
     use opentelemetry_proto::tonic::metrics::v1::metric::Data as Proto;
     use opentelemetry_proto::tonic::metrics::v1::{AggregationTemporality, Metric as ProtoMetric};
     use prost::Message;
 
-    struct Ticks;
+    /// Two numbers that stay, and a histogram.
+    struct Work(Mutex<(Histogram, u64)>);
 
-    impl super::super::MeterSource for Ticks {
+    impl Work {
+        fn new(histogram: HistogramKind) -> Self {
+            let info = Info { name: "work.duration", description: "", unit: "s", bounds: &[0.1, 1.0] };
+            Self(Mutex::new((Histogram::new(info, histogram == HistogramKind::Exponential, 10), 0)))
+        }
+
+        fn done(&self, times: u64) {
+            let (histogram, order) = &mut *self.0.lock().unwrap();
+            for _ in 0..times {
+                *order += 1;
+                let exemplar = Exemplar {
+                    value: 0.5,
+                    time_unix_nanos: unix_nanos(),
+                    order: *order,
+                    trace_id: [1; 16],
+                    span_id: [2; 8],
+                };
+                histogram.record(Attributes::none(), 0.5, Some(exemplar));
+            }
+        }
+    }
+
+    impl MeterSource for Work {
         fn collect(&self, out: &mut Vec<Metric>) {
             let points = vec![NumberPoint { attributes: Attributes::none(), value: 7 }];
             for (name, data) in [("ticks", Data::Counter(points.clone())), ("live", Data::UpDownCounter(points))] {
                 out.push(Metric { name, description: "", unit: "{tick}", data });
             }
+            out.extend(self.0.lock().unwrap().0.collect());
         }
     }
 
-    fn rig(config: &MetricsConfig) -> (Reader, Arc<Kept>) {
-        let meter = Arc::new(Meter::new(config, &Plan::default(), Arc::default()));
-        meter.add_source(Arc::new(Ticks));
+    fn rig(config: &MetricsConfig) -> (Reader, Arc<Work>, Arc<Kept>) {
+        let work = Arc::new(Work::new(config.histogram));
+        let mut sources = Sources::default();
+        sources.add(Arc::clone(&work) as _);
         let kept = Arc::new(Kept::default());
         let envelope = Envelope::new(&Resource::new(
             &ServiceConfig { name: "edge".to_owned(), ..ServiceConfig::default() },
             Vec::new(),
         ));
-        (Reader::new(config, meter, envelope, Arc::clone(&kept) as Arc<dyn Outlet>), kept)
-    }
-
-    fn request(reader: &Reader, requests: u64) {
-        let payload = Sample::default().payload();
-        let end = unix_nanos();
-        (0..requests).for_each(|_| reader.meter.observe(&Record::parse(&payload, end, 0).unwrap()));
+        (Reader::new(config, sources, envelope, Arc::clone(&kept) as Arc<dyn Outlet>), work, kept)
     }
 
     fn pushed(kept: &Kept) -> Vec<ProtoMetric> {
@@ -217,8 +233,8 @@ mod tests {
         scope.metrics
     }
 
-    fn server_duration(metrics: &[ProtoMetric]) -> Option<(u64, i32, usize)> {
-        let metric = metrics.iter().find(|metric| metric.name == "http.server.request.duration")?;
+    fn work_duration(metrics: &[ProtoMetric]) -> Option<(u64, i32, usize)> {
+        let metric = metrics.iter().find(|metric| metric.name == "work.duration")?;
         assert_eq!(metric.unit, "s");
         Some(match metric.data.as_ref().unwrap() {
             Proto::Histogram(h) => {
@@ -249,13 +265,13 @@ mod tests {
     #[test]
     fn cumulative_pushes_count_from_the_start_and_send_an_exemplar_once() {
         for histogram in [HistogramKind::Explicit, HistogramKind::Exponential] {
-            let (reader, kept) = rig(&MetricsConfig { histogram, ..MetricsConfig::default() });
-            request(&reader, 3);
+            let (reader, work, kept) = rig(&MetricsConfig { histogram, ..MetricsConfig::default() });
+            work.done(3);
             reader.push();
-            assert_eq!(server_duration(&pushed(&kept)), Some((3, CUMULATIVE, 1)), "{histogram:?}");
+            assert_eq!(work_duration(&pushed(&kept)), Some((3, CUMULATIVE, 1)), "{histogram:?}");
             reader.push();
             let again = pushed(&kept);
-            assert_eq!(server_duration(&again), Some((3, CUMULATIVE, 0)), "{histogram:?}");
+            assert_eq!(work_duration(&again), Some((3, CUMULATIVE, 0)), "{histogram:?}");
             assert_eq!(tick(&again, "ticks"), Some(CUMULATIVE));
         }
     }
@@ -264,46 +280,30 @@ mod tests {
     fn delta_pushes_count_from_the_last_one_and_leave_out_what_did_not_change() {
         for histogram in [HistogramKind::Explicit, HistogramKind::Exponential] {
             let config = MetricsConfig { histogram, temporality: Temporality::Delta, ..MetricsConfig::default() };
-            let (reader, kept) = rig(&config);
-            request(&reader, 3);
+            let (reader, work, kept) = rig(&config);
+            work.done(3);
             reader.push();
             let first = pushed(&kept);
-            assert_eq!(server_duration(&first), Some((3, DELTA, 1)));
+            assert_eq!(work_duration(&first), Some((3, DELTA, 1)));
             assert_eq!((tick(&first, "ticks"), tick(&first, "live")), (Some(DELTA), Some(CUMULATIVE)));
-            request(&reader, 2);
+            work.done(2);
             reader.push();
             let second = pushed(&kept);
-            assert_eq!(server_duration(&second), Some((2, DELTA, 1)), "{histogram:?}");
+            assert_eq!(work_duration(&second), Some((2, DELTA, 1)), "{histogram:?}");
             assert_eq!((tick(&second, "ticks"), tick(&second, "live")), (None, Some(CUMULATIVE)));
             reader.push();
-            assert_eq!(server_duration(&pushed(&kept)), None);
+            assert_eq!(work_duration(&pushed(&kept)), None);
         }
     }
 
     #[test]
     fn low_memory_is_delta_for_histograms_alone() {
         let config = MetricsConfig { temporality: Temporality::LowMemory, ..MetricsConfig::default() };
-        let (reader, kept) = rig(&config);
-        request(&reader, 1);
+        let (reader, work, kept) = rig(&config);
+        work.done(1);
         reader.push();
         let metrics = pushed(&kept);
-        assert_eq!(server_duration(&metrics).map(|d| d.1), Some(DELTA));
+        assert_eq!(work_duration(&metrics).map(|d| d.1), Some(DELTA));
         assert_eq!((tick(&metrics, "ticks"), tick(&metrics, "live")), (Some(CUMULATIVE), Some(CUMULATIVE)));
-    }
-
-    #[test]
-    fn the_exemplar_filter_is_followed() {
-        for (exemplars, sampled, unsampled) in
-            [(ExemplarFilter::AlwaysOn, 1, 1), (ExemplarFilter::AlwaysOff, 0, 0), (ExemplarFilter::TraceBased, 1, 0)]
-        {
-            for (verdict, expected) in [(b'S', sampled), (b'R', unsampled)] {
-                let (reader, kept) = rig(&MetricsConfig { exemplars, ..MetricsConfig::default() });
-                let mut payload = Sample::default().payload();
-                payload[55] = verdict;
-                reader.meter.observe(&Record::parse(&payload, unix_nanos(), 0).unwrap());
-                reader.push();
-                assert_eq!(server_duration(&pushed(&kept)).unwrap().2, expected, "{exemplars:?} {verdict}");
-            }
-        }
     }
 }

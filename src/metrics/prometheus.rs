@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::{Attributes, Data, Exemplar, HistogramPoint, Metric, NumberPoint, Value};
-use crate::trace::envelope::{SCHEMA_URL, SCOPE};
+use crate::export::envelope::{SCHEMA_URL, SCOPE};
 
 /// Which of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

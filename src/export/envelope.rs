@@ -1,8 +1,9 @@
-//! What goes around a batch of spans: OTLP's `ExportTraceServiceRequest`, encoded once but for the spans.
+//! What goes around a batch of spans, log records or metrics: OTLP's `Export…ServiceRequest`, encoded once but for the items.
 
 use bytes::Bytes;
+use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
+use prost::encoding::{self, WireType};
 
-use super::protobuf;
 use crate::resource::Resource;
 
 /// The semantic conventions that the spans follow.
@@ -28,7 +29,7 @@ impl Envelope {
         Self { resource: encode_resource(resource), scope: encode_scope(), schema: encode_schema() }
     }
 
-    /// One request around `spans`: encoded `ScopeSpans.spans` entries, as `spans::encode` appends them. One
+    /// One request around `spans`: encoded `ScopeSpans.spans` entries. One
     /// allocation, of the exact size.
     pub fn wrap(&self, spans: &[u8]) -> Bytes {
         let scope_spans = self.scope.len() + spans.len() + self.schema.len();
@@ -47,45 +48,41 @@ impl Envelope {
 
 fn encode_resource(resource: &Resource) -> Vec<u8> {
     let mut out = Vec::new();
-    protobuf::bytes(&mut out, RESOURCE, &resource.encode());
+    encoding::bytes::encode(RESOURCE, &resource.encode(), &mut out);
     out
 }
 
 fn encode_scope() -> Vec<u8> {
+    let scope =
+        InstrumentationScope { name: SCOPE.to_owned(), version: crate::VERSION.to_owned(), ..Default::default() };
     let mut out = Vec::new();
-    let scope = protobuf::open(&mut out, SCOPE_SPANS_SCOPE, 1);
-    protobuf::bytes(&mut out, SCOPE_NAME, SCOPE.as_bytes());
-    protobuf::bytes(&mut out, SCOPE_VERSION, crate::VERSION.as_bytes());
-    protobuf::close(&mut out, &scope);
+    encoding::message::encode(SCOPE_SPANS_SCOPE, &scope, &mut out);
     out
 }
 
 fn encode_schema() -> Vec<u8> {
     let mut out = Vec::new();
-    protobuf::bytes(&mut out, SCHEMA, SCHEMA_URL.as_bytes());
+    encoding::string::encode(SCHEMA, &SCHEMA_URL.to_owned(), &mut out);
     out
 }
 
 /// A message's tag and length.
-fn prefix(out: &mut Vec<u8>, field: u8, len: usize) {
-    out.push(field << 3 | 2);
-    protobuf::varint(out, len as u64);
+fn prefix(out: &mut Vec<u8>, field: u32, len: usize) {
+    encoding::encode_key(field, WireType::LengthDelimited, out);
+    encoding::encode_varint(len as u64, out);
 }
 
 /// Bytes of a message's tag and length.
 const fn prefix_len(len: usize) -> usize {
-    let bits = usize::BITS - len.leading_zeros();
-    1 + if bits == 0 { 1 } else { bits.div_ceil(7) as usize }
+    1 + encoding::encoded_len_varint(len as u64)
 }
 
 // opentelemetry/proto/collector/trace/v1, trace/v1, common/v1.
-const RESOURCE_SPANS: u8 = 1;
-const RESOURCE: u8 = 1;
-const SCOPE_SPANS: u8 = 2;
-const SCOPE_SPANS_SCOPE: u8 = 1;
-const SCOPE_NAME: u8 = 1;
-const SCOPE_VERSION: u8 = 2;
-const SCHEMA: u8 = 3;
+const RESOURCE_SPANS: u32 = 1;
+const RESOURCE: u32 = 1;
+const SCOPE_SPANS: u32 = 2;
+const SCOPE_SPANS_SCOPE: u32 = 1;
+const SCHEMA: u32 = 3;
 
 #[cfg(test)]
 mod tests {
