@@ -1,6 +1,7 @@
 //! Health checks: what HAProxy does with its servers when gRPC backends answer, or do not.
 
 mod agent;
+mod agent_replies;
 mod api;
 mod bridge;
 mod checks;

@@ -1,13 +1,11 @@
 //! `way = "agent"`: HAProxy asks with `agent-check`.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
-use std::sync::{Arc, Mutex};
+use std::net::TcpListener;
 
 use haproxy_vitals_tests::haproxy::Builder;
 use haproxy_vitals_tests::{GrpcBackend, Haproxy, Mode, SOON, poll};
 
-use super::{INTERVAL, SETTINGS, SWEEP, get, is_up, proxy, served_by, status, statuses, told};
+use super::{INTERVAL, SETTINGS, SWEEP, get, is_up, proxy, served_by, status, told};
 
 /// What makes HAProxy ask the agent about `s`.
 const ASKS: &str = r#"agent-check agent-addr 127.0.0.1 agent-port ${port:agent} agent-inter 100ms agent-send "b/s\n""#;
@@ -167,80 +165,4 @@ fn port_that_is_taken_is_an_error_at_the_start() {
     let settings = settings("").replace("127.0.0.1:${port:agent}", &address.to_string());
     let refused = proxy(&[("s", "127.0.0.1:1")]).file("vitals.toml", &settings).try_start().map(drop).unwrap_err();
     assert!(refused.contains(&format!("`agent.listen`: cannot listen on {address}: ")), "{refused}");
-}
-
-/// An agent of the test's own: what HAProxy makes of single replies.
-struct Scripted {
-    address: SocketAddr,
-    reply: Arc<Mutex<&'static str>>,
-    asked: Arc<Mutex<usize>>,
-}
-
-impl Scripted {
-    fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let (reply, asked) = (Arc::new(Mutex::new("up\n")), Arc::new(Mutex::new(0)));
-        let (words, count) = (Arc::clone(&reply), Arc::clone(&asked));
-        // Ends with the tests.
-        std::thread::spawn(move || {
-            for mut stream in listener.incoming().flatten() {
-                let _ = stream.read(&mut [0; 64]);
-                let _ = stream.write_all(words.lock().unwrap().as_bytes());
-                *count.lock().unwrap() += 1;
-            }
-        });
-        Self { address, reply, asked }
-    }
-
-    /// Answers so from now on; returns when HAProxy has heard it.
-    fn say(&self, reply: &'static str) {
-        *self.reply.lock().unwrap() = reply;
-        let before = *self.asked.lock().unwrap();
-        // The second one after the change is asked for when the first has been taken in.
-        poll::until(SOON, "HAProxy asks", || *self.asked.lock().unwrap() >= before + 3);
-    }
-}
-
-#[test]
-fn replies_do_what_the_agent_relies_on() {
-    let agent = Scripted::start();
-    let port = agent.address.port();
-    let backend = GrpcBackend::start();
-    let line = format!("{} agent-check agent-port {port} agent-inter 50ms agent-send x", backend.addr());
-    let haproxy = proxy(&[("s", &line)]).file("vitals.toml", SETTINGS.split("[[health").next().unwrap()).start();
-    // Each from `up` and from `down`: what HAProxy shows then.
-    for (reply, from_up, from_down) in [
-        ("up\n", "no check", "no check"),
-        ("down #reason\n", "DOWN (agent)", "DOWN (agent)"),
-        ("DOWN\r\n", "DOWN (agent)", "DOWN (agent)"),
-        ("down # two words\n", "DOWN (agent)", "DOWN (agent)"),
-        ("fail\n", "DOWN (agent)", "DOWN (agent)"),
-        ("stopped\n", "DOWN (agent)", "DOWN (agent)"),
-        ("up 100%\n", "no check", "no check"),
-        ("up\ndown\n", "no check", "no check"),
-        // These keep what was: no such word, a remark alone, no end, nothing.
-        ("down#reason\n", "no check", "DOWN (agent)"),
-        ("failed\n", "no check", "DOWN (agent)"),
-        ("# error: what?\n", "no check", "DOWN (agent)"),
-        ("down", "no check", "DOWN (agent)"),
-        ("\n\ndown\n", "no check", "DOWN (agent)"),
-        ("", "no check", "DOWN (agent)"),
-    ] {
-        for (start, expected) in [("up\n", from_up), ("down\n", from_down)] {
-            agent.say(start);
-            agent.say(reply);
-            let found = status(&haproxy, "s");
-            let same = found == expected || is_up(&found) && is_up(expected);
-            assert!(same, "{start:?} then {reply:?}: {found}");
-        }
-    }
-    agent.say("up maint\n");
-    assert!(statuses(&haproxy)["s"].starts_with("MAINT"));
-    // It takes `ready` to undo what `maint` and `drain` do: so the agent says none of them.
-    agent.say("up\n");
-    assert!(statuses(&haproxy)["s"].starts_with("MAINT"));
-    agent.say("up ready\n");
-    assert!(is_up(&status(&haproxy, "s")));
-    haproxy.finish();
 }
