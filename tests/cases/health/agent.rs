@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 
+use haproxy_vitals_tests::grpc_backend::Answer;
 use haproxy_vitals_tests::haproxy::Builder;
 use haproxy_vitals_tests::{GrpcBackend, Haproxy, Mode, SOON, poll};
 
@@ -139,6 +140,92 @@ fn what_operators_set_is_left_alone() {
         haproxy.cli("set server b/s state ready");
         wait_serves(&haproxy);
     }
+    haproxy.finish();
+}
+
+/// `server s`, asked about by four fields; the agent takes any target.
+fn asking_about(host: &str, port: u16, authority: &str, inter: &str) -> Builder {
+    let line = format!(
+        "127.0.0.1:1 agent-check agent-addr 127.0.0.1 agent-port ${{port:agent}} agent-inter {inter} \
+         agent-send \"{host} {port} no-ssl {authority}\\n\""
+    );
+    let settings = settings("").replace("[agent]", "[agent]\nallow_any = true").replace("name = \"b\"", "name = \"other\"");
+    proxy(&[("s", &line)]).file("vitals.toml", &settings)
+}
+
+#[test]
+fn any_target_is_checked_where_that_is_allowed() {
+    let backend = GrpcBackend::start();
+    let haproxy = asking_about("127.0.0.1", backend.addr().port(), "shop.example", "100ms").start();
+    backend.set_not_serving("");
+    wait_status(&haproxy, "s", "DOWN (agent)");
+    haproxy.wait_log("via agent : down (NOT_SERVING)", SOON);
+    backend.set_serving("");
+    wait_serves(&haproxy);
+    let asked = backend.asked();
+    assert!(asked.iter().all(|asked| asked.authority == "shop.example"), "{asked:?}");
+    // HAProxy asks ten times in a second, and the target once.
+    let before = backend.checks();
+    poll::always(2 * SWEEP, "one check in a second", || backend.checks() <= before + 3);
+    backend.stop();
+    wait_status(&haproxy, "s", "DOWN (agent)");
+    haproxy.finish();
+}
+
+#[test]
+fn silent_target_is_down_within_the_default_interval() {
+    let backend = GrpcBackend::start();
+    backend.answer(Answer::Hang);
+    let haproxy = asking_about("127.0.0.1", backend.addr().port(), "a", "2s").start();
+    // Where the answer came too late, HAProxy would say that the agent does not answer, and leave the server up.
+    wait_status(&haproxy, "s", "DOWN (agent)");
+    haproxy.wait_log("via agent : down (no answer within", SOON);
+    haproxy.finish();
+}
+
+#[test]
+fn what_may_not_be_asked_about_changes_nothing() {
+    for (host, authority) in [("/run/grpc.sock", "a"), ("abns@grpc", "a"), ("127.0.0.1", "a:1:2/x?y")] {
+        let haproxy = asking_about(host, 1, authority, "100ms").start();
+        let refused = || {
+            let told = haproxy.cli("show vitals health");
+            let (_, rest) = told.split_once("agent: ")?;
+            rest.split_once(" refused=")?.1.split_whitespace().next()?.parse::<u64>().ok()
+        };
+        poll::until(SOON, "it is refused", || refused() > Some(2));
+        assert!(is_up(&status(&haproxy, "s")), "{host}");
+        haproxy.finish();
+    }
+}
+
+#[test]
+fn agent_send_is_changed_at_run_time() {
+    let (good, bad) = (GrpcBackend::start(), GrpcBackend::start());
+    bad.set_not_serving("");
+    let haproxy = proxy(&[("s", &format!("{} {ASKS}", good.addr())), ("bad", &bad.addr().to_string())])
+        .file("vitals.toml", &settings(""))
+        .start();
+    poll::until(SOON, "both are checked", || told(&haproxy, "bad").contains(" down ") && told(&haproxy, "s").contains(" up "));
+    wait_serves(&haproxy);
+    // Without an end: the stats socket takes none.
+    haproxy.cli("set server b/s agent-send b/bad");
+    wait_status(&haproxy, "s", "DOWN (agent)");
+    haproxy.cli("set server b/s agent-send b/nobody");
+    poll::always(2 * INTERVAL, "an error changes nothing", || status(&haproxy, "s") == "DOWN (agent)");
+    haproxy.cli("set server b/s agent-send b/s");
+    wait_serves(&haproxy);
+    haproxy.finish();
+}
+
+/// Without `agent-send` there is nothing to answer, and HAProxy waits in vain.
+#[test]
+fn server_that_names_nobody_stays_as_it_is() {
+    let backend = GrpcBackend::start();
+    backend.set_not_serving("");
+    let asks = ASKS.split(" agent-send").next().unwrap();
+    let haproxy = asking(&backend, asks).start();
+    poll::until(SOON, "its checks fail", || told(&haproxy, "s").contains("NOT_SERVING"));
+    poll::always(SWEEP, "it is not told", || is_up(&status(&haproxy, "s")));
     haproxy.finish();
 }
 
