@@ -88,9 +88,9 @@ async fn paced(address: SocketAddr, window: Duration) -> Result<Paced, Failure> 
     }
     let seconds = begin.elapsed().as_secs_f64();
     waits.sort_unstable();
-    let within = |share: f64| waits.get((share * waits.len() as f64) as usize).copied().ok_or("nothing was answered");
+    let within = |percent: usize| waits.get(waits.len() * percent / 100).copied().ok_or("nothing was answered");
     let worst = waits.last().copied().unwrap_or_default();
-    Ok(Paced { rate: waits.len() as f64 / seconds, p50: within(0.5)?, p99: within(0.99)?, worst })
+    Ok(Paced { rate: waits.len() as f64 / seconds, p50: within(50)?, p99: within(99)?, worst })
 }
 
 /// One connection's share; how long each answer took.
@@ -228,7 +228,11 @@ impl std::fmt::Display for Paced {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let millis = |time: Duration| time.as_secs_f64() * 1e3;
         let (p50, p99, worst) = (millis(self.p50), millis(self.p99), millis(self.worst));
-        write!(f, "{:.0} in a second, answers within {p50:.1} ms (half), {p99:.1} ms (99 %), {worst:.0} ms (all)", self.rate)
+        write!(
+            f,
+            "{:.0} in a second, answers within {p50:.1} ms (half), {p99:.1} ms (99 %), {worst:.0} ms (all)",
+            self.rate
+        )
     }
 }
 

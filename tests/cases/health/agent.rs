@@ -149,7 +149,8 @@ fn asking_about(host: &str, port: u16, authority: &str, inter: &str) -> Builder 
         "127.0.0.1:1 agent-check agent-addr 127.0.0.1 agent-port ${{port:agent}} agent-inter {inter} \
          agent-send \"{host} {port} no-ssl {authority}\\n\""
     );
-    let settings = settings("").replace("[agent]", "[agent]\nallow_any = true").replace("name = \"b\"", "name = \"other\"");
+    let settings =
+        settings("").replace("[agent]", "[agent]\nallow_any = true").replace("name = \"b\"", "name = \"other\"");
     proxy(&[("s", &line)]).file("vitals.toml", &settings)
 }
 
@@ -205,7 +206,9 @@ fn agent_send_is_changed_at_run_time() {
     let haproxy = proxy(&[("s", &format!("{} {ASKS}", good.addr())), ("bad", &bad.addr().to_string())])
         .file("vitals.toml", &settings(""))
         .start();
-    poll::until(SOON, "both are checked", || told(&haproxy, "bad").contains(" down ") && told(&haproxy, "s").contains(" up "));
+    poll::until(SOON, "both are checked", || {
+        told(&haproxy, "bad").contains(" down ") && told(&haproxy, "s").contains(" up ")
+    });
     wait_serves(&haproxy);
     // Without an end: the stats socket takes none.
     haproxy.cli("set server b/s agent-send b/bad");
