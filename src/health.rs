@@ -401,10 +401,10 @@ fn profiles(config: &HealthConfig) -> Result<Vec<Arc<Profile>>, HealthError> {
 fn default_profile() -> Arc<Profile> {
     let plain = BackendConfig::named("");
     let auto = BackendConfig { tls: TlsMode::Auto, ..plain.clone() };
+    let profile = Profile::load(&auto).or_else(|_| Profile::load(&plain));
     // The defaults name no file: without TLS nothing can fail.
-    let plain =
-        Profile { tls: None, policy: policy::Policy::new(&plain), headers: http::HeaderMap::new(), config: plain };
-    Arc::new(Profile::load(&auto).unwrap_or(plain))
+    let policy = policy::Policy::new(&plain);
+    Arc::new(profile.unwrap_or(Profile { tls: None, policy, headers: http::HeaderMap::new(), config: plain }))
 }
 
 fn warn_of_insecure(profiles: &[Arc<Profile>], voice: &Voice) {

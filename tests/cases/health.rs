@@ -1,8 +1,10 @@
 //! Health checks: what HAProxy does with its servers when gRPC backends answer, or do not.
 
 mod agent;
+mod agent_replies;
 mod api;
 mod bridge;
+mod bridge_ways;
 mod checks;
 mod commands;
 mod discovery;
@@ -17,6 +19,7 @@ mod hostile;
 mod init;
 mod log;
 mod many;
+mod native;
 mod operator;
 mod panic;
 mod reload;

@@ -314,6 +314,20 @@ async fn lines_connections_and_patience_have_ends() {
 }
 
 #[tokio::test]
+async fn lines_that_are_no_text_are_answered_and_the_connection_goes_on() {
+    let rig = plain();
+    rig.bench.checker.sweep(&[]);
+    let mut stream = rig.connect().await;
+    for line in [&b"\xff\xfe/s\n"[..], b"b/\xc3\n", b"\0\0\0\0\n"] {
+        stream.write_all(line).await.unwrap();
+        let expected = "# error: expected `backend/server`, or `host port ssl|no-ssl authority`\n";
+        assert_eq!(reply(&mut stream).await, expected, "{line:?}");
+    }
+    stream.write_all(b"b/s\n").await.unwrap();
+    assert_eq!(reply(&mut stream).await, "# error: no such server is checked\n");
+}
+
+#[tokio::test]
 async fn bytes_that_trickle_do_not_keep_a_connection() {
     let rig = rig(|_| {}, |agent| agent.idle_timeout = Duration::from_millis(400));
     let mut stream = rig.connect().await;
