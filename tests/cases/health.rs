@@ -9,6 +9,7 @@ mod discovery;
 mod drain;
 mod dynamic;
 mod events;
+mod facts;
 mod faults;
 mod foreign;
 mod foreign_faults;
