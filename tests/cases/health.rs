@@ -16,6 +16,7 @@ mod foreign_faults;
 mod foreign_tls;
 mod hostile;
 mod init;
+mod life;
 mod many;
 mod operator;
 mod panic;
