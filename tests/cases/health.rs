@@ -17,6 +17,7 @@ mod foreign_tls;
 mod hostile;
 mod init;
 mod life;
+mod lines;
 mod many;
 mod operator;
 mod panic;

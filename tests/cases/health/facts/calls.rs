@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use haproxy_vitals_tests::{Haproxy, SOON, client, poll};
+use haproxy_vitals_tests::{Haproxy, OddServer, SOON, client, poll};
 
 use super::{call, plain, shown_after, status, wait_shown};
 
@@ -98,6 +98,24 @@ fn agents_verdict_and_the_checks_do_not_mix() {
     // A force of the checks does not look at the agent.
     assert_eq!(shown_after(&haproxy, "agent check_force_up"), "no check");
     assert_eq!(shown_after(&haproxy, "both agent_force_up"), "UP");
+    haproxy.finish();
+}
+
+#[test]
+fn agent_that_says_up_undoes_a_force_where_nothing_else_checks() {
+    let (weigher, praiser) = (OddServer::saying(b"50%\n"), OddServer::saying(b"up\n"));
+    let line = |name: &str, agent: &OddServer| {
+        format!("  server {name} 127.0.0.1:1 weight 100 agent-check agent-port {} agent-inter 100ms\n", agent.addr().port())
+    };
+    let haproxy = plain(&(line("weighed", &weigher) + &line("praised", &praiser))).start();
+    poll::until(SOON, "it is weighed", || call(&haproxy, "weighed get_weight") == "50");
+    // Shown so because the agent counts as passed.
+    assert_eq!(shown_after(&haproxy, "weighed check_force_down"), "DOWN 0/2");
+    poll::always(Duration::from_millis(400), "a weight is no verdict", || status(&haproxy, "weighed") == "DOWN 0/2");
+    assert_eq!(shown_after(&haproxy, "praised check_force_down"), "DOWN 0/2");
+    wait_shown(&haproxy, "praised", "no check");
+    assert_eq!(shown_after(&haproxy, "praised check_force_nolb"), "NOLB");
+    poll::always(Duration::from_millis(400), "what is stopping stays so", || status(&haproxy, "praised") == "NOLB");
     haproxy.finish();
 }
 
