@@ -9,6 +9,7 @@ use std::time::Duration;
 use haproxy_vitals_tests::grpc_backend::Answer;
 use haproxy_vitals_tests::haproxy::Builder;
 use haproxy_vitals_tests::{GrpcBackend, Haproxy, Mode, SOON, poll};
+use nix::sys::signal::Signal;
 
 use super::{
     CONFIG, INTERVAL, SETTINGS, SWEEP, get, is_up, proxy_of, status, statuses, wait_down, wait_told,
@@ -197,4 +198,21 @@ fn drained_server_is_restored_as_one_that_keeps_its_clients() {
     backend.set_serving("");
     wait_up(&second, "s", SOON);
     second.finish();
+}
+
+#[test]
+fn pause_of_the_whole_process_takes_no_server_down() {
+    let backend = GrpcBackend::start();
+    let haproxy = proxy_of(&backend).start();
+    wait_up(&haproxy, "s", SOON);
+    for _ in 0..2 {
+        haproxy.signal(Signal::SIGSTOP);
+        poll::always(5 * INTERVAL, "it is paused", || haproxy.try_exit().is_none());
+        haproxy.signal(Signal::SIGCONT);
+        poll::always(SWEEP, "it stays up", || is_up(&status(&haproxy, "s")));
+    }
+    assert!(!haproxy.log_contains("b/s is DOWN: "), "{}", haproxy.log());
+    backend.set_not_serving("");
+    wait_down(&haproxy, "s", SOON);
+    haproxy.finish();
 }

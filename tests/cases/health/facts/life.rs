@@ -124,3 +124,13 @@ fn state_file_restores_what_was_forced_over_a_restart() {
     }
     second.finish();
 }
+
+#[test]
+fn error_that_nobody_catches_ends_its_task_and_no_other() {
+    let script = "core.register_task(function() while true do core.msleep(5) error('as the test wants') end end)
+        core.register_task(function() core.msleep(200) core.Info('the other task goes on') end)";
+    let haproxy = plain("  server s 127.0.0.1:1").file("script.lua", script).allow_alert("as the test wants").start();
+    haproxy.wait_log("the other task goes on", SOON);
+    assert_eq!(haproxy.log().matches("as the test wants").count(), 1);
+    haproxy.finish();
+}
