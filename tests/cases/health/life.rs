@@ -11,10 +11,7 @@ use haproxy_vitals_tests::haproxy::Builder;
 use haproxy_vitals_tests::{GrpcBackend, Haproxy, Mode, SOON, poll};
 use nix::sys::signal::Signal;
 
-use super::{
-    CONFIG, INTERVAL, SETTINGS, SWEEP, get, is_up, proxy_of, status, statuses, wait_down, wait_told,
-    wait_up,
-};
+use super::{CONFIG, INTERVAL, SETTINGS, SWEEP, get, is_up, proxy_of, status, statuses, wait_down, wait_told, wait_up};
 
 /// [`CONFIG`] with `servers` and more lines in its global section.
 fn bounded(lines: &str, servers: &str) -> Builder {
@@ -61,6 +58,7 @@ fn servers_are_checked_in_every_mode() {
         wait_up(&haproxy, "s", SOON);
         backend.set_not_serving("");
         wait_down(&haproxy, "s", SOON);
+        assert!(!haproxy.log_contains("deprecated"), "{}", haproxy.log());
         haproxy.finish();
     }
 }
@@ -69,7 +67,8 @@ fn servers_are_checked_in_every_mode() {
 fn hurried(backend: &GrpcBackend, servers: usize, bound: &str) -> Haproxy {
     let lines: Vec<String> = (0..servers).map(|n| format!("  server s{n} {}", backend.addr())).collect();
     // HAProxy looks at a task's time whenever so many instructions have run in a row.
-    let bounds = format!("  tune.lua.task-timeout {bound}\n  tune.lua.burst-timeout {bound}\n  tune.lua.forced-yield 100\n");
+    let bounds =
+        format!("  tune.lua.task-timeout {bound}\n  tune.lua.burst-timeout {bound}\n  tune.lua.forced-yield 100\n");
     let settings = SETTINGS.replace("\"300ms\"", "\"1h\"").replace("\"150ms\"", "\"2s\"");
     bounded(&bounds, &lines.join("\n"))
         .file("vitals.toml", &format!("{settings}mode = \"watch\"\n"))
@@ -101,9 +100,13 @@ fn what_haproxy_lets_a_task_compute_does_not_end_the_checks() {
     let backend = GrpcBackend::start();
     // Each round takes milliseconds: a task that lived on would be ended after some twenty of them.
     let haproxy = hurried(&backend, SERVERS, "40ms");
+    follows(&haproxy, &backend, SERVERS, SOON);
+    let fds = haproxy.open_fds();
     for _ in 0..50 {
         follows(&haproxy, &backend, SERVERS, SOON);
     }
+    // Each task has a connection of its own, and takes it along.
+    poll::until(SOON, "no connection is left over", || haproxy.open_fds() <= fds + 4);
     assert!(!haproxy.log_contains("Lua task: execution timeout"), "what tasks compute adds up");
     haproxy.finish();
 }

@@ -29,7 +29,9 @@ fn agent_that_says_up_is_put_right_each_time() {
     let asks = format!("{} agent-check agent-port {} agent-inter 300ms", backend.addr(), agent.addr().port());
     let haproxy = proxy(&[("s", &asks)]).start();
     wait_told(&haproxy, "s", " down ");
-    poll::until(SOON, "HAProxy's agent raises it", || haproxy.log_contains("Server b/s is UP, reason: Layer7 check passed"));
+    poll::until(SOON, "HAProxy's agent raises it", || {
+        haproxy.log_contains("Server b/s is UP, reason: Layer7 check passed")
+    });
     // Each `up` lasts for a moment.
     let (mut looks, mut ups) = (0, 0);
     poll::always(3 * SWEEP, "it is looked at", || {
@@ -44,8 +46,7 @@ fn agent_that_says_up_is_put_right_each_time() {
 #[test]
 fn server_without_weight_is_judged_and_gets_nothing_even_when_it_is_up() {
     let (idle, busy) = (GrpcBackend::start(), GrpcBackend::start());
-    let haproxy =
-        proxy(&[("idle", &format!("{} weight 0", idle.addr())), ("busy", &busy.addr().to_string())]).start();
+    let haproxy = proxy(&[("idle", &format!("{} weight 0", idle.addr())), ("busy", &busy.addr().to_string())]).start();
     wait_up(&haproxy, "idle", SOON);
     wait_up(&haproxy, "busy", SOON);
     poll::always(INTERVAL, "busy gets all", || served_by(&haproxy) == "busy");

@@ -105,7 +105,10 @@ fn agents_verdict_and_the_checks_do_not_mix() {
 fn agent_that_says_up_undoes_a_force_where_nothing_else_checks() {
     let (weigher, praiser) = (OddServer::saying(b"50%\n"), OddServer::saying(b"up\n"));
     let line = |name: &str, agent: &OddServer| {
-        format!("  server {name} 127.0.0.1:1 weight 100 agent-check agent-port {} agent-inter 100ms\n", agent.addr().port())
+        format!(
+            "  server {name} 127.0.0.1:1 weight 100 agent-check agent-port {} agent-inter 100ms\n",
+            agent.addr().port()
+        )
     };
     let haproxy = plain(&(line("weighed", &weigher) + &line("praised", &praiser))).start();
     poll::until(SOON, "it is weighed", || call(&haproxy, "weighed get_weight") == "50");
@@ -203,8 +206,19 @@ fn methods_of_a_deleted_server_return_nothing() {
     assert_eq!(call(&haproxy, "dyn is_dynamic"), "true");
     poll::until(SOON, "it is deleted", || haproxy.cli("del server b/dyn").contains("Server deleted"));
     for method in [
-        "get_name", "get_rid", "get_puid", "get_addr", "get_stats", "get_weight", "is_draining", "tracking",
-        "check_force_down", "check_force_up", "check_force_nolb", "set_weight 1", "set_ready",
+        "get_name",
+        "get_rid",
+        "get_puid",
+        "get_addr",
+        "get_stats",
+        "get_weight",
+        "is_draining",
+        "tracking",
+        "check_force_down",
+        "check_force_up",
+        "check_force_nolb",
+        "set_weight 1",
+        "set_ready",
     ] {
         assert_eq!(call(&haproxy, &format!("dyn {method}")), "nil", "{method}");
     }
@@ -233,8 +247,22 @@ fn methods_that_the_checker_calls_exist_and_others_do_not() {
     let haproxy = plain("  server s 127.0.0.1:1").start();
     let has = |name: &str| haproxy.cli(&format!("has s {name}")).trim() == "function";
     for name in [
-        "get_name", "get_puid", "get_rid", "get_addr", "get_stats", "get_weight", "set_weight", "tracking", "is_draining",
-        "is_backup", "is_dynamic", "check_force_up", "check_force_down", "check_force_nolb", "get_proxy", "event_sub",
+        "get_name",
+        "get_puid",
+        "get_rid",
+        "get_addr",
+        "get_stats",
+        "get_weight",
+        "set_weight",
+        "tracking",
+        "is_draining",
+        "is_backup",
+        "is_dynamic",
+        "check_force_up",
+        "check_force_down",
+        "check_force_nolb",
+        "get_proxy",
+        "event_sub",
     ] {
         assert!(has(name), "{name}");
     }
@@ -242,6 +270,9 @@ fn methods_that_the_checker_calls_exist_and_others_do_not() {
     for name in ["agent_force_nolb", "get_sni", "get_ssl", "get_fqdn", "get_check_port"] {
         assert!(!has(name), "{name} is there now");
     }
+    // What were fields are methods now.
+    has("name");
+    haproxy.wait_log("use of server 'name' attribute is deprecated", SOON);
     haproxy.finish();
 }
 

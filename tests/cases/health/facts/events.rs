@@ -81,21 +81,12 @@ fn each_change_of_a_server_is_told_in_order_with_its_cause() {
     round(&|| set("health up"), &["UP b/s", "STATE b/s STOPPED>RUNNING changed from CLI"]);
     round(&|| set("state drain"), &["ADMIN b/s []>[DRAIN+FDRAIN]"]);
     round(&|| set("state ready"), &["ADMIN b/s [DRAIN+FDRAIN]>[]"]);
-    round(
-        &|| set("state maint"),
-        &["ADMIN b/s []>[FMAINT+MAINT]", "DOWN b/s", "STATE b/s RUNNING>STOPPED by admin"],
-    );
-    round(
-        &|| set("state ready"),
-        &["ADMIN b/s [FMAINT+MAINT]>[]", "UP b/s", "STATE b/s STOPPED>RUNNING by admin"],
-    );
+    round(&|| set("state maint"), &["ADMIN b/s []>[FMAINT+MAINT]", "DOWN b/s", "STATE b/s RUNNING>STOPPED by admin"]);
+    round(&|| set("state ready"), &["ADMIN b/s [FMAINT+MAINT]>[]", "UP b/s", "STATE b/s STOPPED>RUNNING by admin"]);
     // In maintenance a server that was forced down leaves as one that is up: told, though it had been down before.
     round(&|| down(&haproxy), &["DOWN b/s", "STATE b/s RUNNING>STOPPED changed from Lua script"]);
     round(&|| set("state maint"), &["ADMIN b/s []>[FMAINT+MAINT]"]);
-    round(
-        &|| set("state ready"),
-        &["ADMIN b/s [FMAINT+MAINT]>[]", "UP b/s", "STATE b/s STOPPED>RUNNING by admin"],
-    );
+    round(&|| set("state ready"), &["ADMIN b/s [FMAINT+MAINT]>[]", "UP b/s", "STATE b/s STOPPED>RUNNING by admin"]);
     round(&|| set("addr 127.0.0.2"), &["INETADDR b/s"]);
     assert_eq!(call(&haproxy, "s get_addr"), "127.0.0.2:1");
     haproxy.finish();

@@ -118,7 +118,8 @@ fn servers_state_tells_name_port_and_tls() {
     let text = haproxy.cli("show servers state b");
     let mut lines = text.lines().skip(1);
     let names: Vec<&str> = lines.next().unwrap().trim_start_matches("# ").split(' ').collect();
-    let rows: Vec<Vec<&str>> = lines.map(|line| line.split(' ').collect()).filter(|row: &Vec<_>| row.len() > 1).collect();
+    let rows: Vec<Vec<&str>> =
+        lines.map(|line| line.split(' ').collect()).filter(|row: &Vec<_>| row.len() > 1).collect();
     for (row, server, expected) in [(0, "bare", ["-", "21001", "0"]), (1, "secure", ["nowhere.invalid", "443", "1"])] {
         let field = |name| rows[row][names.iter().position(|other| *other == name).unwrap()];
         assert_eq!(field("srv_name"), server);
