@@ -118,9 +118,23 @@ async fn tell(stream: &UnixStream, mut changes: watch::Receiver<u64>) -> io::Res
                 Ok(()) => b"change\n",
                 Err(_) => return Ok(()),
             },
+            () = leaves(stream) => return Ok(()),
             _ = tick.tick() => b"tick\n",
         };
         write(stream, line).await?;
+    }
+}
+
+/// Returns when the other side has closed, or says more than it should.
+async fn leaves(stream: &UnixStream) {
+    loop {
+        let more = match stream.readable().await {
+            Ok(()) => stream.try_read(&mut [0]),
+            Err(error) => Err(error),
+        };
+        if !more.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+            return;
+        }
     }
 }
 
