@@ -126,13 +126,14 @@ async fn tell(stream: &UnixStream, mut changes: watch::Receiver<u64>) -> io::Res
                 Ok(()) => b"change\n",
                 Err(_) => return Ok(()),
             },
+            () = leaves(stream) => return Ok(()),
             _ = tick.tick() => b"tick\n",
         };
         write(stream, line).await?;
     }
 }
 
-/// Until the other side leaves, which the next tick shows.
+/// Until the other side leaves.
 async fn follow(stream: &UnixStream, desk: &Desk, line: &str) -> io::Result<()> {
     let Ok(_permit) = desk.watches.try_acquire() else {
         return write(stream, call::no_room_to_watch().as_bytes()).await;
@@ -147,8 +148,22 @@ async fn follow(stream: &UnixStream, desk: &Desk, line: &str) -> io::Result<()> 
         let line = tokio::select! {
             status = watching.changed() => call::told(&status),
             _ = tick.tick() => "tick\n".to_owned(),
+            () = leaves(stream) => return Ok(()),
         };
         write(stream, line.as_bytes()).await?;
+    }
+}
+
+/// Returns when the other side has closed, or says more than it should.
+async fn leaves(stream: &UnixStream) {
+    loop {
+        let more = match stream.readable().await {
+            Ok(()) => stream.try_read(&mut [0]),
+            Err(error) => Err(error),
+        };
+        if !more.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+            return;
+        }
     }
 }
 
