@@ -8,6 +8,7 @@ use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::{Instant, timeout};
 
 use super::address::Address;
+use super::observe::{Figures, Tally};
 use super::outcome::{CheckResult, Class};
 use super::pattern;
 use super::probe::{GrpcProbe, Probe, Spot};
@@ -40,6 +41,7 @@ pub(crate) struct Desk {
     default: Arc<Profile>,
     hands: Hands,
     slots: Mutex<HashMap<TargetSpec, Slot>>,
+    figures: Figures,
 }
 
 struct Slot {
@@ -56,7 +58,7 @@ struct State {
 impl Desk {
     /// Nothing asked yet.
     pub(crate) fn new(profiles: &[Arc<Profile>], default: Arc<Profile>, hands: Hands) -> Self {
-        Self { profiles: profiles.to_vec(), default, hands, slots: Mutex::default() }
+        Self { profiles: profiles.to_vec(), default, hands, slots: Mutex::default(), figures: Figures::new() }
     }
 
     /// The result of a check that is at most [`MAX_AGE`] old.
@@ -71,13 +73,24 @@ impl Desk {
         {
             return result.clone();
         }
-        let Ok(Ok(_permit)) = timeout(MAX_WAIT, self.hands.room.acquire()).await else { return schedule::overdue() };
+        let Ok(Ok(_permit)) = timeout(MAX_WAIT, self.hands.room.acquire()).await else {
+            let result = schedule::overdue();
+            self.figures.check(result.outcome, Duration::ZERO);
+            return result;
+        };
+        let begin = Instant::now();
         let result = fenced(state.probe.check()).await.unwrap_or_else(|| {
             state.probe.reset();
             schedule::fault()
         });
+        self.figures.check(result.outcome, begin.elapsed());
         state.last = Some((Instant::now(), result.clone()));
         result
+    }
+
+    /// What all of them came to.
+    pub(crate) fn tally(&self) -> Tally {
+        self.figures.tally()
     }
 
     /// Lets go of what nobody asked for of late.

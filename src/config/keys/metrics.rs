@@ -35,6 +35,7 @@ pub(in crate::config) static KEYS: &[Key<Config>] = &[
     key!("metrics.attributes", metrics.attributes, words(), show_attributes),
     key!("metrics.active_requests", metrics.active_requests, flag(), plain),
     key!("metrics.body_sizes", metrics.body_sizes, flag(), plain),
+    key!("metrics.grpc_agent_names", metrics.grpc_agent_names, flag(), plain),
 ];
 
 fn show_attributes(attributes: &[MetricAttribute]) -> String {

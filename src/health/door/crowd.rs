@@ -88,6 +88,7 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.crowd.seats().taken.remove(&self.number);
+        self.crowd.stats.ended.add(1);
     }
 }
 
@@ -112,6 +113,6 @@ mod tests {
         let _fourth = Crowd::enter(&crowd);
         busy.is_taken().await;
         drop(third);
-        assert_eq!((STATS.accepted.value(), STATS.shed.value()), (4, 2));
+        assert_eq!((STATS.accepted.value(), STATS.shed.value(), STATS.connections()), (4, 2, 2));
     }
 }
