@@ -78,12 +78,12 @@ impl Desk {
             self.figures.check(result.outcome, Duration::ZERO);
             return result;
         };
-        let begin = Instant::now();
+        let counted = self.figures.begin();
         let result = fenced(state.probe.check()).await.unwrap_or_else(|| {
             state.probe.reset();
             schedule::fault()
         });
-        self.figures.check(result.outcome, begin.elapsed());
+        counted.end(result.outcome);
         state.last = Some((Instant::now(), result.clone()));
         result
     }

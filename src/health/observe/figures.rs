@@ -1,7 +1,7 @@
 //! What is counted of checks, without a lock.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::super::outcome::{Class, Outcome};
 use super::super::state::Health;
@@ -55,6 +55,11 @@ impl Figures {
         self.sum.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
     }
 
+    /// A check begins that somebody waits for.
+    pub(crate) fn begin(&self) -> UnderWay<'_> {
+        UnderWay { figures: self, begin: Instant::now(), outcome: Outcome::SoftFail(Class::Timeout) }
+    }
+
     /// Counts a change of state.
     pub(crate) fn moved(&self, to: Health) {
         let index = MOVES.iter().position(|word| *word == to.word());
@@ -94,6 +99,26 @@ impl Figures {
     /// Of two, those with the lower number were made first.
     pub(crate) const fn order(&self) -> u64 {
         self.order
+    }
+}
+
+/// Counts a check when it is dropped. One that nobody waited for to the end had no answer in time.
+pub(crate) struct UnderWay<'f> {
+    figures: &'f Figures,
+    begin: Instant,
+    outcome: Outcome,
+}
+
+impl UnderWay<'_> {
+    /// The check is over.
+    pub(crate) fn end(mut self, outcome: Outcome) {
+        self.outcome = outcome;
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.figures.check(self.outcome, self.begin.elapsed());
     }
 }
 
