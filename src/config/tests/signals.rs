@@ -108,7 +108,7 @@ fn keys_take_lists_and_addresses_and_refuse_the_rest() {
     for (wrong, expected) in [
         ("metrics.listen=9464", "an address and a port"),
         ("metrics.attributes=url.path", "haproxy.frontend.name or"),
-        ("metrics.cardinality_limit=1", "2 to 20000"),
+        ("metrics.cardinality_limit=1", "2 to 50000"),
         ("traces.recent=10001", "0 to 10000"),
     ] {
         let error = loaded(arguments(&[wrong])).unwrap_err();

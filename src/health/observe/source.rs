@@ -216,3 +216,60 @@ fn state_changes(server: &ServerFigures) -> impl Iterator<Item = NumberPoint> {
 }
 
 const STATES: [ServerState; 4] = [ServerState::Up, ServerState::Drain, ServerState::Down, ServerState::Unknown];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::health::Class;
+
+    const TABLE: &str = include_str!("../../../docs/metrics.md");
+
+    /// Every figure there is.
+    fn snapshot() -> Snapshot {
+        let checks = vec![("pass", None, 1), ("fail", Some(Class::Timeout), 1)];
+        let tally = Tally { checks, durations: vec![1; DURATION_BOUNDS.len() + 1], seconds: 20.0 };
+        let late = crate::health::lateness::Lateness::default();
+        late.note(std::time::Duration::from_secs(1));
+        let server = ServerFigures {
+            backend: "b".to_owned(),
+            server: "s".to_owned(),
+            state: ServerState::Up,
+            last_move: Some(1),
+            weight: Some(50),
+            tally: tally.clone(),
+            moves: vec![("up", 1)],
+        };
+        Snapshot { servers: vec![server], single: tally, lateness: late.read(), ..Snapshot::default() }
+    }
+
+    /// The row of a metric.
+    fn row(metric: &Metric) -> String {
+        let numbers = |points: &[NumberPoint]| points.iter().map(|point| point.attributes.clone()).collect::<Vec<_>>();
+        let (kind, sets) = match &metric.data {
+            Data::Counter(points) => ("counter", numbers(points)),
+            Data::UpDownCounter(points) => ("up-down counter", numbers(points)),
+            Data::Gauge(points) => ("gauge", numbers(points)),
+            Data::Histogram { points, .. } => {
+                ("histogram", points.iter().map(|point| point.attributes.clone()).collect())
+            }
+        };
+        let longest = sets.iter().max_by_key(|set| set.iter().count()).unwrap();
+        let names: Vec<_> = longest.iter().map(|(name, _)| format!("`{name}`")).collect();
+        let cell = if names.is_empty() { String::new() } else { format!(" {}", names.join(", ")) };
+        format!("| `{}` | {kind}, {} |{cell} |", metric.name, metric.unit)
+    }
+
+    #[test]
+    fn every_metric_is_a_row_of_the_table_and_every_row_a_metric() {
+        let snapshot = snapshot();
+        let doors = doors(&[("agent", &stats::AGENT)]);
+        let all: Vec<_> = servers(&snapshot).into_iter().chain(whole(&snapshot)).chain(doors).collect();
+        let found: BTreeSet<_> = all.iter().map(row).collect();
+        let rows = TABLE.lines().filter(|line| line.starts_with("| `haproxy.health.")).map(str::to_owned);
+        assert_eq!(found, rows.collect());
+        assert_eq!(found.len(), all.len());
+        assert!(all.iter().all(|metric| metric.description.ends_with('.') && !metric.is_empty()));
+    }
+}
