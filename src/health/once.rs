@@ -9,6 +9,7 @@ use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::address::Address;
+use super::observe::{Figures, Tally};
 use super::outcome::{CheckResult, Class};
 use super::pattern;
 use super::probe::{GrpcProbe, Probe, Spot};
@@ -41,6 +42,7 @@ pub(crate) struct Desk {
     default: Arc<Profile>,
     hands: Hands,
     slots: Mutex<HashMap<TargetSpec, Slot>>,
+    figures: Figures,
 }
 
 struct Slot {
@@ -57,7 +59,7 @@ struct State {
 impl Desk {
     /// Nothing asked yet.
     pub(crate) fn new(profiles: &[Arc<Profile>], default: Arc<Profile>, hands: Hands) -> Self {
-        Self { profiles: profiles.to_vec(), default, hands, slots: Mutex::default() }
+        Self { profiles: profiles.to_vec(), default, hands, slots: Mutex::default(), figures: Figures::new() }
     }
 
     /// The result of a check that is at most [`MAX_AGE`] old. With a bound it takes no longer than that: who is asked and
@@ -75,7 +77,12 @@ impl Desk {
             return result.clone();
         }
         let wait = if bound.is_some() { SHORT_WAIT } else { MAX_WAIT };
-        let Ok(Ok(_permit)) = timeout(wait, self.hands.room.acquire()).await else { return schedule::overdue() };
+        let Ok(Ok(_permit)) = timeout(wait, self.hands.room.acquire()).await else {
+            let result = schedule::overdue();
+            self.figures.check(result.outcome, Duration::ZERO);
+            return result;
+        };
+        let counted = self.figures.begin();
         let result = match within(deadline, fenced(state.probe.check())).await {
             Some(Some(result)) => result,
             Some(None) => {
@@ -87,8 +94,14 @@ impl Desk {
                 late(bound)
             }
         };
+        counted.end(result.outcome);
         state.last = Some((Instant::now(), result.clone()));
         result
+    }
+
+    /// What all of them came to.
+    pub(crate) fn tally(&self) -> Tally {
+        self.figures.tally()
     }
 
     /// Lets go of what nobody asked for of late.

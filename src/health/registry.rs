@@ -11,12 +11,10 @@ use std::sync::Arc;
 
 use super::describe::Report;
 use super::group::Group;
-use super::observe::Snapshot;
 use super::profile::Profile;
 use super::target::Target;
 use super::weight::Scale;
 use super::{Action, Force, ServerSeen, is_pattern, reconcile};
-use crate::stats;
 use hands::Work;
 
 pub(crate) use asked::Asked;
@@ -161,28 +159,18 @@ impl Registry {
         if let Some(inquiry) = &self.hands.inquiry {
             inquiry.describe(&mut notes);
         }
-        report.finish(&notes, self.hands.size.saturating_sub(self.hands.room.available_permits()), stopped)
+        report.finish(&notes, self.in_flight(), stopped)
     }
 
-    /// See [`super::Checker::observe`].
-    pub(crate) fn observe(&self) -> Snapshot {
-        let targets = self.backends.values().flat_map(|backend| backend.servers.values());
-        let targets = targets.filter_map(|entry| match &entry.kind {
-            Kind::Checked(checked) => Some(checked.target.observed()),
-            Kind::Skipped(_) => None,
-        });
-        let under_way = self.hands.size.saturating_sub(self.hands.room.available_permits());
-        let (opened, closed) = (&stats::HEALTH_CONNECTIONS_OPENED, &stats::HEALTH_CONNECTIONS_CLOSED);
-        // Those that have closed were opened: read in this order, there are never fewer than none.
-        let closed = closed.value();
-        Snapshot {
-            servers: targets.collect(),
-            in_flight: under_way as u64,
-            connections: opened.value().saturating_sub(closed),
-            panics: stats::HEALTH_PANICS.value(),
-            load_reports_malformed: stats::LOAD_REPORTS_MALFORMED.value(),
-            events_dropped: stats::HEALTH_EVENTS_DROPPED.value(),
-        }
+    /// Every server that is checked.
+    pub(crate) fn targets(&self) -> Vec<Arc<Target>> {
+        let entries = self.backends.values().flat_map(|backend| backend.servers.values());
+        entries.filter_map(Entry::target).map(Arc::clone).collect()
+    }
+
+    /// Checks under way.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.hands.size.saturating_sub(self.hands.room.available_permits())
     }
 
     /// Takes one server of a sweep in; `admitted` counts those that this sweep found.
@@ -191,9 +179,11 @@ impl Registry {
         if !servers.get(&seen.server).is_some_and(|entry| entry.is(seen)) {
             // A former server of this name goes first, with its task.
             let former = servers.remove(&seen.server).filter(|former| former.id == seen.id);
+            // The same server at another address goes on counting.
+            let figures = former.as_ref().and_then(Entry::target).map(|target| Arc::clone(&target.figures));
             let (told, scale) = former.map(|former| (former.told, former.scale)).unzip();
             let mut told = facts::Told::after(told);
-            let kind = self.hands.admit(profile, group, seen, &mut told, *admitted);
+            let kind = self.hands.admit(profile, group, seen, &mut told, *admitted, figures);
             *admitted += 1;
             servers.insert(
                 seen.server.clone(),
@@ -234,6 +224,14 @@ impl Entry {
             news: notice::News::default(),
             told,
             scale: Scale::default(),
+        }
+    }
+
+    /// What is checked of it, if anything.
+    fn target(&self) -> Option<&Arc<Target>> {
+        match &self.kind {
+            Kind::Checked(Checked { target, .. }) => Some(target),
+            Kind::Skipped(_) => None,
         }
     }
 

@@ -22,6 +22,7 @@ mod life;
 mod lines;
 mod log;
 mod many;
+mod metrics;
 mod native;
 mod operator;
 mod panic;

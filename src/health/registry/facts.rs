@@ -79,7 +79,7 @@ impl Registry {
                 // What was told may have been in the way.
                 let problem = self.hands.probe(profile, &seen, entry.told.fact.as_ref()).err();
                 if problem.as_ref() != Some(reason) {
-                    entry.kind = self.hands.admit(profile, group, &seen, &mut entry.told, *begun);
+                    entry.kind = self.hands.admit(profile, group, &seen, &mut entry.told, *begun, None);
                 }
             } else {
                 self.hands.renew(profile, &seen, former.as_ref(), entry, *begun);

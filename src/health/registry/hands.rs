@@ -13,6 +13,7 @@ use crate::health::address::{Address, AddressError};
 use crate::health::group::Group;
 use crate::health::inquiry::Inquiry;
 use crate::health::link::AbortOnDrop;
+use crate::health::observe::Figures;
 use crate::health::probe::{GrpcProbe, Spot};
 use crate::health::profile::Profile;
 use crate::health::target::Target;
@@ -49,7 +50,8 @@ impl Work {
 }
 
 impl Hands {
-    /// Starts to check the `nth` server that a sweep found, once enough is told of it, or says why not.
+    /// Starts to check the `nth` server that a sweep found, once enough is told of it, or says why not. `figures`: those of the
+    /// same server, if it was checked before.
     pub(super) fn admit(
         &self,
         profile: &Arc<Profile>,
@@ -57,6 +59,7 @@ impl Hands {
         seen: &ServerSeen,
         told: &mut Told,
         nth: usize,
+        figures: Option<Arc<Figures>>,
     ) -> Kind {
         let probe = match self.probe(profile, seen, told.fact.as_ref()) {
             Ok(probe) => probe,
@@ -72,7 +75,15 @@ impl Hands {
         let (server, address) = (seen.server.clone(), seen.address.clone());
         let (profile, group, voice) = (Arc::clone(profile), Arc::clone(group), Arc::clone(&self.voice));
         let waits = self.waits(&profile);
-        let target = Arc::new(Target::new(profile, group, server, address, voice, next));
+        let target = Arc::new(Target::new(
+            profile,
+            group,
+            server,
+            address,
+            voice,
+            next,
+            figures.unwrap_or_else(|| Arc::new(Figures::new())),
+        ));
         if let Some(inquiry) = &self.inquiry {
             inquiry.want();
         }
