@@ -116,11 +116,11 @@ fn turn_that_haproxy_cuts_short_is_followed_by_another() {
     const SERVERS: usize = 20;
     let backend = GrpcBackend::start();
     let haproxy = hurried(&backend, SERVERS, "1ms");
-    poll::until(3 * SOON, "a turn was cut short", || {
-        follows(&haproxy, &backend, SERVERS, SOON);
+    poll::until(6 * SOON, "a turn was cut short", || {
+        follows(&haproxy, &backend, SERVERS, 3 * SOON);
         has_ended_one(&haproxy)
     });
-    follows(&haproxy, &backend, SERVERS, SOON);
+    follows(&haproxy, &backend, SERVERS, 3 * SOON);
     haproxy.finish();
 }
 

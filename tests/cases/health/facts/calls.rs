@@ -66,6 +66,7 @@ fn force_holds_where_the_native_check_is_off() {
 fn server_that_tracks_another_is_not_forced_and_drains() {
     let servers = format!("  server x 127.0.0.1:${{port:open}} {NATIVE}\n  server s 127.0.0.1:1 track b/x");
     let haproxy = plain(&servers).start();
+    wait_shown(&haproxy, "s", "UP");
     for method in ["check_force_down", "check_force_nolb", "check_force_up"] {
         assert_eq!(shown_after(&haproxy, &format!("s {method}")), "UP", "{method}");
     }
