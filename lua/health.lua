@@ -272,7 +272,33 @@ end
 
 local watches = 0
 
--- A task that checks again and again and tells each change.
+-- Until the checker or the caller leaves.
+local function follow(line, handle, tell)
+    local socket = core.tcp()
+    socket:settimeout(SILENCE_S)
+    local refused
+    if socket:connect(native.health_address()) and socket:send(line) then
+        while not (refused or handle.stopped or stopping()) do
+            local said = socket:receive("*l")
+            if not said then
+                break
+            elseif said ~= "tick" then
+                local result, problem = native.health_answer(said)
+                if result then
+                    tell(result)
+                else
+                    refused = problem
+                end
+            end
+        end
+    end
+    socket:close()
+    if refused then
+        error(refused, 0)
+    end
+end
+
+-- A task that is told each change of a target.
 local function watch(spec)
     local interval = type(spec) == "table" and (spec.interval or WATCH_S)
     if type(spec) ~= "table" or type(spec.on_change) ~= "function" then
@@ -281,7 +307,7 @@ local function watch(spec)
     if type(interval) ~= "number" or interval < 0.1 or interval > 3600 then
         return nil, "`interval`: expected seconds, 0.1 to 3600"
     end
-    local line, problem = native.health_request(spec)
+    local line, problem = native.health_request(spec, interval)
     if not line then
         return nil, problem
     end
@@ -292,11 +318,15 @@ local function watch(spec)
     local handle = { stop = function(self) self.stopped = true end }
     core.register_task(function()
         local last
-        while not (handle.stopped or stopping()) do
-            local result = check(spec)
-            if result and result.state ~= last and not handle.stopped then
+        local function tell(result)
+            if result.state ~= last and not handle.stopped then
                 last = result.state
                 guard("on_change", spec.on_change, result)
+            end
+        end
+        while not (handle.stopped or stopping()) do
+            if native.health_address() then
+                guard("watch", follow, line, handle, tell)
             end
             core.msleep(math.floor(interval * 1000))
         end

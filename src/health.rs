@@ -3,7 +3,7 @@
 //! The host shows every server it has and applies the actions that come back; nothing here calls HAProxy.
 //!
 //! For all others who want to know or to say something: [`Checker::status`] (one server), [`Checker::subscribe`] (each
-//! change), [`Checker::once`] (any target), [`Checker::check_now`], [`Checker::hold`], [`Checker::release`].
+//! change), [`Checker::once`] and [`Checker::watch`] (any target), [`Checker::check_now`], [`Checker::hold`], [`Checker::release`].
 
 mod address;
 mod agent;
@@ -38,13 +38,15 @@ mod target;
 mod tls;
 mod voice;
 mod watch;
+mod watching;
 mod weight;
 
 #[cfg(test)]
 mod tests;
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Receiver;
@@ -52,10 +54,10 @@ use tokio::sync::mpsc::Receiver;
 use crate::config::{BackendConfig, HealthConfig, TlsMode};
 use crate::log::{self, Level};
 use crate::runtime::Tasks;
-use observe::{CheckEvent, Snapshot, Watcher};
+use observe::{CheckEvent, Watcher};
 use once::Desk;
 use profile::Profile;
-use registry::{Hands, Registry};
+use registry::{Asked, Hands, Registry};
 use voice::{Say, Voice};
 
 pub use agent::AgentListener;
@@ -66,6 +68,7 @@ pub use once::TargetSpec;
 pub use outcome::{CheckResult, Class, MAX_TEXT, Outcome};
 pub use pattern::is_pattern;
 pub use status::{ServerState, ServerStatus};
+pub use watching::Watching;
 
 /// One server, as HAProxy shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -246,10 +249,15 @@ impl Checker {
         Some(ServerStatus::of(&*self.registry().target(backend, server)?))
     }
 
-    /// The first server that has this address, as HAProxy prints it, with its backend's name. None when none is checked.
-    pub(crate) fn status_at(&self, address: &str) -> Option<(String, ServerStatus)> {
-        let target = self.registry().target_at(address)?;
+    /// The server that somebody means who names an address, with its backend's name. None when none is checked.
+    pub(crate) fn status_of(&self, asked: Asked<'_>) -> Option<(String, ServerStatus)> {
+        let target = self.registry().target_of(asked)?;
         Some((target.profile.config.name.clone(), ServerStatus::of(&target)))
+    }
+
+    /// Whether HAProxy has not shown its servers yet.
+    pub(crate) fn is_new(&self) -> bool {
+        self.registry().is_new()
     }
 
     /// Checks a server at once, beside its schedule. False when it is not checked at all.
@@ -273,13 +281,35 @@ impl Checker {
     /// One check of any target. Several who ask for the same at once share one check; a result is given out for at most
     /// a second; 256 targets are known at once. The future may be dropped at any time.
     pub fn once(&self, spec: TargetSpec) -> impl Future<Output = CheckResult> + Send + 'static {
+        self.ask(spec, None)
+    }
+
+    /// The same; without an answer from the target within `bound`, a failure.
+    pub(crate) fn once_within(
+        &self,
+        spec: TargetSpec,
+        bound: Duration,
+    ) -> impl Future<Output = CheckResult> + Send + 'static {
+        self.ask(spec, Some(bound))
+    }
+
+    fn ask(&self, spec: TargetSpec, bound: Option<Duration>) -> impl Future<Output = CheckResult> + Send + 'static {
         let checker = self.clone();
         async move {
             if checker.is_stopping() || checker.registry().is_stopped() {
                 return CheckResult::hold(Class::Overdue, "the checker is stopping");
             }
-            checker.0.desk.check(spec).await
+            checker.0.desk.check(spec, bound).await
         }
+    }
+
+    /// Watches any target for the caller alone: each result counts, `every` is the time between two Checks of a server
+    /// that has no `Watch`, `within` the bound of a connection and a call together. Or why it cannot be watched.
+    pub fn watch(&self, spec: &TargetSpec, every: Duration, within: Duration) -> Result<Watching, String> {
+        if self.is_stopping() || self.registry().is_stopped() {
+            return Err("the checker is stopping".to_owned());
+        }
+        Watching::start(&self.0.desk, spec, every, within)
     }
 
     /// A number that changes with every change of any server's state: for waiting, then asking [`Checker::status`].
@@ -326,26 +356,6 @@ impl Checker {
         self.0.events.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// The figures of all checks: for metrics.
-    pub fn observe(&self) -> Snapshot {
-        let (targets, in_flight, stopped) = {
-            let registry = self.registry();
-            (registry.targets(), registry.in_flight(), registry.is_stopped())
-        };
-        // Not under the lock that HAProxy's threads take.
-        let whole = Snapshot { stopped, in_flight: in_flight as u64, ..Snapshot::of(targets) };
-        Snapshot { single: self.0.desk.tally(), lateness: self.lateness(), ..whole }
-    }
-
-    /// A checker that goes when all others have gone.
-    fn downgrade(&self) -> Weak<Shared> {
-        Arc::downgrade(&self.0)
-    }
-
-    fn upgrade(weak: &Weak<Shared>) -> Option<Self> {
-        weak.upgrade().map(Self)
-    }
-
     /// The text of `show vitals health`: a summary, then one line per server, sorted by name. Ends with a line break.
     pub fn describe(&self) -> String {
         self.registry().describe(self.is_stopping())
@@ -380,10 +390,7 @@ fn default_profile() -> Arc<Profile> {
 
 fn warn_of_insecure(profiles: &[Arc<Profile>], voice: &Voice) {
     for profile in profiles.iter().filter(|profile| profile.config.insecure_skip_verify) {
-        let name = &profile.config.name;
-        voice.say(
-            Level::Warning,
-            format!("health.backend `{name}`: `insecure_skip_verify` is set: anybody may answer for its servers"),
-        );
+        let (name, risk) = (&profile.config.name, "`insecure_skip_verify` is set: anybody may answer for its servers");
+        voice.say(Level::Warning, format!("health.backend `{name}`: {risk}"));
     }
 }

@@ -1,14 +1,15 @@
 //! Checks of any target, for those who ask: one at a time for each, its result kept for a moment, its connection a little longer.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Mutex as AsyncMutex;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::address::Address;
-use super::observe::{Figures, Tally};
+use super::observe::Figures;
 use super::outcome::{CheckResult, Class};
 use super::pattern;
 use super::probe::{GrpcProbe, Probe, Spot};
@@ -41,7 +42,8 @@ pub(crate) struct Desk {
     default: Arc<Profile>,
     hands: Hands,
     slots: Mutex<HashMap<TargetSpec, Slot>>,
-    figures: Figures,
+    /// Of all of them.
+    figures: Arc<Figures>,
 }
 
 struct Slot {
@@ -58,44 +60,59 @@ struct State {
 impl Desk {
     /// Nothing asked yet.
     pub(crate) fn new(profiles: &[Arc<Profile>], default: Arc<Profile>, hands: Hands) -> Self {
-        Self { profiles: profiles.to_vec(), default, hands, slots: Mutex::default(), figures: Figures::new() }
+        Self { profiles: profiles.to_vec(), default, hands, slots: Mutex::default(), figures: Arc::new(Figures::new()) }
     }
 
-    /// The result of a check that is at most [`MAX_AGE`] old.
-    pub(crate) async fn check(&self, spec: TargetSpec) -> CheckResult {
+    /// The result of a check that is at most [`MAX_AGE`] old. With a bound it takes no longer than that: who is asked and
+    /// has not answered by then has failed.
+    pub(crate) async fn check(&self, spec: TargetSpec, bound: Option<Duration>) -> CheckResult {
+        let deadline = bound.map(|bound| Instant::now() + bound);
         let state = match self.slot(spec) {
             Ok(state) => state,
             Err(result) => return result,
         };
-        let mut state = state.lock().await;
+        let Some(mut state) = within(deadline, state.lock()).await else { return schedule::overdue() };
         if let Some((at, result)) = &state.last
             && at.elapsed() <= MAX_AGE
         {
             return result.clone();
         }
-        let Ok(Ok(_permit)) = timeout(MAX_WAIT, self.hands.room.acquire()).await else {
+        let wait = if bound.is_some() { SHORT_WAIT } else { MAX_WAIT };
+        let Ok(Ok(_permit)) = timeout(wait, self.hands.room.acquire()).await else {
             let result = schedule::overdue();
             self.figures.check(result.outcome, Duration::ZERO);
             return result;
         };
         let counted = self.figures.begin();
-        let result = fenced(state.probe.check()).await.unwrap_or_else(|| {
-            state.probe.reset();
-            schedule::fault()
-        });
+        let result = match within(deadline, fenced(state.probe.check())).await {
+            Some(Some(result)) => result,
+            Some(None) => {
+                state.probe.reset();
+                schedule::fault()
+            }
+            None => {
+                state.probe.reset();
+                late(bound)
+            }
+        };
         counted.end(result.outcome);
         state.last = Some((Instant::now(), result.clone()));
         result
     }
 
-    /// What all of them came to.
-    pub(crate) fn tally(&self) -> Tally {
-        self.figures.tally()
+    /// Counts them.
+    pub(crate) fn figures(&self) -> &Arc<Figures> {
+        &self.figures
     }
 
     /// Lets go of what nobody asked for of late.
     pub(crate) fn tidy(&self) {
         self.slots().retain(|_, slot| slot.used.elapsed() <= MAX_IDLE);
+    }
+
+    /// What a new target needs.
+    pub(super) fn hands(&self) -> &Hands {
+        &self.hands
     }
 
     /// How many targets are known.
@@ -115,21 +132,27 @@ impl Desk {
             let oldest = oldest.min_by_key(|(_, slot)| slot.used).map(|(spec, _)| spec.clone());
             slots.remove(&oldest.ok_or_else(schedule::overdue)?);
         }
-        let probe = self.probe(&spec).map_err(|reason| CheckResult::hold(Class::Fault, reason))?;
+        let probe = self.profile_of(&spec).and_then(|profile| self.probe(profile, &spec));
+        let probe = probe.map_err(|reason| CheckResult::hold(Class::Fault, reason))?;
         let state = Arc::new(AsyncMutex::new(State { probe, last: None }));
         slots.insert(spec, Slot { used: Instant::now(), state: Arc::clone(&state) });
         Ok(state)
     }
 
-    fn probe(&self, spec: &TargetSpec) -> Result<GrpcProbe, String> {
+    /// The settings that hold for a target.
+    pub(super) fn profile_of(&self, spec: &TargetSpec) -> Result<Arc<Profile>, String> {
         let profile = match &spec.backend {
             None => &self.default,
             Some(name) => self.profile(name).ok_or("no backend of that name is configured")?,
         };
-        let profile = match &spec.service {
+        Ok(match &spec.service {
             None => Arc::clone(profile),
             Some(service) => Arc::new(profile.for_service(service)),
-        };
+        })
+    }
+
+    /// A probe of a target by these settings, or why there is none.
+    pub(super) fn probe(&self, profile: Arc<Profile>, spec: &TargetSpec) -> Result<GrpcProbe, String> {
         let address = Address::of(&spec.host, spec.port).map_err(|error| error.to_string())?;
         let spot =
             Spot { address, tls: profile.encrypts(Some(spec.tls)), authority: spec.authority.clone(), name: None };
@@ -148,6 +171,18 @@ impl Desk {
     }
 }
 
+async fn within<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
+    match deadline {
+        None => Some(work.await),
+        Some(deadline) => timeout_at(deadline, work).await.ok(),
+    }
+}
+
+fn late(bound: Option<Duration>) -> CheckResult {
+    let millis = bound.unwrap_or_default().as_millis();
+    CheckResult::soft(Class::Timeout, format!("no answer within {millis} ms, the connection included"))
+}
+
 /// Targets that are known at once; beyond that the one that was not asked for the longest is forgotten.
 const MAX_TARGETS: usize = 256;
 /// A result this old answers no further question.
@@ -156,5 +191,7 @@ const MAX_AGE: Duration = Duration::from_secs(1);
 const MAX_IDLE: Duration = Duration::from_secs(30);
 /// For room among the checks under way.
 const MAX_WAIT: Duration = Duration::from_secs(1);
+/// The same for who has to have an answer within a bound.
+const SHORT_WAIT: Duration = Duration::from_millis(200);
 /// Between two looks for targets to forget.
 pub(crate) const TIDY_EVERY: Duration = Duration::from_secs(10);

@@ -1,10 +1,12 @@
 //! Which servers are checked, and the tasks that check them.
 
+mod asked;
 mod notice;
 mod patterns;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -23,6 +25,8 @@ use super::{Action, Force, ServerSeen, is_pattern, load, reconcile, schedule, wa
 use crate::config::CheckMode;
 use crate::log::Level;
 use crate::runtime::Tasks;
+
+pub(crate) use asked::Asked;
 
 /// Every configured backend with the servers that HAProxy last showed. Bound: HAProxy's own servers.
 pub(crate) struct Registry {
@@ -132,15 +136,6 @@ impl Registry {
         }
     }
 
-    /// The first target that has this address.
-    pub(crate) fn target_at(&self, address: &str) -> Option<Arc<Target>> {
-        let mut entries = self.backends.values().flat_map(|backend| backend.servers.values());
-        entries.find_map(|entry| match &entry.kind {
-            Kind::Checked(checked) if entry.address == address => Some(Arc::clone(&checked.target)),
-            _ => None,
-        })
-    }
-
     /// Ends every check. What is left to do: weights of ours that must be whole again.
     pub(crate) fn stop(&mut self) -> Vec<Action> {
         self.stopped = true;
@@ -182,7 +177,7 @@ impl Registry {
     /// Every server that is checked.
     pub(crate) fn targets(&self) -> Vec<Arc<Target>> {
         let entries = self.backends.values().flat_map(|backend| backend.servers.values());
-        entries.filter_map(|entry| Some(Arc::clone(&entry.checked()?.target))).collect()
+        entries.filter_map(|entry| entry.checked().cloned()).collect()
     }
 
     /// Checks under way.
@@ -198,7 +193,7 @@ impl Registry {
             let former = servers.remove(&seen.server);
             let former = former.filter(|former| former.id == seen.id);
             // The same server at another address goes on counting.
-            let figures = former.as_ref().and_then(Entry::checked).map(|checked| Arc::clone(&checked.target.figures));
+            let figures = former.as_ref().and_then(Entry::checked).map(|target| Arc::clone(&target.figures));
             let scale = former.map(|former| former.scale).unwrap_or_default();
             let kind = self.hands.admit(profile, group, seen, *admitted, figures);
             *admitted += 1;
@@ -237,13 +232,6 @@ impl Entry {
             untouchable: false,
             news: notice::News::default(),
             scale: Scale::default(),
-        }
-    }
-
-    fn checked(&self) -> Option<&Checked> {
-        match &self.kind {
-            Kind::Checked(checked) => Some(checked),
-            Kind::Skipped(_) => None,
         }
     }
 
@@ -321,7 +309,7 @@ impl Hands {
         let (checked, room, stop) = (Arc::clone(&target), Arc::clone(&self.room), self.tasks.stop());
         let task = match mode {
             CheckMode::Check => self.tasks.spawn("health check", schedule::run(checked, probe, room, stop)),
-            CheckMode::Watch => self.tasks.spawn("health watch", watch::run(checked, probe, room, stop)),
+            CheckMode::Watch => self.tasks.spawn("health watch", watch::run(checked, probe, room, stop, Duration::MAX)),
         };
         Kind::Checked(Checked { target, task: AbortOnDrop(task), stream })
     }

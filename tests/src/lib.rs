@@ -14,6 +14,8 @@
 )]
 
 pub mod client;
+pub mod collector;
+pub mod exposition;
 pub mod foreign;
 pub mod grpc_backend;
 pub mod haproxy;
@@ -25,9 +27,11 @@ pub mod port;
 pub mod proxy;
 pub mod relay;
 mod server;
+pub mod third_party;
 pub mod upstream;
 pub mod vitals;
 
+pub use collector::Collector;
 pub use foreign::{Foreign, ForeignBackend, HealthServer};
 pub use grpc_backend::GrpcBackend;
 pub use haproxy::{Haproxy, Mode};
