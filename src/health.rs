@@ -49,7 +49,7 @@ mod weight;
 mod tests;
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -59,7 +59,7 @@ use crate::config::{BackendConfig, HealthConfig, TlsMode};
 use crate::log::{self, Level};
 use crate::runtime::Tasks;
 use inquiry::Inquiry;
-use observe::{CheckEvent, Snapshot, Watcher};
+use observe::{CheckEvent, Watcher};
 use once::Desk;
 use profile::Profile;
 use registry::{Asked, Hands, Registry};
@@ -364,26 +364,6 @@ impl Checker {
         self.0.events.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// The figures of all checks: for metrics.
-    pub fn observe(&self) -> Snapshot {
-        let (targets, in_flight, stopped) = {
-            let registry = self.registry();
-            (registry.targets(), registry.in_flight(), registry.is_stopped())
-        };
-        // Not under the lock that HAProxy's threads take.
-        let whole = Snapshot { stopped, in_flight: in_flight as u64, ..Snapshot::of(targets) };
-        Snapshot { single: self.0.desk.tally(), lateness: self.lateness(), ..whole }
-    }
-
-    /// A checker that goes when all others have gone.
-    fn downgrade(&self) -> Weak<Shared> {
-        Arc::downgrade(&self.0)
-    }
-
-    fn upgrade(weak: &Weak<Shared>) -> Option<Self> {
-        weak.upgrade().map(Self)
-    }
-
     /// The text of `show vitals health`: a summary, then one line per server, sorted by name. Ends with a line break.
     pub fn describe(&self) -> String {
         self.registry().describe(self.is_stopping())
@@ -424,10 +404,7 @@ fn default_profile() -> Arc<Profile> {
 
 fn warn_of_insecure(profiles: &[Arc<Profile>], voice: &Voice) {
     for profile in profiles.iter().filter(|profile| profile.config.insecure_skip_verify) {
-        let name = &profile.config.name;
-        voice.say(
-            Level::Warning,
-            format!("health.backend `{name}`: `insecure_skip_verify` is set: anybody may answer for its servers"),
-        );
+        let (name, risk) = (&profile.config.name, "`insecure_skip_verify` is set: anybody may answer for its servers");
+        voice.say(Level::Warning, format!("health.backend `{name}`: {risk}"));
     }
 }

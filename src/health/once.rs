@@ -9,7 +9,7 @@ use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::address::Address;
-use super::observe::{Figures, Tally};
+use super::observe::Figures;
 use super::outcome::{CheckResult, Class};
 use super::pattern;
 use super::probe::{GrpcProbe, Probe, Spot};
@@ -42,7 +42,8 @@ pub(crate) struct Desk {
     default: Arc<Profile>,
     hands: Hands,
     slots: Mutex<HashMap<TargetSpec, Slot>>,
-    figures: Figures,
+    /// Of all of them.
+    figures: Arc<Figures>,
 }
 
 struct Slot {
@@ -59,7 +60,7 @@ struct State {
 impl Desk {
     /// Nothing asked yet.
     pub(crate) fn new(profiles: &[Arc<Profile>], default: Arc<Profile>, hands: Hands) -> Self {
-        Self { profiles: profiles.to_vec(), default, hands, slots: Mutex::default(), figures: Figures::new() }
+        Self { profiles: profiles.to_vec(), default, hands, slots: Mutex::default(), figures: Arc::new(Figures::new()) }
     }
 
     /// The result of a check that is at most [`MAX_AGE`] old. With a bound it takes no longer than that: who is asked and
@@ -99,9 +100,9 @@ impl Desk {
         result
     }
 
-    /// What all of them came to.
-    pub(crate) fn tally(&self) -> Tally {
-        self.figures.tally()
+    /// Counts them.
+    pub(crate) fn figures(&self) -> &Arc<Figures> {
+        &self.figures
     }
 
     /// Lets go of what nobody asked for of late.

@@ -8,7 +8,6 @@ use tokio::time::Instant;
 
 use super::group::Group;
 use super::link::AbortOnDrop;
-use super::observe::Figures;
 use super::once::{Desk, TargetSpec};
 use super::profile::Profile;
 use super::status::ServerStatus;
@@ -33,8 +32,8 @@ impl Watching {
         let hands = desk.hands();
         let voice = Arc::new(Voice::new(Box::new(|_, _| {}), hands.size));
         let group = Arc::new(Group::new("", 0, Arc::clone(&voice)));
-        let figures = Arc::new(Figures::new());
         let (changes, now) = (voice.subscribe(), Instant::now());
+        let figures = Arc::clone(desk.figures());
         let target = Arc::new(Target::new(profile, group, String::new(), spec.host.clone(), voice, now, figures));
         let run = watch::run(Arc::clone(&target), probe, Arc::clone(&hands.room), hands.tasks.stop(), every);
         let task = AbortOnDrop(hands.tasks.spawn("health watch", run));
