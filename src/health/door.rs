@@ -47,7 +47,7 @@ impl Closer {
         }
     }
 
-    /// Returns when the listener is closed and all who had come have their answers: at most some [`GRACE`] after it was
+    /// Returns when the listener is closed and all who had come have their answers: at most some `GRACE` after it was
     /// closed or the process began to stop.
     pub async fn ended(&self) {
         let mut open = self.open.clone();
