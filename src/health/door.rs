@@ -2,12 +2,14 @@
 
 mod crowd;
 mod socket;
+mod steer;
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
 
 use crate::runtime::{Stop, Tasks};
 use crate::stats::DoorStats;
@@ -23,20 +25,33 @@ pub(crate) struct Door {
     socket: Socket,
     crowd: Arc<Crowd>,
     close: Arc<Notify>,
+    /// Goes with the door: who waits for [`Closer::ended`] learns of it.
+    open: watch::Sender<()>,
     tasks: Tasks,
 }
 
-/// Closes a TCP listener. Cheap to clone.
+/// Closes a listener. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Closer(Option<Arc<Notify>>);
+pub struct Closer {
+    /// Absent for a unix socket.
+    close: Option<Arc<Notify>>,
+    open: watch::Receiver<()>,
+}
 
 impl Closer {
     /// No more connections: the worker that a reload brought takes them. A unix socket has its path to the new worker
     /// already, and needs no closing.
     pub fn close(&self) {
-        if let Some(close) = &self.0 {
+        if let Some(close) = &self.close {
             close.notify_one();
         }
+    }
+
+    /// Returns when the listener is closed and all who had come have their answers: at most some [`GRACE`] after it was
+    /// closed or the process began to stop.
+    pub async fn ended(&self) {
+        let mut open = self.open.clone();
+        while open.changed().await.is_ok() {}
     }
 }
 
@@ -50,12 +65,13 @@ impl Door {
         tasks: &Tasks,
     ) -> Result<Self, ListenError> {
         let socket = Socket::bind(key, place)?;
-        Ok(Self { socket, crowd: Arc::new(Crowd::new(most, stats)), close: Arc::default(), tasks: tasks.clone() })
+        let crowd = Arc::new(Crowd::new(most, stats));
+        Ok(Self { socket, crowd, close: Arc::default(), open: watch::Sender::new(()), tasks: tasks.clone() })
     }
 
     /// Closes it from elsewhere.
     pub(crate) fn closer(&self) -> Closer {
-        Closer(self.socket.is_tcp().then(|| Arc::clone(&self.close)))
+        Closer { close: self.socket.is_tcp().then(|| Arc::clone(&self.close)), open: self.open.subscribe() }
     }
 
     /// Where it listens, with the port that it got.
@@ -64,26 +80,148 @@ impl Door {
         self.socket.address()
     }
 
-    /// Serves until the process stops or the door is closed. `serve` must return when its seat is taken from it.
+    /// Serves until the process stops or the door is closed, then those who had come by then. `serve` must return when its
+    /// seat is taken from it.
     pub(crate) async fn run<F, W>(self, name: &'static str, serve: F, mut stop: Stop)
     where
         F: Fn(Stream, Seat) -> W,
         W: Future<Output = ()> + Send + 'static,
     {
+        let Self { socket, crowd, close, open, tasks } = self;
+        let admit = |stream| drop(tasks.spawn(name, serve(stream, Crowd::enter(&crowd))));
         loop {
             let accepted = tokio::select! {
-                () = stop.wait() => return,
-                () = self.close.notified() => return,
-                accepted = self.socket.accept() => accepted,
+                () = stop.wait() => break,
+                () = close.notified() => break,
+                accepted = socket.accept() => accepted,
             };
             match accepted {
-                Ok(stream) => drop(self.tasks.spawn(name, serve(stream, Crowd::enter(&self.crowd)))),
+                Ok(stream) => admit(stream),
                 // No descriptor is free, most likely: not a reason to spin.
                 Err(_) => tokio::time::sleep(BREATH).await,
             }
         }
+        socket.close(admit).await;
+        let _ = timeout(GRACE, crowd.is_served()).await;
+        drop(open);
     }
 }
 
 /// After a failure to accept.
 const BREATH: Duration = Duration::from_millis(100);
+/// For those who had come when the door was closed: to ask, and to get their answer.
+const GRACE: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpStream};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::thread;
+    use std::time::Instant;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    static STATS: DoorStats = DoorStats::new();
+
+    /// Answers one byte with one byte.
+    async fn echo(mut stream: Stream, seat: Seat) {
+        let Ok(byte) = stream.read_u8().await else { return };
+        let _ = stream.write_u8(byte).await;
+        seat.mark(false);
+    }
+
+    fn tasks() -> (Tasks, watch::Sender<bool>) {
+        let (stop, stopped) = watch::channel(false);
+        (Tasks::new(tokio::runtime::Handle::current(), stopped), stop)
+    }
+
+    fn door(address: SocketAddr, tasks: &Tasks) -> Door {
+        Door::bind("agent.listen", &Place::Tcp(address), 4096, &STATS, tasks).unwrap()
+    }
+
+    fn free() -> SocketAddr {
+        "127.0.0.1:0".parse().unwrap()
+    }
+
+    /// Whether the connection, made before, is answered.
+    fn is_answered(mut stream: &TcpStream) -> bool {
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.write_all(b"x").is_ok() && stream.read(&mut [0]).is_ok_and(|read| read == 1)
+    }
+
+    /// One thread: nothing is accepted while the test does not wait.
+    #[tokio::test]
+    async fn who_waited_to_be_accepted_when_the_door_closed_is_answered() {
+        for by_stop in [false, true] {
+            let (tasks, stop) = tasks();
+            let door = door(free(), &tasks);
+            let (address, closer) = (door.address(), door.closer());
+            let waiting: Vec<TcpStream> = (0..200).map(|_| TcpStream::connect(address).unwrap()).collect();
+            if by_stop {
+                stop.send(true).unwrap();
+            } else {
+                closer.close();
+            }
+            let answered = thread::spawn(move || waiting.iter().filter(|stream| is_answered(stream)).count());
+            door.run("test", echo, tasks.stop()).await;
+            closer.ended().await;
+            let answered = tokio::task::spawn_blocking(|| answered.join().unwrap()).await.unwrap();
+            assert_eq!(answered, 200, "by_stop={by_stop}");
+            assert!(TcpStream::connect(address).is_err(), "it still listens");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_never_asks_keeps_the_door_for_a_moment_only() {
+        let (tasks, _stop) = tasks();
+        let door = door(free(), &tasks);
+        let (address, closer) = (door.address(), door.closer());
+        let _silent = TcpStream::connect(address).unwrap();
+        closer.close();
+        let begin = Instant::now();
+        door.run("test", echo, tasks.stop()).await;
+        assert!((GRACE..GRACE * 10).contains(&begin.elapsed()), "{:?}", begin.elapsed());
+    }
+
+    /// As reloads do it: the new one listens before the old one closes.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn no_connection_is_lost_when_a_port_is_handed_over() {
+        let (tasks, _stop) = tasks();
+        let listening = |address| {
+            let door = door(address, &tasks);
+            let (address, closer) = (door.address(), door.closer());
+            tasks.spawn("door", door.run("test", echo, tasks.stop()));
+            (address, closer)
+        };
+        let (address, mut old) = listening(free());
+        let (done, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let askers: Vec<_> = (0..4)
+            .map(|_| {
+                let (done, asked) = (Arc::clone(&done), Arc::clone(&asked));
+                thread::spawn(move || {
+                    while !done.load(Ordering::Relaxed) {
+                        asked.fetch_add(1, Ordering::Relaxed);
+                        let stream = TcpStream::connect(address).expect("somebody listens");
+                        assert!(is_answered(&stream), "a connection was lost");
+                    }
+                })
+            })
+            .collect();
+        for _ in 0..20 {
+            let (_, new) = listening(address);
+            let (so_far, end) = (asked.load(Ordering::Relaxed), Instant::now() + Duration::from_secs(10));
+            while asked.load(Ordering::Relaxed) < so_far + 50 {
+                assert!(Instant::now() < end, "nobody is answered");
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            old.close();
+            old.ended().await;
+            old = new;
+        }
+        done.store(true, Ordering::Relaxed);
+        tokio::task::spawn_blocking(|| askers.into_iter().for_each(|asker| asker.join().unwrap())).await.unwrap();
+    }
+}

@@ -13,6 +13,8 @@ pub(crate) struct Crowd {
     most: usize,
     stats: &'static DoorStats,
     seats: Mutex<Seats>,
+    /// Somebody has been answered, or has left.
+    moved: Notify,
 }
 
 #[derive(Default)]
@@ -26,6 +28,8 @@ struct Taken {
     used: Instant,
     /// An answer is being worked on.
     busy: bool,
+    /// An answer was given.
+    answered: bool,
     leave: Arc<Notify>,
 }
 
@@ -38,7 +42,14 @@ pub(crate) struct Seat {
 
 impl Crowd {
     pub(super) fn new(most: usize, stats: &'static DoorStats) -> Self {
-        Self { most, stats, seats: Mutex::default() }
+        Self { most, stats, seats: Mutex::default(), moved: Notify::new() }
+    }
+
+    /// Returns when each of those who are here has had an answer and waits for none. For one who waits.
+    pub(super) async fn is_served(&self) {
+        while self.seats().taken.values().any(|taken| taken.busy || !taken.answered) {
+            self.moved.notified().await;
+        }
     }
 
     /// A seat for one more: if need be that of the connection which was idle the longest, else of the one that has been
@@ -56,7 +67,8 @@ impl Crowd {
         }
         let (number, leave) = (seats.next, Arc::<Notify>::default());
         seats.next += 1;
-        seats.taken.insert(number, Taken { used: Instant::now(), busy: false, leave: Arc::clone(&leave) });
+        let taken = Taken { used: Instant::now(), busy: false, answered: false, leave: Arc::clone(&leave) };
+        seats.taken.insert(number, taken);
         Seat { crowd: Arc::clone(crowd), number, leave }
     }
 
@@ -76,7 +88,9 @@ impl Seat {
         if let Some(taken) = self.crowd.seats().taken.get_mut(&self.number) {
             taken.used = Instant::now();
             taken.busy = busy;
+            taken.answered |= !busy;
         }
+        self.crowd.moved.notify_one();
     }
 
     /// The listener's counters.
@@ -88,6 +102,7 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.crowd.seats().taken.remove(&self.number);
+        self.crowd.moved.notify_one();
     }
 }
 

@@ -5,9 +5,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpSocket, UnixListener};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
+use tokio::time::sleep;
+
+use super::steer;
 
 /// Where to listen.
 #[derive(Debug, Clone)]
@@ -38,7 +42,7 @@ pub struct ListenError {
 /// A socket that listens.
 pub(crate) enum Socket {
     Tcp(TcpListener),
-    Unix(UnixListener, #[expect(dead_code, reason = "held, not used")] OwnPath),
+    Unix(UnixListener, OwnPath),
 }
 
 impl Socket {
@@ -67,6 +71,34 @@ impl Socket {
         })
     }
 
+    /// Listens no more, once it has given out those who wait to be accepted: closing alone would reset their connections.
+    /// Best effort: what cannot be had is closed all the same.
+    pub(super) async fn close(self, mut give: impl FnMut(Stream)) {
+        match self {
+            Self::Tcp(socket) => {
+                steer::to_the_other(&socket);
+                // Handshakes that have begun here end here.
+                sleep(HANDSHAKE).await;
+                let Ok(socket) = socket.into_std() else { return };
+                let streams = waiting(|| socket.accept()).filter_map(|(stream, _)| {
+                    stream.set_nonblocking(true).ok()?;
+                    let _ = stream.set_nodelay(true);
+                    TcpStream::from_std(stream).ok()
+                });
+                streams.for_each(|stream| give(Box::new(stream)));
+            }
+            Self::Unix(socket, path) => {
+                drop(path);
+                let Ok(socket) = socket.into_std() else { return };
+                let streams = waiting(|| socket.accept()).filter_map(|(stream, _)| {
+                    stream.set_nonblocking(true).ok()?;
+                    UnixStream::from_std(stream).ok()
+                });
+                streams.for_each(|stream| give(Box::new(stream)));
+            }
+        }
+    }
+
     #[cfg(test)]
     pub(super) fn address(&self) -> SocketAddr {
         match self {
@@ -74,6 +106,17 @@ impl Socket {
             Self::Unix(..) => panic!("a unix socket has no port"),
         }
     }
+}
+
+/// Of a listener that never blocks: those who wait, at most [`MAX_WAITING`].
+fn waiting<T>(mut accept: impl FnMut() -> io::Result<T>) -> impl Iterator<Item = T> {
+    let next = move || match accept() {
+        Ok(accepted) => Some(Some(accepted)),
+        // It has left already.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => Some(None),
+        Err(_) => None,
+    };
+    std::iter::from_fn(next).take(MAX_WAITING).flatten()
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -124,13 +167,16 @@ impl Drop for OwnPath {
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1024;
+/// Taken from those at the end; more come only while nobody else listens on the port.
+const MAX_WAITING: usize = 2048;
+/// Between the last connection's first packet and its being there to accept, on this machine or near it.
+const HANDSHAKE: Duration = Duration::from_millis(10);
 /// Whoever may enter the folder may ask: HAProxy does so without its rights of the start.
 const MODE: u32 = 0o666;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::net::UnixStream;
 
     #[tokio::test]
     async fn a_path_is_handed_over_and_removed_by_its_last_owner() {
