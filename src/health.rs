@@ -45,6 +45,7 @@ mod tests;
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Receiver;
@@ -55,7 +56,7 @@ use crate::runtime::Tasks;
 use observe::{CheckEvent, Snapshot, Watcher};
 use once::Desk;
 use profile::Profile;
-use registry::{Hands, Registry};
+use registry::{Asked, Hands, Registry};
 use voice::{Say, Voice};
 
 pub use agent::AgentListener;
@@ -246,10 +247,15 @@ impl Checker {
         Some(ServerStatus::of(&*self.registry().target(backend, server)?))
     }
 
-    /// The first server that has this address, as HAProxy prints it, with its backend's name. None when none is checked.
-    pub(crate) fn status_at(&self, address: &str) -> Option<(String, ServerStatus)> {
-        let target = self.registry().target_at(address)?;
+    /// The server that somebody means who names an address, with its backend's name. None when none is checked.
+    pub(crate) fn status_of(&self, asked: Asked<'_>) -> Option<(String, ServerStatus)> {
+        let target = self.registry().target_of(asked)?;
         Some((target.profile.config.name.clone(), ServerStatus::of(&target)))
+    }
+
+    /// Whether HAProxy has not shown its servers yet.
+    pub(crate) fn is_new(&self) -> bool {
+        self.registry().is_new()
     }
 
     /// Checks a server at once, beside its schedule. False when it is not checked at all.
@@ -273,12 +279,25 @@ impl Checker {
     /// One check of any target. Several who ask for the same at once share one check; a result is given out for at most
     /// a second; 256 targets are known at once. The future may be dropped at any time.
     pub fn once(&self, spec: TargetSpec) -> impl Future<Output = CheckResult> + Send + 'static {
+        self.ask(spec, None)
+    }
+
+    /// The same; without an answer from the target within `bound`, a failure.
+    pub(crate) fn once_within(
+        &self,
+        spec: TargetSpec,
+        bound: Duration,
+    ) -> impl Future<Output = CheckResult> + Send + 'static {
+        self.ask(spec, Some(bound))
+    }
+
+    fn ask(&self, spec: TargetSpec, bound: Option<Duration>) -> impl Future<Output = CheckResult> + Send + 'static {
         let checker = self.clone();
         async move {
             if checker.is_stopping() || checker.registry().is_stopped() {
                 return CheckResult::hold(Class::Overdue, "the checker is stopping");
             }
-            checker.0.desk.check(spec).await
+            checker.0.desk.check(spec, bound).await
         }
     }
 

@@ -9,8 +9,10 @@ mod request;
 
 use std::sync::Arc;
 
+use super::address::Address;
 use super::door::{Closer, Door, ListenError, Place};
 use super::oracle::{Oracle, Verdict};
+use super::registry::Asked;
 use super::{Checker, TargetSpec};
 use crate::config::{AgentConfig, HealthConfig};
 use crate::runtime::{Stop, Tasks};
@@ -82,15 +84,21 @@ impl Answers {
             Request::Server { backend, server } => {
                 self.oracle.server(backend, server).ok_or("no such server is checked")
             }
-            Request::Target { host, port, tls, authority } => {
-                if let Some(verdict) = self.oracle.address(&format!("{host}:{port}")) {
+            Request::Target { address, tls, authority } => {
+                let asked = Asked { address: &address, tls, authority: &authority };
+                if let Some(verdict) = self.oracle.address(asked) {
                     return Ok(verdict);
                 }
                 if !self.config.allow_any {
                     return Err("no such server is checked, and `agent.allow_any` is not set");
                 }
-                let (host, authority) = (host.to_owned(), Some(authority.to_owned()));
-                Ok(self.oracle.once(TargetSpec { host, port, tls, authority, ..TargetSpec::default() }).await)
+                let (host, port) = match address {
+                    Address::Tcp(address) => (address.ip().to_string(), address.port()),
+                    Address::Name(name, port) => (name, port),
+                    Address::Unix(_) => return Err("paths are not checked"),
+                };
+                let spec = TargetSpec { host, port, tls, authority: Some(authority), ..TargetSpec::default() };
+                Ok(self.oracle.once(spec).await)
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The bridge: answers HAProxy's own health checks (`option httpchk`) from what the checker knows. HTTP/1.1.
 //!
-//! | `GET /BACKEND/SERVER` | answer |
+//! | `GET`, `HEAD` or `OPTIONS` of `/BACKEND/SERVER` | answer |
 //! |---|---|
 //! | up | 200 |
 //! | drains | 404, for `http-check disable-on-404` |
@@ -73,11 +73,15 @@ impl BridgeListener {
 async fn serve(stream: Stream, seat: Seat, oracle: Oracle, idle: Duration) {
     let asked = Arc::new(Notify::new());
     let answer = service_fn(|request: Request<Incoming>| {
-        seat.mark(false);
+        let (oracle, asked, seat) = (&oracle, &asked, &seat);
+        seat.mark(true);
         asked.notify_one();
-        seat.stats().answered.add(1);
-        let response = respond(&oracle, request.method(), request.uri().path());
-        async move { Ok::<_, Infallible>(response) }
+        async move {
+            let response = respond(oracle, request.method(), request.uri().path(), FIRST.min(idle / 2)).await;
+            seat.stats().answered.add(1);
+            seat.mark(false);
+            Ok::<_, Infallible>(response)
+        }
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(idle).max_buf_size(MAX_REQUEST);
@@ -90,12 +94,17 @@ async fn serve(stream: Stream, seat: Seat, oracle: Oracle, idle: Duration) {
     }
 }
 
-fn respond(oracle: &Oracle, method: &Method, path: &str) -> Response<Full<Bytes>> {
-    if !matches!(*method, Method::GET | Method::HEAD) {
-        return response(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD");
+async fn respond(oracle: &Oracle, method: &Method, path: &str, patience: Duration) -> Response<Full<Bytes>> {
+    // HAProxy's own default is OPTIONS.
+    if !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
+        stats::BRIDGE.refused.add(1);
+        return response(StatusCode::METHOD_NOT_ALLOWED, "only GET, HEAD and OPTIONS");
     }
-    let names = path.strip_prefix('/').and_then(|path| path.split_once('/'));
-    match names.and_then(|(backend, server)| oracle.server(backend, server)) {
+    let verdict = match path.strip_prefix('/').and_then(|path| path.split_once('/')) {
+        Some((backend, server)) => oracle.server_soon(backend, server, patience).await,
+        None => None,
+    };
+    match verdict {
         Some(Verdict::Up { .. }) => response(StatusCode::OK, "up"),
         Some(Verdict::Drain) => response(StatusCode::NOT_FOUND, "drains"),
         Some(Verdict::Down(reason) | Verdict::Unsure(reason)) => response(StatusCode::SERVICE_UNAVAILABLE, &reason),
@@ -117,5 +126,8 @@ fn response(status: StatusCode, reason: &str) -> Response<Full<Bytes>> {
     response
 }
 
+/// For a server's first result: HAProxy has no answer that means "not yet". Its checks wait `timeout check`, else `inter`,
+/// and fail then as they would at once.
+const FIRST: Duration = Duration::from_secs(1);
 /// A request's line and headers, in bytes: the least that hyper takes.
 const MAX_REQUEST: usize = 8192;

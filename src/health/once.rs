@@ -1,11 +1,12 @@
 //! Checks of any target, for those who ask: one at a time for each, its result kept for a moment, its connection a little longer.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Mutex as AsyncMutex;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::address::Address;
 use super::outcome::{CheckResult, Class};
@@ -59,23 +60,33 @@ impl Desk {
         Self { profiles: profiles.to_vec(), default, hands, slots: Mutex::default() }
     }
 
-    /// The result of a check that is at most [`MAX_AGE`] old.
-    pub(crate) async fn check(&self, spec: TargetSpec) -> CheckResult {
+    /// The result of a check that is at most [`MAX_AGE`] old. With a bound it takes no longer than that: who is asked and
+    /// has not answered by then has failed.
+    pub(crate) async fn check(&self, spec: TargetSpec, bound: Option<Duration>) -> CheckResult {
+        let deadline = bound.map(|bound| Instant::now() + bound);
         let state = match self.slot(spec) {
             Ok(state) => state,
             Err(result) => return result,
         };
-        let mut state = state.lock().await;
+        let Some(mut state) = within(deadline, state.lock()).await else { return schedule::overdue() };
         if let Some((at, result)) = &state.last
             && at.elapsed() <= MAX_AGE
         {
             return result.clone();
         }
-        let Ok(Ok(_permit)) = timeout(MAX_WAIT, self.hands.room.acquire()).await else { return schedule::overdue() };
-        let result = fenced(state.probe.check()).await.unwrap_or_else(|| {
-            state.probe.reset();
-            schedule::fault()
-        });
+        let wait = if bound.is_some() { SHORT_WAIT } else { MAX_WAIT };
+        let Ok(Ok(_permit)) = timeout(wait, self.hands.room.acquire()).await else { return schedule::overdue() };
+        let result = match within(deadline, fenced(state.probe.check())).await {
+            Some(Some(result)) => result,
+            Some(None) => {
+                state.probe.reset();
+                schedule::fault()
+            }
+            None => {
+                state.probe.reset();
+                late(bound)
+            }
+        };
         state.last = Some((Instant::now(), result.clone()));
         result
     }
@@ -135,6 +146,18 @@ impl Desk {
     }
 }
 
+async fn within<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
+    match deadline {
+        None => Some(work.await),
+        Some(deadline) => timeout_at(deadline, work).await.ok(),
+    }
+}
+
+fn late(bound: Option<Duration>) -> CheckResult {
+    let millis = bound.unwrap_or_default().as_millis();
+    CheckResult::soft(Class::Timeout, format!("no answer within {millis} ms, the connection included"))
+}
+
 /// Targets that are known at once; beyond that the one that was not asked for the longest is forgotten.
 const MAX_TARGETS: usize = 256;
 /// A result this old answers no further question.
@@ -143,5 +166,7 @@ const MAX_AGE: Duration = Duration::from_secs(1);
 const MAX_IDLE: Duration = Duration::from_secs(30);
 /// For room among the checks under way.
 const MAX_WAIT: Duration = Duration::from_secs(1);
+/// The same for who has to have an answer within a bound.
+const SHORT_WAIT: Duration = Duration::from_millis(200);
 /// Between two looks for targets to forget.
 pub(crate) const TIDY_EVERY: Duration = Duration::from_secs(10);

@@ -2,7 +2,11 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::{Instant, timeout_at};
+
+use super::registry::Asked;
 use super::{CheckResult, Checker, Outcome, ServerState, ServerStatus, TargetSpec};
 use crate::config::HealthConfig;
 
@@ -40,24 +44,44 @@ impl Oracle {
 
     /// By its names in HAProxy's configuration. None: it is not checked.
     pub(crate) fn server(&self, backend: &str, server: &str) -> Option<Verdict> {
-        self.checker.status(backend, server).map(|status| self.verdict(backend, status))
+        let known = self.checker.status(backend, server).map(|status| self.verdict(backend, status));
+        known.or_else(|| self.too_early())
     }
 
-    /// By its address, as HAProxy prints it: the first server that has it. None: it is not checked.
-    pub(crate) fn address(&self, address: &str) -> Option<Verdict> {
-        let (backend, status) = self.checker.status_at(address)?;
-        Some(self.verdict(&backend, status))
+    /// The same, waiting up to `bound` for the first result, for those to whom no answer is a failure.
+    pub(crate) async fn server_soon(&self, backend: &str, server: &str, bound: Duration) -> Option<Verdict> {
+        let mut changes = self.checker.subscribe();
+        let deadline = Instant::now() + bound;
+        loop {
+            changes.mark_unchanged();
+            let verdict = self.server(backend, server);
+            let is_early = verdict.as_ref().is_some_and(|verdict| matches!(verdict, Verdict::Unsure(_)));
+            if !is_early || !matches!(timeout_at(deadline, changes.changed()).await, Ok(Ok(()))) {
+                return verdict;
+            }
+        }
+    }
+
+    /// By its address. None: it is not checked.
+    pub(crate) fn address(&self, asked: Asked<'_>) -> Option<Verdict> {
+        let known = self.checker.status_of(asked).map(|(backend, status)| self.verdict(&backend, status));
+        known.or_else(|| self.too_early())
     }
 
     /// By a check of its own, which others who ask for the same share.
     pub(crate) async fn once(&self, spec: TargetSpec) -> Verdict {
-        let CheckResult { outcome, text, .. } = self.checker.once(spec).await;
+        let CheckResult { outcome, text, .. } = self.checker.once_within(spec, ONCE).await;
         match outcome {
             Outcome::Pass => Verdict::Up { drains: false },
             Outcome::Drain(_) => Verdict::Drain,
             Outcome::HardFail(_) | Outcome::SoftFail(_) => Verdict::Down(text),
             Outcome::Hold(_) => Verdict::Unsure(text),
         }
+    }
+
+    /// A worker that a reload brought is asked before HAProxy has shown it any server.
+    fn too_early(&self) -> Option<Verdict> {
+        self.checker.is_new().then(|| Verdict::Unsure("not checked yet".to_owned()))
     }
 
     /// Before the first result HAProxy's own `init-state` holds, and so a reload changes nothing.
@@ -70,6 +94,10 @@ impl Oracle {
         }
     }
 }
+
+/// For a check that somebody waits for: with the time in which a line without an end counts as one, well under the 2 s
+/// of HAProxy's default `agent-inter`, after which it would keep the last state.
+const ONCE: Duration = Duration::from_millis(1700);
 
 /// A reason as HAProxy's log shows it unchanged: printable ASCII without double quotes, at most [`MAX_REASON`] bytes.
 pub(crate) fn phrase(reason: &str) -> String {

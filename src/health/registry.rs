@@ -1,5 +1,6 @@
 //! Which servers are checked, and the tasks that check them.
 
+mod asked;
 mod notice;
 mod patterns;
 
@@ -24,6 +25,7 @@ use crate::config::CheckMode;
 use crate::log::Level;
 use crate::runtime::Tasks;
 use crate::stats;
+pub(crate) use asked::Asked;
 
 /// Every configured backend with the servers that HAProxy last showed. Bound: HAProxy's own servers.
 pub(crate) struct Registry {
@@ -131,15 +133,6 @@ impl Registry {
             Kind::Checked(checked) => Some(Arc::clone(&checked.target)),
             Kind::Skipped(_) => None,
         }
-    }
-
-    /// The first target that has this address.
-    pub(crate) fn target_at(&self, address: &str) -> Option<Arc<Target>> {
-        let mut entries = self.backends.values().flat_map(|backend| backend.servers.values());
-        entries.find_map(|entry| match &entry.kind {
-            Kind::Checked(checked) if entry.address == address => Some(Arc::clone(&checked.target)),
-            _ => None,
-        })
     }
 
     /// Ends every check. What is left to do: weights of ours that must be whole again.

@@ -168,9 +168,11 @@ impl Process {
         let interrupt = signal(SignalKind::interrupt()).map_err(ProcessError::Signal)?;
         let (export, stop, bound) = (self.export.clone(), runtime.stopper(), self.bounds.term_timeout);
         let journal = self.journal.clone();
+        let doors = self.doors.clone();
         runtime.tasks().spawn("signals", async move {
             let number = first_of(terminate, interrupt).await;
             stop.begin();
+            ended(&doors).await;
             if let Some(export) = export {
                 export.finish(Instant::now() + bound).await;
             }
@@ -192,6 +194,7 @@ impl Drop for Process {
             let _ = checker.stop();
         }
         runtime.begin_stop();
+        runtime.wait(ended(&self.doors));
         if let Some(export) = &self.export {
             runtime.wait(export.finish(Instant::now() + self.bounds.stop_timeout));
         }
@@ -240,6 +243,13 @@ fn checks(
         if let Some((events, outlets)) = wanted {
             checks::run(events, resource, outlets, stop).await;
         }
+    }
+}
+
+/// Whoever has asked by now gets an answer. The listeners bound the time.
+async fn ended(doors: &[DoorCloser]) {
+    for door in doors {
+        door.ended().await;
     }
 }
 

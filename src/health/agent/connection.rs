@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Answers, request};
 use crate::health::door::{Seat, Stream};
@@ -28,6 +28,7 @@ async fn converse(stream: &mut Stream, seat: &Seat, answers: &Answers) {
                 (answers.answer(&line).await, false)
             }
             Next::TooLong => (answers.problem(TOO_LONG), true),
+            Next::TooSlow => (answers.problem(TOO_SLOW), true),
             Next::End => return,
         };
         seat.stats().answered.add(1);
@@ -62,12 +63,15 @@ struct Lines {
 enum Next {
     Line(Vec<u8>),
     TooLong,
+    TooSlow,
     End,
 }
 
 impl Lines {
-    /// A line ends as [`request::split`] says, with the stream, or when nothing follows for [`SILENCE`].
+    /// A line ends as [`request::split`] says, with the stream, or when nothing follows for [`SILENCE`]. It takes no longer
+    /// than the idle connection may, and that silence.
     async fn next(&mut self, stream: &mut Stream) -> Next {
+        let deadline = Instant::now() + self.idle;
         loop {
             if self.after_cr && !self.bytes.is_empty() {
                 self.after_cr = false;
@@ -87,9 +91,15 @@ impl Lines {
             if self.bytes.len() > self.most {
                 return Next::TooLong;
             }
-            let patience = if self.bytes.is_empty() { self.idle } else { SILENCE };
+            let patience = if self.bytes.is_empty() {
+                deadline
+            } else if Instant::now() < deadline {
+                Instant::now() + SILENCE
+            } else {
+                return Next::TooSlow;
+            };
             let mut part = [0; PART];
-            match timeout(patience, stream.read(&mut part)).await {
+            match timeout_at(patience, stream.read(&mut part)).await {
                 Ok(Ok(read)) if read > 0 => self.bytes.extend(part.iter().take(read)),
                 Ok(Err(_)) => return Next::End,
                 Ok(Ok(_)) | Err(_) if self.bytes.is_empty() => return Next::End,
@@ -100,6 +110,7 @@ impl Lines {
 }
 
 const TOO_LONG: &str = "the line is too long";
+const TOO_SLOW: &str = "the line takes too long";
 /// Bytes that are read to no end after a line that was too long.
 const MAX_UNREAD: u64 = 64 * 1024;
 /// Ends a line that has no end: `agent-send` without `\n`.

@@ -45,6 +45,15 @@ impl Rig {
         text.lines().next().unwrap_or_default().to_owned()
     }
 
+    /// The whole answer.
+    async fn whole(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        tokio::time::timeout(Duration::from_secs(10), stream.read_to_string(&mut text)).await.unwrap().unwrap();
+        text
+    }
+
     async fn get(&self) -> String {
         self.ask("GET /b/s HTTP/1.0\r\n\r\n").await
     }
@@ -54,6 +63,7 @@ impl Rig {
 async fn each_state_has_its_status_and_the_reason_is_the_phrase() {
     let (reporter, server) = servers::health().await;
     let rig = rig(OnNotServing::Down);
+    rig.bench.checker.sweep(&[]);
     assert_eq!(rig.get().await, "HTTP/1.0 503 no such server is checked");
     rig.bench.checker.sweep(&[seen(server.address, "DOWN")]);
     rig.bench.changes().await;
@@ -61,8 +71,51 @@ async fn each_state_has_its_status_and_the_reason_is_the_phrase() {
     reporter.set_service_status("", ServingStatus::NotServing).await;
     rig.bench.changes().await;
     assert_eq!(rig.get().await, "HTTP/1.0 503 NOT_SERVING (service '')");
-    assert_eq!(rig.ask("POST /b/s HTTP/1.0\r\n\r\n").await, "HTTP/1.0 405 only GET and HEAD");
+    assert_eq!(rig.ask("POST /b/s HTTP/1.0\r\n\r\n").await, "HTTP/1.0 405 only GET, HEAD and OPTIONS");
     assert_eq!(rig.ask("GET / HTTP/1.0\r\n\r\n").await, "HTTP/1.0 503 no such server is checked");
+}
+
+#[tokio::test]
+async fn every_method_that_checks_use_is_answered_the_same_with_and_without_a_host() {
+    let (_reporter, server) = servers::health().await;
+    let rig = rig(OnNotServing::Down);
+    rig.bench.checker.sweep(&[seen(server.address, "DOWN")]);
+    rig.bench.changes().await;
+    for method in ["GET", "HEAD", "OPTIONS"] {
+        for head in ["HTTP/1.0\r\n", "HTTP/1.0\r\nhost: b\r\n", "HTTP/1.1\r\nhost: b\r\nconnection: close\r\n"] {
+            let version = &head[..8];
+            let answer = rig.whole(&format!("{method} /b/s {head}\r\n")).await;
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+            assert!(head.starts_with(&format!("{version} 200 up\r\n")), "{method}: {answer}");
+            assert_eq!(body, if method == "HEAD" { "" } else { "up\n" }, "{method}");
+        }
+        assert_eq!(rig.ask(&format!("{method} /b/x HTTP/1.0\r\n\r\n")).await, "HTTP/1.0 503 no such server is checked");
+    }
+    // What plain `option httpchk` sends names no server; what is no check is not answered as one.
+    assert_eq!(rig.ask("OPTIONS / HTTP/1.0\r\n\r\n").await, "HTTP/1.0 503 no such server is checked");
+    assert_eq!(rig.ask("OPTIONS * HTTP/1.0\r\n\r\n").await, "HTTP/1.0 503 no such server is checked");
+    for method in ["PUT", "DELETE", "TRACE", "NONSENSE"] {
+        assert!(rig.ask(&format!("{method} /b/s HTTP/1.0\r\n\r\n")).await.starts_with("HTTP/1.0 405 "), "{method}");
+    }
+}
+
+#[tokio::test]
+async fn who_asks_before_the_first_result_waits_for_it() {
+    let (_reporter, server) = servers::health().await;
+    let rig = rig(OnNotServing::Down);
+    let (answer, ()) = tokio::join!(rig.get(), async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        rig.bench.checker.sweep(&[seen(server.address, "DOWN")]);
+    });
+    assert_eq!(answer, "HTTP/1.0 200 up");
+}
+
+#[tokio::test]
+async fn a_first_result_that_does_not_come_is_not_waited_for_long() {
+    let silent = servers::raw(|stream| async move { stream }).await;
+    let rig = rig(OnNotServing::Down);
+    rig.bench.checker.sweep(&[seen(silent.address, "DOWN")]);
+    assert_eq!(rig.get().await, "HTTP/1.0 503 not checked yet");
 }
 
 #[tokio::test]
