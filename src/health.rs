@@ -151,10 +151,10 @@ struct Shared {
 
 /// Why the settings of health checks cannot be used: a file or a variable that they name.
 #[derive(Debug, thiserror::Error)]
-#[error("health.backend `{backend}`: {reason}")]
+#[error("{place}: {reason}")]
 pub struct HealthError {
-    /// The backend's name.
-    pub backend: String,
+    /// Where the settings stand: a backend's table, or `agent`.
+    pub place: String,
     /// What was expected and found.
     pub reason: String,
 }
@@ -162,7 +162,8 @@ pub struct HealthError {
 impl Checker {
     /// Whether the files and variables that the settings name can be used. Starts nothing: for `haproxy -c`.
     pub fn verify(config: &HealthConfig) -> Result<(), HealthError> {
-        profiles(config).map(|_| ())
+        profiles(config)?;
+        default_profile(config).map(drop)
     }
 
     /// A checker without servers: [`Checker::sweep`] brings them. Must not run under `haproxy -c`. Reads certificates
@@ -182,9 +183,9 @@ impl Checker {
             room: Arc::clone(&room),
             size: config.max_concurrent,
         };
-        warn_of_insecure(&profiles, &voice);
+        warn_of_insecure(&profiles, &config.single.profile, &voice);
         let registry = Mutex::new(Registry::new(&profiles, hands()));
-        let desk = Desk::new(&profiles, default_profile(), hands());
+        let desk = Desk::new(&profiles, default_profile(config)?, &config.single, hands());
         let (config, events) = (config.clone(), Mutex::new(events));
         let shared = Arc::new(Shared { config, tasks: tasks.clone(), voice, registry, desk, events });
         let (weak, mut stop) = (Arc::downgrade(&shared), tasks.stop());
@@ -276,8 +277,8 @@ impl Checker {
         target.map(|target| target.hold(false)).is_some()
     }
 
-    /// One check of any target. Several who ask for the same at once share one check; a result is given out for at most
-    /// a second; 256 targets are known at once. The future may be dropped at any time.
+    /// One check of any target. Several who ask for the same at once share one check; a result is given out for
+    /// `agent.max_age`; `agent.max_targets` are known at once. The future may be dropped at any time.
     pub fn once(&self, spec: TargetSpec) -> impl Future<Output = CheckResult> + Send + 'static {
         self.ask(spec, None)
     }
@@ -367,27 +368,37 @@ impl Checker {
 fn profiles(config: &HealthConfig) -> Result<Vec<Arc<Profile>>, HealthError> {
     let load = |backend: &BackendConfig| match Profile::load(backend) {
         Ok(profile) => Ok(Arc::new(profile)),
-        Err(error) => Err(HealthError { backend: backend.name.clone(), reason: error.to_string() }),
+        Err(error) => {
+            Err(HealthError { place: format!("health.backend `{}`", backend.name), reason: error.to_string() })
+        }
     };
     config.backends.iter().map(load).collect()
 }
 
-/// For targets without a backend. A system without certificates of authorities has no TLS for them.
-fn default_profile() -> Arc<Profile> {
-    let plain = BackendConfig::named("");
-    let auto = BackendConfig { tls: TlsMode::Auto, ..plain.clone() };
-    // The defaults name no file: without TLS nothing can fail.
-    let plain =
-        Profile { tls: None, policy: policy::Policy::new(&plain), headers: http::HeaderMap::new(), config: plain };
-    Arc::new(Profile::load(&auto).unwrap_or(plain))
+/// For targets without a backend. A system without certificates of authorities has no TLS for them, unless the settings name
+/// files.
+fn default_profile(config: &HealthConfig) -> Result<Arc<Profile>, HealthError> {
+    let asked = &config.single.profile;
+    let error = match Profile::load(asked) {
+        Ok(profile) => return Ok(Arc::new(profile)),
+        Err(error) => error,
+    };
+    let plain = BackendConfig { tls: TlsMode::Off, ..asked.clone() };
+    match Profile::load(&plain) {
+        Ok(profile) if asked.ca_file.is_empty() && asked.cert_file.is_none() => Ok(Arc::new(profile)),
+        _ => Err(HealthError { place: "agent".to_owned(), reason: error.to_string() }),
+    }
 }
 
-fn warn_of_insecure(profiles: &[Arc<Profile>], voice: &Voice) {
+fn warn_of_insecure(profiles: &[Arc<Profile>], single: &BackendConfig, voice: &Voice) {
     for profile in profiles.iter().filter(|profile| profile.config.insecure_skip_verify) {
         let name = &profile.config.name;
         voice.say(
             Level::Warning,
             format!("health.backend `{name}`: `insecure_skip_verify` is set: anybody may answer for its servers"),
         );
+    }
+    if single.insecure_skip_verify {
+        voice.say(Level::Warning, "`agent.insecure_skip_verify` is set: anybody may answer for its targets".to_owned());
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
+use ipnet::IpNet;
 
 use super::policy::Policy;
 use super::tls::{Tls, TlsError, bounded};
@@ -19,6 +20,8 @@ pub(crate) struct Profile {
     pub(crate) headers: HeaderMap,
     /// Absent where no connection is encrypted.
     pub(crate) tls: Option<Arc<Tls>>,
+    /// Where connections may lead; empty means anywhere.
+    pub(crate) networks: Arc<[IpNet]>,
 }
 
 /// Why a backend's settings cannot be used.
@@ -41,13 +44,24 @@ impl Profile {
             TlsMode::Off => None,
             TlsMode::On | TlsMode::Auto => Some(Arc::new(Tls::load(config)?)),
         };
-        Ok(Self { policy: Policy::new(config), headers: headers(config)?, tls, config: config.clone() })
+        Ok(Self {
+            policy: Policy::new(config),
+            headers: headers(config)?,
+            tls,
+            networks: Arc::default(),
+            config: config.clone(),
+        })
     }
 
     /// The same, for another service.
     pub(crate) fn for_service(&self, service: &str) -> Self {
         let config = BackendConfig { services: vec![service.to_owned()], ..self.config.clone() };
         Self { config, ..self.clone() }
+    }
+
+    /// The same, for connections into these networks alone.
+    pub(crate) fn confined(&self, networks: &[IpNet]) -> Self {
+        Self { networks: networks.into(), ..self.clone() }
     }
 
     /// Whether states are forced through Lua. Else HAProxy asks for them.
