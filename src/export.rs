@@ -36,7 +36,7 @@ pub use error::{Cause, SendError, SetupError};
 pub use exporter::Exporter;
 #[cfg(test)]
 pub(crate) use outlets::Kept;
-pub use outlets::{Outlet, Outlets};
+pub use outlets::{OpenError, Outlet, Outlets};
 pub use queue::{QueueHandle, queue};
 pub use retry::Retry;
 pub use sender::Sender;

@@ -44,7 +44,7 @@ mod weight;
 mod tests;
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -348,7 +348,22 @@ impl Checker {
 
     /// The figures of all checks: for metrics.
     pub fn observe(&self) -> Snapshot {
-        self.registry().observe()
+        let (targets, in_flight, stopped) = {
+            let registry = self.registry();
+            (registry.targets(), registry.in_flight(), registry.is_stopped())
+        };
+        // Not under the lock that HAProxy's threads take.
+        let whole = Snapshot { stopped, in_flight: in_flight as u64, ..Snapshot::of(targets) };
+        Snapshot { single: self.0.desk.tally(), lateness: self.lateness(), ..whole }
+    }
+
+    /// A checker that goes when all others have gone.
+    fn downgrade(&self) -> Weak<Shared> {
+        Arc::downgrade(&self.0)
+    }
+
+    fn upgrade(weak: &Weak<Shared>) -> Option<Self> {
+        weak.upgrade().map(Self)
     }
 
     /// The text of `show vitals health`: a summary, then one line per server, sorted by name. Ends with a line break.

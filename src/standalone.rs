@@ -8,13 +8,18 @@
 //! | [`Standalone::finish`] | what still runs is abandoned, the last lines are written |
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::VERSION;
 use crate::config::{HealthConfig, Loaded};
+use crate::health::observe::{AgentNames, CheckMetrics};
 use crate::health::{AgentListener, Checker, Closer, HealthError, ListenError};
 use crate::journal::{Journal, JournalError};
 use crate::log::{self, Fact, Facts, Level, Topic};
+use crate::metrics::Sources;
+use crate::metrics::listener::{self, Exposition, Listener};
+use crate::resource::Resource;
 use crate::runtime::{Runtime, StartError, Tasks};
 
 /// The running program.
@@ -40,9 +45,12 @@ pub enum StandaloneError {
     /// Certificates, secrets.
     #[error(transparent)]
     Health(#[from] HealthError),
-    /// A port.
+    /// The agent's port.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The metrics' port.
+    #[error(transparent)]
+    Metrics(#[from] listener::ListenError),
     /// No port.
     #[error("`agent.listen`: expected an address and a port, found nothing")]
     Nowhere,
@@ -72,7 +80,8 @@ impl Standalone {
         let address = agent.address().ok_or(StandaloneError::Nowhere)?;
         let door = agent.closer();
         tasks.spawn("agent door", agent.run(tasks.stop()));
-        log::tell(Topic::Process, Level::Info, "HAProxy gRPC agent listening", || facts(loaded, address));
+        let metrics = metrics(loaded, &checker, &tasks)?;
+        log::tell(Topic::Process, Level::Info, "HAProxy gRPC agent listening", || facts(loaded, address, metrics));
         Ok(Self { runtime, journal, door, address, _checker: checker })
     }
 
@@ -122,13 +131,31 @@ impl StandaloneCloser {
     }
 }
 
+/// Answers Prometheus, where the settings say so; where.
+fn metrics(loaded: &Loaded, checker: &Checker, tasks: &Tasks) -> Result<Option<SocketAddr>, listener::ListenError> {
+    let config = &loaded.config;
+    let Some(address) = config.metrics.listen else { return Ok(None) };
+    let mut sources = Sources::default();
+    sources.add(Arc::new(CheckMetrics::new(checker, config)));
+    if config.metrics.grpc_agent_names {
+        sources.add(Arc::new(AgentNames::new(checker)));
+    }
+    let resource = Resource::new(&config.service, Vec::new());
+    let exposition = Arc::new(Exposition::new(sources, resource));
+    let listener = Listener::bind(address, config.agent.reuse_port, exposition, tasks)?;
+    let address = listener.address().unwrap_or(address);
+    tasks.spawn("scrapes", listener.run(tasks.stop()));
+    Ok(Some(address))
+}
+
 /// What the first line says: haproxy-grpc-agent's names.
-fn facts(loaded: &Loaded, address: SocketAddr) -> Facts {
+fn facts(loaded: &Loaded, address: SocketAddr, metrics: Option<SocketAddr>) -> Facts {
     let config = &loaded.config;
     let profile = &config.health.single.profile;
     let millis = |time: Duration| Fact::Number(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
     vec![
         ("address", address.to_string().into()),
+        ("metrics", metrics.map(|address| address.to_string()).unwrap_or_default().into()),
         ("version", VERSION.into()),
         ("config", loaded.file.clone().unwrap_or_default().into()),
         ("grpc_connect_timeout_ms", millis(profile.connect_timeout)),

@@ -293,6 +293,8 @@ impl SinkStats {
 pub struct DoorStats {
     /// Connections.
     pub accepted: Counter,
+    /// Those of them that have ended.
+    pub ended: Counter,
     /// Connections closed to make room for others.
     pub shed: Counter,
     /// Answers, those to what could not be answered too.
@@ -304,7 +306,20 @@ pub struct DoorStats {
 impl DoorStats {
     /// All zero.
     pub(crate) const fn new() -> Self {
-        Self { accepted: Counter::new(), shed: Counter::new(), answered: Counter::new(), refused: Counter::new() }
+        Self {
+            accepted: Counter::new(),
+            ended: Counter::new(),
+            shed: Counter::new(),
+            answered: Counter::new(),
+            refused: Counter::new(),
+        }
+    }
+
+    /// Connections now.
+    pub fn connections(&self) -> u64 {
+        // Ends first: nothing ends that has not begun.
+        let ended = self.ended.value();
+        self.accepted.value().saturating_sub(ended)
     }
 }
 

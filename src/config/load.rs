@@ -72,6 +72,7 @@ fn load_by(
     flat.settings.extend(environment.settings()?);
     flat.settings.extend(otel::settings(&environment, &mut loaded.warnings));
     loaded.take(&flat)?;
+    otel::disable_metrics(&mut loaded);
     resolve::export(&mut loaded, &environment)?;
     check::whole(&mut loaded)?;
     Ok(loaded)

@@ -1,6 +1,7 @@
 //! The variables of the OpenTelemetry specification. A bad value is a warning and counts as unset.
 
 use super::env::Environment;
+use super::load::Loaded;
 use super::origin::Origin;
 use super::pairs;
 use super::propagation;
@@ -21,6 +22,17 @@ pub(super) fn settings(environment: &Environment, warnings: &mut Vec<String>) ->
     reader.metrics_exporter();
     reader.logs_exporter();
     reader.settings
+}
+
+/// `OTEL_SDK_DISABLED` turns off the metrics that another variable asked for; those that the settings ask for by themselves are
+/// still made of checks.
+pub(super) fn disable_metrics(loaded: &mut Loaded) {
+    let disabled = Origin::OpenTelemetry(SDK_DISABLED);
+    let asked = loaded.origins.of("metrics.enabled");
+    if !loaded.config.traces.enabled && loaded.origins.of("traces.enabled") == disabled && asked.is_lenient() {
+        loaded.config.metrics.enabled = false;
+        loaded.origins.record("metrics.enabled".to_owned(), disabled);
+    }
 }
 
 struct Reader<'a> {

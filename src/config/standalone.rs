@@ -13,7 +13,8 @@ use super::load::Loaded;
 use super::origin::Origin;
 use super::setting::Setting;
 use super::tree::{
-    AgentConfig, Config, HealthConfig, LogConfig, LogFormat, LogTarget, MetricsConfig, OnAgentError, SingleConfig,
+    AgentConfig, Config, HealthConfig, LogConfig, LogFormat, LogTarget, MetricsConfig, OnAgentError, ServiceConfig,
+    SingleConfig,
 };
 use super::value::{Value, one_line};
 
@@ -80,7 +81,12 @@ impl Config {
             agent,
             health: HealthConfig { single, ..HealthConfig::default() },
             log: LogConfig { to: LogTarget::Stderr, format: LogFormat::Json, ..LogConfig::default() },
-            metrics: MetricsConfig { listen: Some(([0, 0, 0, 0], 9090).into()), ..MetricsConfig::default() },
+            metrics: MetricsConfig {
+                listen: Some(([0, 0, 0, 0], 9090).into()),
+                grpc_agent_names: true,
+                ..MetricsConfig::default()
+            },
+            service: ServiceConfig { name: "haproxy-vitals-agent".to_owned(), ..ServiceConfig::default() },
             ..Self::default()
         }
     }
@@ -135,4 +141,5 @@ fn named_file(sources: &AgentSources) -> Result<Option<Setting>, ConfigError> {
 const CONFIG_FLAG: &str = "--config";
 const SET: &str = "--set";
 const SECTIONS: [&str; 3] = ["agent.", "log.", "runtime.workers"];
-const KEYS: [&str; 2] = ["health.max_concurrent", "metrics.listen"];
+const KEYS: [&str; 4] =
+    ["health.max_concurrent", "metrics.cardinality_limit", "metrics.grpc_agent_names", "metrics.listen"];

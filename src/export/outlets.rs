@@ -6,8 +6,10 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::{Batch, QueueHandle, Signal, Sink};
-use crate::stats::{DropReason, ExportStats};
+use super::{Batch, QueueHandle, Sender, SetupError, Signal, Sink, SinkError};
+use crate::config::{Config, ExportConfig, ExporterKind};
+use crate::runtime::Tasks;
+use crate::stats::{self, DropReason, ExportStats};
 
 /// The way out of a signal. What it has no room for it counts itself.
 pub trait Outlet: fmt::Debug + Send + Sync {
@@ -30,6 +32,22 @@ impl Outlets {
     /// The ways out of `signal`, whose queue counts in `stats`.
     pub fn new(signal: Signal, stats: &'static ExportStats, queue: Option<Arc<QueueHandle>>, sinks: Vec<Sink>) -> Self {
         Self { signal, stats, queue, sinks }
+    }
+
+    /// The ways out of a signal that the settings ask for: a collector's queue with the task that empties it, and local sinks.
+    /// Nothing where there are none.
+    pub fn open(config: &Config, signal: Signal, tasks: &Tasks) -> Result<Option<Arc<Self>>, OpenError> {
+        let export = for_signal(config, signal);
+        let sinks = Sink::open_all(&export, &[signal])?;
+        let queue = if export.has(ExporterKind::Otlp) {
+            let (queue, exporter) = super::queue(&export, Sender::new(&export, signal)?);
+            tasks.spawn("export", exporter.run(tasks.stop()));
+            Some(Arc::new(queue))
+        } else {
+            None
+        };
+        let some = queue.is_some() || !sinks.is_empty();
+        Ok(some.then(|| Arc::new(Self::new(signal, stats_of(signal), queue, sinks))))
     }
 
     /// How many more items would be taken now.
@@ -83,6 +101,43 @@ impl Outlet for Outlets {
     fn ship(&self, bytes: Bytes, items: u64) {
         Self::ship(self, bytes, items);
     }
+}
+
+const fn stats_of(signal: Signal) -> &'static ExportStats {
+    match signal {
+        Signal::Traces => &stats::EXPORT,
+        Signal::Metrics => &stats::METRICS_EXPORT,
+        Signal::Logs => &stats::LOGS_EXPORT,
+    }
+}
+
+/// `[export]` with what a signal has of its own: exporters, bounds and times.
+fn for_signal(config: &Config, signal: Signal) -> ExportConfig {
+    let mut export = config.export.clone();
+    match signal {
+        Signal::Traces => {}
+        Signal::Metrics => {
+            export.exporters.clone_from(&config.metrics.exporters);
+            export.export_timeout = config.metrics.timeout;
+        }
+        Signal::Logs => {
+            export.exporters.clone_from(&config.logs.exporters);
+            export.export_timeout = config.logs.export_timeout;
+            export.max_queue_size = config.logs.max_queue_size;
+        }
+    }
+    export
+}
+
+/// Why a signal has no way out.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// To a collector.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    /// To a local sink.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
 }
 
 /// An outlet that keeps what it gets.

@@ -1,14 +1,18 @@
 //! What others may know of the checks: figures for metrics, and one event for each check that is worth a span. Plain data.
 
+mod agent_names;
 mod event;
 mod figures;
-mod render;
+mod snapshot;
+mod source;
 
+pub use agent_names::AgentNames;
 pub use event::CheckEvent;
 pub(crate) use event::{Seen, Watcher};
 pub(crate) use figures::Figures;
-pub use figures::{DURATION_BOUNDS, ServerFigures, Snapshot};
-pub use render::{render, render_agent_names};
+pub use figures::{DURATION_BOUNDS, Tally};
+pub use snapshot::{ServerFigures, Snapshot};
+pub use source::CheckMetrics;
 
 use super::outcome::Outcome;
 

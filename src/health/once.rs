@@ -9,6 +9,7 @@ use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::address::Address;
+use super::observe::{Figures, Tally};
 use super::outcome::{CheckResult, Class};
 use super::pattern;
 use super::probe::{GrpcProbe, Probe, Spot};
@@ -48,6 +49,7 @@ pub(crate) struct Desk {
     max_targets: usize,
     hands: Hands,
     slots: Mutex<HashMap<TargetSpec, Slot>>,
+    figures: Figures,
 }
 
 struct Slot {
@@ -65,12 +67,20 @@ impl Desk {
     /// Nothing asked yet.
     pub(crate) fn new(profiles: &[Arc<Profile>], default: Arc<Profile>, config: &SingleConfig, hands: Hands) -> Self {
         let confined = Arc::new(default.confined(&config.allow_to));
-        let (max_age, max_targets) = (config.max_age, config.max_targets);
-        Self { profiles: profiles.to_vec(), default, confined, max_age, max_targets, hands, slots: Mutex::default() }
+        Self {
+            profiles: profiles.to_vec(),
+            default,
+            confined,
+            max_age: config.max_age,
+            max_targets: config.max_targets,
+            hands,
+            slots: Mutex::default(),
+            figures: Figures::new(),
+        }
     }
 
-    /// The result of a check that is at most `max_age` old, or that ended after it was asked for. With a bound it takes no longer than that: who is asked and
-    /// has not answered by then has failed.
+    /// The result of a check that is at most `max_age` old, or that ended after it was asked for. With a bound it takes no
+    /// longer than that: who is asked and has not answered by then has failed.
     pub(crate) async fn check(&self, spec: TargetSpec, bound: Option<Duration>) -> CheckResult {
         let asked = Instant::now();
         let deadline = bound.map(|bound| asked + bound);
@@ -85,7 +95,12 @@ impl Desk {
             return result.clone();
         }
         let wait = if bound.is_some() { SHORT_WAIT } else { MAX_WAIT };
-        let Ok(Ok(_permit)) = timeout(wait, self.hands.room.acquire()).await else { return schedule::overdue() };
+        let Ok(Ok(_permit)) = timeout(wait, self.hands.room.acquire()).await else {
+            let result = schedule::overdue();
+            self.figures.check(result.outcome, Duration::ZERO);
+            return result;
+        };
+        let counted = self.figures.begin();
         let result = match within(deadline, fenced(state.probe.check())).await {
             Some(Some(result)) => result,
             Some(None) => {
@@ -97,8 +112,14 @@ impl Desk {
                 late(bound)
             }
         };
+        counted.end(result.outcome);
         state.last = Some((Instant::now(), result.clone()));
         result
+    }
+
+    /// What all of them came to.
+    pub(crate) fn tally(&self) -> Tally {
+        self.figures.tally()
     }
 
     /// Lets go of what nobody asked for of late.

@@ -14,7 +14,7 @@ use super::address::Address;
 use super::describe::Report;
 use super::group::Group;
 use super::link::AbortOnDrop;
-use super::observe::Snapshot;
+use super::observe::Figures;
 use super::probe::{GrpcProbe, Spot};
 use super::profile::Profile;
 use super::target::Target;
@@ -24,7 +24,6 @@ use super::{Action, Force, ServerSeen, is_pattern, load, reconcile, schedule, wa
 use crate::config::CheckMode;
 use crate::log::Level;
 use crate::runtime::Tasks;
-use crate::stats;
 pub(crate) use asked::Asked;
 
 /// Every configured backend with the servers that HAProxy last showed. Bound: HAProxy's own servers.
@@ -170,28 +169,18 @@ impl Registry {
                 }
             }
         }
-        report.finish(self.hands.size.saturating_sub(self.hands.room.available_permits()), stopped)
+        report.finish(self.in_flight(), stopped)
     }
 
-    /// See [`super::Checker::observe`].
-    pub(crate) fn observe(&self) -> Snapshot {
-        let targets = self.backends.values().flat_map(|backend| backend.servers.values());
-        let targets = targets.filter_map(|entry| match &entry.kind {
-            Kind::Checked(checked) => Some(checked.target.observed()),
-            Kind::Skipped(_) => None,
-        });
-        let under_way = self.hands.size.saturating_sub(self.hands.room.available_permits());
-        let (opened, closed) = (&stats::HEALTH_CONNECTIONS_OPENED, &stats::HEALTH_CONNECTIONS_CLOSED);
-        // Those that have closed were opened: read in this order, there are never fewer than none.
-        let closed = closed.value();
-        Snapshot {
-            servers: targets.collect(),
-            in_flight: under_way as u64,
-            connections: opened.value().saturating_sub(closed),
-            panics: stats::HEALTH_PANICS.value(),
-            load_reports_malformed: stats::LOAD_REPORTS_MALFORMED.value(),
-            events_dropped: stats::HEALTH_EVENTS_DROPPED.value(),
-        }
+    /// Every server that is checked.
+    pub(crate) fn targets(&self) -> Vec<Arc<Target>> {
+        let entries = self.backends.values().flat_map(|backend| backend.servers.values());
+        entries.filter_map(|entry| Some(Arc::clone(&entry.checked()?.target))).collect()
+    }
+
+    /// Checks under way.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.hands.size.saturating_sub(self.hands.room.available_permits())
     }
 
     /// Takes one server of a sweep in; `admitted` counts those that this sweep found.
@@ -200,8 +189,11 @@ impl Registry {
         if !servers.get(&seen.server).is_some_and(|entry| entry.is(seen)) {
             // A former server of this name goes first, with its task.
             let former = servers.remove(&seen.server);
-            let scale = former.filter(|former| former.id == seen.id).map(|former| former.scale).unwrap_or_default();
-            let kind = self.hands.admit(profile, group, seen, *admitted);
+            let former = former.filter(|former| former.id == seen.id);
+            // The same server at another address goes on counting.
+            let figures = former.as_ref().and_then(Entry::checked).map(|checked| Arc::clone(&checked.target.figures));
+            let scale = former.map(|former| former.scale).unwrap_or_default();
+            let kind = self.hands.admit(profile, group, seen, *admitted, figures);
             *admitted += 1;
             servers.insert(seen.server.clone(), Entry { scale, ..Entry::new(seen, kind) });
         }
@@ -238,6 +230,13 @@ impl Entry {
             untouchable: false,
             news: notice::News::default(),
             scale: Scale::default(),
+        }
+    }
+
+    fn checked(&self) -> Option<&Checked> {
+        match &self.kind {
+            Kind::Checked(checked) => Some(checked),
+            Kind::Skipped(_) => None,
         }
     }
 
@@ -289,7 +288,14 @@ impl Entry {
 
 impl Hands {
     /// Starts to check the `nth` server that a sweep found, or says why not.
-    fn admit(&self, profile: &Arc<Profile>, group: &Arc<Group>, seen: &ServerSeen, nth: usize) -> Kind {
+    fn admit(
+        &self,
+        profile: &Arc<Profile>,
+        group: &Arc<Group>,
+        seen: &ServerSeen,
+        nth: usize,
+        figures: Option<Arc<Figures>>,
+    ) -> Kind {
         let probe = match self.probe(profile, seen) {
             Ok(probe) => probe,
             Err(reason) => {
@@ -301,7 +307,8 @@ impl Hands {
         let (server, address) = (seen.server.clone(), seen.address.clone());
         let (profile, group, voice) = (Arc::clone(profile), Arc::clone(group), Arc::clone(&self.voice));
         let mode = profile.config.mode;
-        let target = Arc::new(Target::new(profile, group, server, address, voice, next));
+        let figures = figures.unwrap_or_else(|| Arc::new(Figures::new()));
+        let target = Arc::new(Target::new(profile, group, server, address, voice, next, figures));
         let probe = probe.with_meter(target.meter.clone());
         let stream = self.stream(&target, seen);
         let (checked, room, stop) = (Arc::clone(&target), Arc::clone(&self.room), self.tasks.stop());

@@ -116,6 +116,7 @@ mod tests {
     use tokio::sync::watch;
 
     use super::super::group::Group;
+    use super::super::observe::Figures;
     use super::super::outcome::Outcome;
     use super::super::profile::Profile;
     use super::super::state::Health;
@@ -160,7 +161,8 @@ mod tests {
             let profile = Arc::new(Profile::load(&BackendConfig::named("b")).unwrap());
             let group = Arc::new(Group::new("b", 0, Arc::clone(&voice)));
             let address = "127.0.0.1:1".to_owned();
-            let target = Target::new(profile, group, "s".to_owned(), address, voice, Instant::now());
+            let figures = Arc::new(Figures::new());
+            let target = Target::new(profile, group, "s".to_owned(), address, voice, Instant::now(), figures);
             Self {
                 target: Arc::new(target),
                 asked: Arc::default(),

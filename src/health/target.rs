@@ -29,7 +29,7 @@ pub(crate) struct Target {
     /// What it says about its load; absent where that is not asked.
     pub(crate) meter: Option<Arc<Meter>>,
     /// What its checks came to.
-    pub(crate) figures: Figures,
+    pub(crate) figures: Arc<Figures>,
     voice: Arc<Voice>,
     book: Mutex<Book>,
     now: Notify,
@@ -74,7 +74,8 @@ impl Book {
 }
 
 impl Target {
-    /// A server about which nothing is known yet, first checked at `next`.
+    /// A server about which nothing is known yet, first checked at `next`. `figures`: those of the same server, if it was
+    /// checked before at another address.
     pub(crate) fn new(
         profile: Arc<Profile>,
         group: Arc<Group>,
@@ -82,6 +83,7 @@ impl Target {
         address: String,
         voice: Arc<Voice>,
         next: Instant,
+        figures: Arc<Figures>,
     ) -> Self {
         let book = Book {
             machine: Machine::new(profile.config.rise, profile.config.fall),
@@ -98,7 +100,6 @@ impl Target {
             warned: 0,
         };
         let meter = Meter::of(&profile.config.weight, &profile.config.name, &server, &voice);
-        let figures = Figures::new();
         Self { profile, group, server, address, meter, figures, voice, book: Mutex::new(book), now: Notify::new() }
     }
 
@@ -182,11 +183,9 @@ impl Target {
             backend: self.profile.config.name.clone(),
             server: self.server.clone(),
             state,
-            age: self.book().since.elapsed(),
+            last_move: self.figures.last_move(),
             weight: self.meter.as_ref().and_then(|meter| meter.wanted()),
-            checks: self.figures.checks(),
-            durations: self.figures.durations(),
-            seconds: self.figures.seconds(),
+            tally: self.figures.tally(),
             moves: self.figures.moves(),
         }
     }

@@ -20,17 +20,17 @@ use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::JoinHandle;
 
 use super::health::Hub;
-use super::signals::{self, Signals};
+use super::signals::Signals;
 use super::{checks, settings};
 use crate::config::{Config, Environment, ExporterKind, Loaded, RuntimeConfig};
-use crate::export::{Outlets, SetupError, Signal, SinkError};
+use crate::export::{OpenError, Outlets, Signal};
 use crate::health::{
     Action, AgentListener, BridgeListener, Checker, Closer as DoorCloser, HealthError, ListenError as DoorError,
 };
 use crate::journal::{Journal, JournalError};
 use crate::log::{self, Level};
-use crate::metrics::listener::{Closer, Exposition, ListenError};
-use crate::metrics::reader::Reader;
+use crate::metrics::listener::Exposition;
+use crate::metrics::{PublishError, Published};
 use crate::resource::{self, Haproxy, Resource};
 use crate::runtime::{Runtime, StartError, Tasks};
 use crate::stats::{self, DropReason, SinkDrop};
@@ -72,7 +72,7 @@ pub(super) fn overrides() -> Option<Arc<Overrides>> {
 
 /// The metrics, where any are made.
 pub(super) fn exposition() -> Option<Arc<Exposition>> {
-    current()?.exposition.clone()
+    Some(Arc::clone(&current()?.metrics.as_ref()?.exposition))
 }
 
 /// The last requests, where any are remembered.
@@ -83,7 +83,7 @@ pub(super) fn recent() -> Option<Arc<Recent>> {
 /// A worker that a reload has replaced leaves its ports to the new one.
 pub(super) fn close_listeners() {
     let Some(process) = current() else { return };
-    if let Some(closer) = &process.listener {
+    if let Some(closer) = process.metrics.as_ref().and_then(|metrics| metrics.listener.as_ref()) {
         closer.close();
     }
     process.doors.iter().for_each(DoorCloser::close);
@@ -107,10 +107,10 @@ struct Process {
     doors: Vec<DoorCloser>,
     /// Absent where lines go to HAProxy's log.
     journal: Option<Arc<Journal>>,
-    /// Absent where finished requests are not looked at.
+    /// Absent where nothing is made of requests, and no metrics of checks.
     export: Option<Arc<Export>>,
-    exposition: Option<Arc<Exposition>>,
-    listener: Option<Closer>,
+    /// Absent where there are none.
+    metrics: Option<Arc<Published>>,
     recent: Option<Arc<Recent>>,
 }
 
@@ -125,11 +125,11 @@ impl Process {
         let found = resource::detect(&config.service.detectors, &Environment::of_process(), haproxy);
         let resource = Resource::new(&config.service, found);
         let exports = config.traces.enabled && !config.export.has(ExporterKind::None);
-        let spans = if exports { signals::outlets(config, Signal::Traces, &tasks)? } else { None };
-        let Signals { observers, reader, metrics, logs, exposition, listener, recent } =
-            Signals::start(config, &resource, &tasks)?;
+        let spans = if exports { Outlets::open(config, Signal::Traces, &tasks)? } else { None };
         let checker =
             if config.health.backends.is_empty() { None } else { Some(Checker::start(&config.health, &tasks)?) };
+        let Signals { observers, metrics, logs, recent } = Signals::start(config, checker.as_ref(), &resource, &tasks)?;
+        let metrics = metrics.map(Arc::new);
         let (tracer, export) = if spans.is_some() || observers.want_any() {
             let (tracer, pipeline) = Tracer::new(config, &resource, spans.clone(), observers);
             let requests = pipeline.run(tasks.stop());
@@ -137,9 +137,13 @@ impl Process {
             let drain = tasks.spawn("drain", async move {
                 tokio::join!(requests, checks);
             });
-            (tracer, Some(Arc::new(Export { spans, metrics, logs, reader, drain: AsyncMutex::new(drain) })))
+            let drain = Some(AsyncMutex::new(drain));
+            (tracer, Some(Arc::new(Export { spans, metrics: metrics.clone(), logs, drain })))
         } else {
-            (Tracer::without_export(config), None)
+            let export = metrics
+                .clone()
+                .map(|metrics| Arc::new(Export { spans: None, metrics: Some(metrics), logs: None, drain: None }));
+            (Tracer::without_export(config), export)
         };
         let hub = checker.as_ref().and_then(|checker| hub(checker, &tasks));
         let doors = doors(config, checker.as_ref(), &tasks)?;
@@ -152,8 +156,7 @@ impl Process {
             doors,
             journal,
             export,
-            exposition,
-            listener,
+            metrics,
             recent,
         };
         process.catch_signals()?;
@@ -262,25 +265,27 @@ async fn finish(outlets: Option<&Arc<Outlets>>, deadline: Instant) {
 struct Export {
     /// Absent where no spans are exported.
     spans: Option<Arc<Outlets>>,
-    metrics: Option<Arc<Outlets>>,
+    /// Pushed for the last time.
+    metrics: Option<Arc<Published>>,
     logs: Option<Arc<Outlets>>,
-    /// Pushes metrics for the last time.
-    reader: Option<Reader>,
-    /// Ends when every ring is read to its end; it must have been told to stop.
-    drain: AsyncMutex<JoinHandle<()>>,
+    /// Ends when every ring is read to its end; it must have been told to stop. Absent where there are no rings.
+    drain: Option<AsyncMutex<JoinHandle<()>>>,
 }
 
 impl Export {
     /// Sends what is left until `deadline`, counts the rest as dropped, and says so.
     async fn finish(&self, deadline: Instant) {
-        let mut drain = self.drain.lock().await;
-        if !drain.is_finished() {
-            let _ = tokio::time::timeout_at(deadline.into(), &mut *drain).await;
+        if let Some(drain) = &self.drain {
+            let mut drain = drain.lock().await;
+            if !drain.is_finished() {
+                let _ = tokio::time::timeout_at(deadline.into(), &mut *drain).await;
+            }
         }
-        if let Some(reader) = &self.reader {
+        if let Some(reader) = self.metrics.as_ref().and_then(|metrics| metrics.reader.as_ref()) {
             reader.push();
         }
-        let [spans, metrics, logs] = [&self.spans, &self.metrics, &self.logs].map(Option::as_ref);
+        let metrics = self.metrics.as_ref().and_then(|metrics| metrics.outlets.as_ref());
+        let (spans, logs) = (self.spans.as_ref(), self.logs.as_ref());
         tokio::join!(finish(spans, deadline), finish(metrics, deadline), finish(logs, deadline));
         last_words();
     }
@@ -292,13 +297,11 @@ pub(super) enum ProcessError {
     #[error(transparent)]
     Runtime(#[from] StartError),
     #[error(transparent)]
-    Export(#[from] SetupError),
+    Export(#[from] OpenError),
     #[error(transparent)]
-    Listen(#[from] ListenError),
+    Metrics(#[from] PublishError),
     #[error(transparent)]
     Door(#[from] DoorError),
-    #[error(transparent)]
-    Sink(#[from] SinkError),
     #[error(transparent)]
     Health(#[from] HealthError),
     #[error(transparent)]

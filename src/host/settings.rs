@@ -78,11 +78,13 @@ fn plan(lua: &Lua) -> LuaResult<LuaTable> {
 /// Files of certificates and the like, so that `haproxy -c` refuses what a start would. Touches no network.
 fn check_export(loaded: &Loaded) -> Result<(), SetupError> {
     let config = &loaded.config;
-    let otlp = |exporters: &[ExporterKind]| config.traces.enabled && exporters.contains(&ExporterKind::Otlp);
+    let otlp = |exporters: &[ExporterKind]| exporters.contains(&ExporterKind::Otlp);
+    let traces = config.traces.enabled;
+    let measured = traces || !config.health.backends.is_empty();
     let signals = [
-        (Signal::Traces, otlp(&config.export.exporters)),
-        (Signal::Metrics, config.metrics.enabled && otlp(&config.metrics.exporters)),
-        (Signal::Logs, config.logs.enabled && otlp(&config.logs.exporters)),
+        (Signal::Traces, traces && otlp(&config.export.exporters)),
+        (Signal::Metrics, measured && config.metrics.enabled && otlp(&config.metrics.exporters)),
+        (Signal::Logs, traces && config.logs.enabled && otlp(&config.logs.exporters)),
     ];
     let mut used = signals.into_iter().filter(|(_, used)| *used);
     used.try_for_each(|(signal, _)| Sender::check(&config.export, signal))

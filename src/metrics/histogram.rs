@@ -37,7 +37,7 @@ impl Histogram {
     pub fn record(&mut self, attributes: Attributes, value: f64, exemplar: Option<Exemplar>) {
         // One place is the overflow's.
         let full = self.series.len() + 1 >= self.limit && !self.series.contains_key(&attributes);
-        let attributes = if full { overflow() } else { attributes };
+        let attributes = if full { Attributes::overflow() } else { attributes };
         let (bounds, exponential) = (self.info.bounds, self.exponential);
         let point = self.series.entry(attributes).or_insert_with_key(|key| empty(key.clone(), bounds, exponential));
         point.count += 1;
@@ -71,21 +71,9 @@ impl Histogram {
     }
 }
 
-fn overflow() -> Attributes {
-    Attributes::none().with("otel.metric.overflow", true)
-}
-
 fn empty(attributes: Attributes, bounds: &[f64], exponential: bool) -> HistogramPoint {
-    HistogramPoint {
-        attributes,
-        count: 0,
-        sum: 0.0,
-        min: f64::INFINITY,
-        max: f64::NEG_INFINITY,
-        buckets: vec![0; bounds.len() + 1],
-        exponential: exponential.then(Exponential::new),
-        exemplars: Vec::new(),
-    }
+    let point = HistogramPoint::of_buckets(attributes, vec![0; bounds.len() + 1], 0.0);
+    HistogramPoint { exponential: exponential.then(Exponential::new), ..point }
 }
 
 #[cfg(test)]
@@ -142,7 +130,7 @@ mod tests {
                 prop_assert_eq!(point.buckets.iter().sum::<u64>(), point.count);
             }
             let distinct = values.iter().map(|(key, _)| key).collect::<std::collections::HashSet<_>>().len();
-            let overflown = points.iter().any(|p| p.attributes == overflow());
+            let overflown = points.iter().any(|p| p.attributes == Attributes::overflow());
             prop_assert_eq!(overflown, distinct >= limit);
         }
     }

@@ -17,6 +17,46 @@ pub struct Metric {
     pub data: Data,
 }
 
+impl Metric {
+    /// A count that only grows.
+    pub const fn counter(
+        name: &'static str,
+        description: &'static str,
+        unit: &'static str,
+        points: Vec<NumberPoint>,
+    ) -> Self {
+        Self { name, description, unit, data: Data::Counter(points) }
+    }
+
+    /// A count that also falls.
+    pub const fn level(
+        name: &'static str,
+        description: &'static str,
+        unit: &'static str,
+        points: Vec<NumberPoint>,
+    ) -> Self {
+        Self { name, description, unit, data: Data::UpDownCounter(points) }
+    }
+
+    /// A level that has no sum.
+    pub const fn gauge(
+        name: &'static str,
+        description: &'static str,
+        unit: &'static str,
+        points: Vec<NumberPoint>,
+    ) -> Self {
+        Self { name, description, unit, data: Data::Gauge(points) }
+    }
+
+    /// Whether it has no points.
+    pub const fn is_empty(&self) -> bool {
+        match &self.data {
+            Data::Counter(points) | Data::UpDownCounter(points) | Data::Gauge(points) => points.is_empty(),
+            Data::Histogram { points, .. } => points.is_empty(),
+        }
+    }
+}
+
 /// The points of a metric. All are cumulative, from the start of the process.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Data {
@@ -44,6 +84,13 @@ pub struct NumberPoint {
     pub value: i64,
 }
 
+impl NumberPoint {
+    /// A count; as much of it as OTLP holds.
+    pub fn new(attributes: Attributes, value: u64) -> Self {
+        Self { attributes, value: i64::try_from(value).unwrap_or(i64::MAX) }
+    }
+}
+
 /// One distribution.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HistogramPoint {
@@ -53,9 +100,9 @@ pub struct HistogramPoint {
     pub count: u64,
     /// Of all values.
     pub sum: f64,
-    /// The least value.
+    /// The least value; not finite where it is not known.
     pub min: f64,
-    /// The greatest value.
+    /// The greatest value; not finite where it is not known.
     pub max: f64,
     /// Values in each bucket: one more than there are bounds.
     pub buckets: Vec<u64>,
@@ -63,6 +110,22 @@ pub struct HistogramPoint {
     pub exponential: Option<Exponential>,
     /// For each bucket the last one; empty if there was none at all.
     pub exemplars: Vec<Option<Exemplar>>,
+}
+
+impl HistogramPoint {
+    /// Of what was counted in buckets, with the sum of all values.
+    pub fn of_buckets(attributes: Attributes, buckets: Vec<u64>, sum: f64) -> Self {
+        Self {
+            attributes,
+            count: buckets.iter().sum(),
+            sum,
+            min: f64::INFINITY,
+            max: f64::NEG_INFINITY,
+            buckets,
+            exponential: None,
+            exemplars: Vec::new(),
+        }
+    }
 }
 
 /// A measurement with its trace.
@@ -99,6 +162,11 @@ impl Attributes {
     /// None.
     pub const fn none() -> Self {
         Self(Vec::new())
+    }
+
+    /// Of all sets beyond a limit. Metrics SDK specification, "Cardinality limits".
+    pub fn overflow() -> Self {
+        Self::none().with("otel.metric.overflow", true)
     }
 
     /// With one more.

@@ -88,8 +88,8 @@ fn explicit_point(point: &HistogramPoint, bounds: &[f64], window: Window) -> His
         explicit_bounds: bounds.to_vec(),
         exemplars: exemplars(point, window),
         flags: 0,
-        min: Some(point.min).filter(|_| !window.delta),
-        max: Some(point.max).filter(|_| !window.delta),
+        min: Some(point.min).filter(|min| min.is_finite() && !window.delta),
+        max: Some(point.max).filter(|max| max.is_finite() && !window.delta),
     }
 }
 
@@ -108,8 +108,8 @@ fn exponential_point(point: &HistogramPoint, window: Window) -> Option<Exponenti
         negative: None,
         flags: 0,
         exemplars: exemplars(point, window),
-        min: Some(point.min).filter(|_| !window.delta),
-        max: Some(point.max).filter(|_| !window.delta),
+        min: Some(point.min).filter(|min| min.is_finite() && !window.delta),
+        max: Some(point.max).filter(|max| max.is_finite() && !window.delta),
         zero_threshold: 0.0,
     })
 }

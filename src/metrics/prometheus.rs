@@ -181,6 +181,7 @@ fn unit(unit: &str) -> Option<&'static str> {
         "s" => Some("seconds"),
         "ms" => Some("milliseconds"),
         "By" => Some("bytes"),
+        "%" => Some("percent"),
         _ => None,
     }
 }

@@ -30,8 +30,8 @@ struct State {
     last: u64,
     /// The highest number of an exemplar that was pushed.
     exemplars_sent: u64,
-    /// What was pushed last, for those that are pushed as differences. As many as there are, so bounded as they are.
-    previous: HashMap<(&'static str, Attributes), Previous>,
+    /// What was collected last, of those that are pushed as differences. As many as there are, so bounded as they are.
+    previous: Pushed,
 }
 
 #[derive(Debug)]
@@ -78,10 +78,12 @@ impl State {
         // Clocks may step back; a window may not.
         let now = now.max(self.last);
         let exemplars_sent = self.exemplars_sent;
+        // Who is not collected any more is not remembered either.
+        let mut before = std::mem::take(&mut self.previous);
         for mut metric in metrics {
             self.exemplars_sent = self.exemplars_sent.max(newest_exemplar(&metric.data));
             let delta = self.is_delta(&metric.data);
-            if delta && !self.subtract(&mut metric) {
+            if delta && !self.subtract(&mut metric, &mut before) {
                 continue;
             }
             let start = if delta { self.last } else { self.started };
@@ -100,15 +102,15 @@ impl State {
     }
 
     /// Leaves what is new; `false` if nothing is.
-    fn subtract(&mut self, metric: &mut Metric) -> bool {
-        let (name, previous) = (metric.name, &mut self.previous);
+    fn subtract(&mut self, metric: &mut Metric, before: &mut Pushed) -> bool {
+        let (name, now) = (metric.name, &mut self.previous);
         match &mut metric.data {
             Data::Counter(points) | Data::UpDownCounter(points) | Data::Gauge(points) => {
-                points.retain_mut(|point| number_since(previous, name, point));
+                points.retain_mut(|point| number_since(before, now, name, point));
                 !points.is_empty()
             }
             Data::Histogram { points, .. } => {
-                points.retain_mut(|point| histogram_since(previous, name, point));
+                points.retain_mut(|point| histogram_since(before, now, name, point));
                 !points.is_empty()
             }
         }
@@ -122,25 +124,31 @@ fn newest_exemplar(data: &Data) -> u64 {
 
 type Pushed = HashMap<(&'static str, Attributes), Previous>;
 
-fn number_since(pushed: &mut Pushed, name: &'static str, point: &mut NumberPoint) -> bool {
-    let now = point.value;
-    let before = pushed.insert((name, point.attributes.clone()), Previous::Number(now));
-    if let Some(Previous::Number(before)) = before {
-        point.value = now.saturating_sub(before);
+/// A count that is less than it was has begun anew: a server that was deleted and added again.
+fn number_since(before: &mut Pushed, now: &mut Pushed, name: &'static str, point: &mut NumberPoint) -> bool {
+    let key = (name, point.attributes.clone());
+    let value = point.value;
+    if let Some(Previous::Number(before)) = before.remove(&key)
+        && before <= value
+    {
+        point.value -= before;
     }
+    now.insert(key, Previous::Number(value));
     point.value != 0
 }
 
-fn histogram_since(pushed: &mut Pushed, name: &'static str, point: &mut HistogramPoint) -> bool {
-    let now = Previous::Histogram {
+fn histogram_since(before: &mut Pushed, now: &mut Pushed, name: &'static str, point: &mut HistogramPoint) -> bool {
+    let key = (name, point.attributes.clone());
+    let seen = Previous::Histogram {
         count: point.count,
         sum: point.sum,
         buckets: point.buckets.clone(),
         exponential: point.exponential.clone(),
     };
-    let before = pushed.insert((name, point.attributes.clone()), now);
-    if let Some(Previous::Histogram { count, sum, buckets, exponential }) = before {
-        point.count = point.count.saturating_sub(count);
+    if let Some(Previous::Histogram { count, sum, buckets, exponential }) = before.remove(&key)
+        && count <= point.count
+    {
+        point.count -= count;
         point.sum -= sum;
         for (now, before) in point.buckets.iter_mut().zip(buckets) {
             *now = now.saturating_sub(before);
@@ -149,6 +157,7 @@ fn histogram_since(pushed: &mut Pushed, name: &'static str, point: &mut Histogra
             *now = now.since(&before);
         }
     }
+    now.insert(key, seen);
     point.count > 0
 }
 
@@ -166,11 +175,25 @@ mod tests {
     use crate::resource::Resource;
     use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
     use opentelemetry_proto::tonic::metrics::v1::metric::Data as Proto;
+    use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value as Number;
     use opentelemetry_proto::tonic::metrics::v1::{AggregationTemporality, Metric as ProtoMetric};
     use prost::Message;
 
     /// Two numbers that stay, and a histogram.
     struct Work(Mutex<(Histogram, u64)>);
+
+    /// A counter for each server there is.
+    #[derive(Default)]
+    struct Servers(Mutex<Vec<(i64, u64)>>);
+
+    impl MeterSource for Servers {
+        fn collect(&self, out: &mut Vec<Metric>) {
+            let servers = self.0.lock().unwrap();
+            let point =
+                |(server, count): &(i64, u64)| NumberPoint::new(Attributes::none().with("server", *server), *count);
+            out.push(Metric::counter("servers", "", "", servers.iter().map(point).collect()));
+        }
+    }
 
     impl Work {
         fn new(histogram: HistogramKind) -> Self {
@@ -294,6 +317,35 @@ mod tests {
             reader.push();
             assert_eq!(work_duration(&pushed(&kept)), None);
         }
+    }
+
+    #[test]
+    fn who_is_gone_is_forgotten_and_who_comes_back_counts_from_zero() {
+        let config = MetricsConfig { temporality: Temporality::Delta, ..MetricsConfig::default() };
+        let servers = Arc::new(Servers::default());
+        let mut sources = Sources::default();
+        sources.add(Arc::clone(&servers) as _);
+        let envelope = Envelope::new(&Resource::new(&ServiceConfig::default(), Vec::new()));
+        let kept = Arc::new(Kept::default());
+        let reader = Reader::new(&config, sources, envelope, Arc::clone(&kept) as Arc<dyn Outlet>);
+        let push = |now: &[(i64, u64)]| -> Vec<i64> {
+            now.clone_into(&mut servers.0.lock().unwrap());
+            reader.push();
+            let metrics = pushed(&kept);
+            let Some(Proto::Sum(sum)) = &metrics[0].data else { panic!("{metrics:?}") };
+            assert_eq!(reader.state.lock().unwrap().previous.len(), now.len());
+            sum.data_points
+                .iter()
+                .map(|point| match point.value {
+                    Some(Number::AsInt(value)) => value,
+                    other => panic!("{other:?}"),
+                })
+                .collect()
+        };
+        assert_eq!(push(&[(1, 5), (2, 7)]), [5, 7]);
+        assert_eq!(push(&[(2, 9)]), [2]);
+        // The first is new, and so is the second: it had counted more.
+        assert_eq!(push(&[(1, 3), (2, 4)]), [3, 4]);
     }
 
     #[test]

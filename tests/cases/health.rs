@@ -17,6 +17,7 @@ mod hostile;
 mod init;
 mod log;
 mod many;
+mod metrics;
 mod operator;
 mod panic;
 mod reload;

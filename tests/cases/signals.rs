@@ -14,7 +14,7 @@ use haproxy_vitals_tests::client;
 use prometheus_parse::{Scrape, Value};
 
 /// A frontend that answers Prometheus, and is not measured itself.
-const SERVICE: &str = "
+pub(crate) const SERVICE: &str = "
 frontend metrics
   bind 127.0.0.1:${port:metrics}
   http-request use-service lua.otel_metrics
@@ -22,7 +22,7 @@ frontend metrics
 
 /// The metrics as a scraper of the text format reads them.
 #[track_caller]
-fn scrape(addr: SocketAddr) -> Scrape {
+pub(crate) fn scrape(addr: SocketAddr) -> Scrape {
     let answer = client::get(addr, "/metrics", &[]);
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
@@ -30,7 +30,7 @@ fn scrape(addr: SocketAddr) -> Scrape {
 }
 
 /// The sum of a metric's samples that have these labels; histograms: of how many values there were.
-fn total(scrape: &Scrape, name: &str, labels: &[(&str, &str)]) -> f64 {
+pub(crate) fn total(scrape: &Scrape, name: &str, labels: &[(&str, &str)]) -> f64 {
     let samples = scrape.samples.iter().filter(|sample| sample.metric == name);
     let chosen = samples.filter(|sample| labels.iter().all(|(key, value)| sample.labels.get(key) == Some(*value)));
     chosen
@@ -44,7 +44,7 @@ fn total(scrape: &Scrape, name: &str, labels: &[(&str, &str)]) -> f64 {
 
 /// The same as a whole number.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts of a test")]
-fn count(scrape: &Scrape, name: &str, labels: &[(&str, &str)]) -> u64 {
+pub(crate) fn count(scrape: &Scrape, name: &str, labels: &[(&str, &str)]) -> u64 {
     total(scrape, name, labels).round() as u64
 }
 

@@ -120,6 +120,7 @@ metrics.cardinality_limit = 2000 # default
 metrics.attributes = [] # default
 metrics.active_requests = false # default
 metrics.body_sizes = false # default
+metrics.grpc_agent_names = false # default
 logs.enabled = false # default
 logs.exporter = "otlp" # default
 logs.schedule_delay = "1s" # default

@@ -25,6 +25,16 @@ fn metrics_and_logs_are_off_until_an_exporter_is_named() {
 }
 
 #[test]
+fn a_disabled_sdk_leaves_the_metrics_that_settings_ask_for() {
+    let by_variable = [("OTEL_SDK_DISABLED", "true"), ("OTEL_METRICS_EXPORTER", "prometheus")];
+    assert!(!quiet(&by_variable).metrics.enabled);
+    let by_setting = [("OTEL_SDK_DISABLED", "true"), ("HAPROXY_VITALS_METRICS_ENABLED", "true")];
+    assert!(quiet(&by_setting).metrics.enabled);
+    let overruled = [by_variable[0], by_variable[1], ("HAPROXY_VITALS_TRACES_ENABLED", "true")];
+    assert!(quiet(&overruled).metrics.enabled);
+}
+
+#[test]
 fn prometheus_is_a_listener() {
     let config = quiet(&[("OTEL_METRICS_EXPORTER", "prometheus")]).metrics;
     assert_eq!(config.listen, Some("127.0.0.1:9464".parse().unwrap()));
@@ -98,7 +108,7 @@ fn keys_take_lists_and_addresses_and_refuse_the_rest() {
     for (wrong, expected) in [
         ("metrics.listen=9464", "an address and a port"),
         ("metrics.attributes=url.path", "haproxy.frontend.name or"),
-        ("metrics.cardinality_limit=1", "2 to 20000"),
+        ("metrics.cardinality_limit=1", "2 to 50000"),
         ("traces.recent=10001", "0 to 10000"),
     ] {
         let error = loaded(arguments(&[wrong])).unwrap_err();

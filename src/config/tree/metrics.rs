@@ -7,8 +7,9 @@ use super::ExporterKind;
 
 /// `[metrics]`.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "settings, each by its own name")]
 pub struct MetricsConfig {
-    /// Whether requests are measured: all of them then, sampled or not. `OTEL_METRICS_EXPORTER` turns it on.
+    /// Whether requests are measured, all of them then, sampled or not; and checks. `OTEL_METRICS_EXPORTER` turns it on.
     pub enabled: bool,
     /// `OTEL_METRICS_EXPORTER`: where they are pushed to. Prometheus pulls: it needs nothing here.
     pub exporters: Vec<ExporterKind>,
@@ -32,6 +33,8 @@ pub struct MetricsConfig {
     pub active_requests: bool,
     /// `http.server.request.body.size` and `http.server.response.body.size`, from `content-length`.
     pub body_sizes: bool,
+    /// The figures of checks under the names of haproxy-grpc-agent too, for Prometheus alone.
+    pub grpc_agent_names: bool,
 }
 
 impl Default for MetricsConfig {
@@ -49,6 +52,7 @@ impl Default for MetricsConfig {
             attributes: Vec::new(),
             active_requests: false,
             body_sizes: false,
+            grpc_agent_names: false,
         }
     }
 }

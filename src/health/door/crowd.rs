@@ -103,6 +103,7 @@ impl Drop for Seat {
     fn drop(&mut self) {
         self.crowd.seats().taken.remove(&self.number);
         self.crowd.moved.notify_one();
+        self.crowd.stats.ended.add(1);
     }
 }
 
@@ -127,6 +128,6 @@ mod tests {
         let _fourth = Crowd::enter(&crowd);
         busy.is_taken().await;
         drop(third);
-        assert_eq!((STATS.accepted.value(), STATS.shed.value()), (4, 2));
+        assert_eq!((STATS.accepted.value(), STATS.shed.value(), STATS.connections()), (4, 2, 2));
     }
 }

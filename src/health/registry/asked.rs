@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Checked, Entry, Kind, Registry};
+use super::{Entry, Registry};
 use crate::health::address::Address;
 use crate::health::target::Target;
 
@@ -22,7 +22,7 @@ impl Registry {
     pub(crate) fn target_of(&self, asked: Asked<'_>) -> Option<Arc<Target>> {
         let entries = self.backends.values().flat_map(|backend| backend.servers.values());
         let mut meant = None;
-        for (entry, target) in entries.filter_map(|entry| Some((entry, entry.checked()?))) {
+        for (entry, target) in entries.filter_map(|entry| Some((entry, entry.target()?))) {
             if !entry.is_at(asked.address) || target.profile.encrypts(entry.tls) != asked.tls {
                 continue;
             }
@@ -42,11 +42,8 @@ impl Registry {
 }
 
 impl Entry {
-    fn checked(&self) -> Option<&Arc<Target>> {
-        match &self.kind {
-            Kind::Checked(Checked { target, .. }) => Some(target),
-            Kind::Skipped(_) => None,
-        }
+    fn target(&self) -> Option<&Arc<Target>> {
+        Some(&self.checked()?.target)
     }
 
     fn is_at(&self, asked: &Address) -> bool {

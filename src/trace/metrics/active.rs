@@ -2,7 +2,7 @@
 //!
 //! HAProxy's threads count both ends; what a request counts under is carried in one byte, so that its end counts under the same.
 
-use crate::metrics::{Attributes, Data, MeterSource, Metric, NumberPoint};
+use crate::metrics::{Attributes, MeterSource, Metric, NumberPoint};
 use crate::stats;
 use crate::trace::incoming::Incoming;
 
@@ -33,17 +33,12 @@ impl MeterSource for Active {
             let scheme = if index < METHODS.len() { "http" } else { "https" };
             let method = METHODS.get(index % METHODS.len()).copied().unwrap_or("_OTHER");
             let attributes = Attributes::none().with("http.request.method", method).with("url.scheme", scheme);
-            let value = i64::try_from(begun.saturating_sub(ended)).unwrap_or(i64::MAX);
-            (begun > 0).then_some(NumberPoint { attributes, value })
+            (begun > 0).then(|| NumberPoint::new(attributes, begun.saturating_sub(ended)))
         });
         let points: Vec<_> = points.collect();
         if !points.is_empty() {
-            out.push(Metric {
-                name: "http.server.active_requests",
-                description: "Number of active HTTP server requests.",
-                unit: "{request}",
-                data: Data::UpDownCounter(points),
-            });
+            let description = "Number of active HTTP server requests.";
+            out.push(Metric::level("http.server.active_requests", description, "{request}", points));
         }
     }
 }

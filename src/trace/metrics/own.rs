@@ -1,6 +1,6 @@
 //! The module's own metrics, from counters that exist anyway. OpenTelemetry SDK semantic conventions 1.44.0 (development).
 
-use crate::metrics::{Attributes, Data, MeterSource, Metric, NumberPoint};
+use crate::metrics::{Attributes, MeterSource, Metric, NumberPoint};
 use crate::stats::{self, Counter, DropReason, EXPORT, ThreadStats};
 
 /// Reads the counters of [`stats`].
@@ -26,9 +26,10 @@ fn requests(out: &mut Vec<Metric>) {
     // Ends first: a request that ends meanwhile counts as live, never as less than none.
     let ended = sum(|thread| &thread.ended);
     let (started, recorded_only) = (sum(|thread| &thread.started), sum(|thread| &thread.recorded_only));
-    let result =
-        |result: &'static str, value| point(Attributes::none().with("otel.span.sampling_result", result), value);
-    out.push(counter(
+    let result = |result: &'static str, value| {
+        NumberPoint::new(Attributes::none().with("otel.span.sampling_result", result), value)
+    };
+    out.push(Metric::counter(
         "otel.sdk.span.started",
         "The number of created spans.",
         "{span}",
@@ -38,25 +39,31 @@ fn requests(out: &mut Vec<Metric>) {
             result("DROP", sum(|thread| &thread.unsampled)),
         ],
     ));
-    let live = vec![point(Attributes::none(), started.saturating_sub(ended))];
-    out.push(level("otel.sdk.span.live", "The number of recorded spans that have not ended.", "{span}", live));
+    let live = vec![NumberPoint::new(Attributes::none(), started.saturating_sub(ended))];
+    out.push(Metric::level("otel.sdk.span.live", "The number of recorded spans that have not ended.", "{span}", live));
 }
 
 fn processor(capacity: u64, out: &mut Vec<Metric>) {
     let ring_full: u64 = stats::threads().iter().map(|thread| thread.ring_full.value()).sum();
     let queue_full = EXPORT.dropped(DropReason::QueueFull);
     let component = || component("batching_span_processor");
-    let size = vec![point(component(), EXPORT.queued.value())];
-    let processed = |error: Option<&'static str>, value| point(component().with_some("error.type", error), value);
-    out.push(level(
+    let size = vec![NumberPoint::new(component(), EXPORT.queued.value())];
+    let processed =
+        |error: Option<&'static str>, value| NumberPoint::new(component().with_some("error.type", error), value);
+    out.push(Metric::level(
         "otel.sdk.processor.span.queue.size",
         "The number of spans that wait to be exported.",
         "{span}",
         size,
     ));
-    let capacity = vec![point(component(), capacity)];
-    out.push(level("otel.sdk.processor.span.queue.capacity", "The most spans that may wait.", "{span}", capacity));
-    out.push(counter(
+    let capacity = vec![NumberPoint::new(component(), capacity)];
+    out.push(Metric::level(
+        "otel.sdk.processor.span.queue.capacity",
+        "The most spans that may wait.",
+        "{span}",
+        capacity,
+    ));
+    out.push(Metric::counter(
         "otel.sdk.processor.span.processed",
         "The number of spans that were taken for export, or dropped before it.",
         "{span}",
@@ -70,12 +77,12 @@ fn processor(capacity: u64, out: &mut Vec<Metric>) {
 
 fn exporter(out: &mut Vec<Metric>) {
     let exported = |error: Option<&'static str>, value| {
-        point(component("otlp_span_exporter").with_some("error.type", error), value)
+        NumberPoint::new(component("otlp_span_exporter").with_some("error.type", error), value)
     };
     let failed = [DropReason::Refused, DropReason::Timeout, DropReason::Rejected, DropReason::Shutdown];
     let mut points = vec![exported(None, EXPORT.exported.value())];
     points.extend(failed.map(|reason| exported(Some(reason.word()), EXPORT.dropped(reason))));
-    out.push(counter(
+    out.push(Metric::counter(
         "otel.sdk.exporter.span.exported",
         "The number of spans whose export has finished, successfully or not.",
         "{span}",
@@ -86,16 +93,4 @@ fn exporter(out: &mut Vec<Metric>) {
 /// There is one of each kind.
 fn component(kind: &'static str) -> Attributes {
     Attributes::none().with("otel.component.type", kind).with("otel.component.name", format!("{kind}/0"))
-}
-
-fn point(attributes: Attributes, value: u64) -> NumberPoint {
-    NumberPoint { attributes, value: i64::try_from(value).unwrap_or(i64::MAX) }
-}
-
-fn counter(name: &'static str, description: &'static str, unit: &'static str, points: Vec<NumberPoint>) -> Metric {
-    Metric { name, description, unit, data: Data::Counter(points) }
-}
-
-fn level(name: &'static str, description: &'static str, unit: &'static str, points: Vec<NumberPoint>) -> Metric {
-    Metric { name, description, unit, data: Data::UpDownCounter(points) }
 }

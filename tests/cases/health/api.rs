@@ -11,6 +11,11 @@ use super::{CONFIG, SETTINGS, wait_down, wait_told, wait_up};
 
 /// `b` has the server `s`; `front` answers `/check/ADDRESS` and `/status/SERVER` through a script.
 fn scripted(backend: &GrpcBackend) -> Builder {
+    scripted_with(backend, "")
+}
+
+/// The same, with more sections.
+pub(super) fn scripted_with(backend: &GrpcBackend, more: &str) -> Builder {
     let rules = "  http-request lua.ask if { path_beg /check/ }
   http-request lua.tell if { path_beg /status/ }
   http-request return status 200 content-type text/plain lf-string \"%[var(txn.said)]\" if { var(txn.said) -m found }
@@ -21,7 +26,7 @@ fn scripted(backend: &GrpcBackend) -> Builder {
     let config =
         CONFIG.replace("  default_backend b\n", rules).replace("SERVERS", &format!("  server s {}", backend.addr()));
     let config = config.replace("vitals.toml\n", "vitals.toml\n  ${load} ${dir}/script.lua\n");
-    Haproxy::config(&config)
+    Haproxy::config(&format!("{config}{more}"))
         .module()
         .set("load", "lua-load-per-thread")
         .file("vitals.toml", SETTINGS)
