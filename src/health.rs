@@ -400,7 +400,10 @@ fn default_profile(config: &HealthConfig) -> Result<Arc<Profile>, HealthError> {
     };
     let plain = BackendConfig { tls: TlsMode::Off, ..asked.clone() };
     match Profile::load(&plain) {
-        Ok(profile) if asked.ca_file.is_empty() && asked.cert_file.is_none() => Ok(Arc::new(profile)),
+        // Who asks for TLS all the same is told that there is none.
+        Ok(profile) if asked.ca_file.is_empty() && asked.cert_file.is_none() => {
+            Ok(Arc::new(Profile { config: asked.clone(), ..profile }))
+        }
         _ => Err(HealthError { place: "agent".to_owned(), reason: error.to_string() }),
     }
 }

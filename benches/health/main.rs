@@ -1,9 +1,11 @@
 //! The real checker with many targets: CPU time, memory for each of them, and how late checks begin. HAProxy has no part
-//! in it; the server that answers is another process.
+//! in it; the server that answers is another process. Then the agent's listener with many who ask.
 //!
-//! Arguments: `--targets N` (10000), `--seconds N` (30), `--json FILE`. Fails when a limit is exceeded.
+//! Arguments: `--targets N` (10000), `--seconds N` (30; a third of it for each part of the agent's), `--json FILE`. Fails
+//! when a limit is exceeded.
 #![expect(clippy::print_stdout, reason = "a program that measures")]
 
+mod asking;
 mod process;
 mod server;
 
@@ -53,6 +55,7 @@ struct Figures {
     kib_per_target: f64,
     late_p50: Option<Duration>,
     late_p99: Option<Duration>,
+    asking: asking::Figures,
 }
 
 fn measure(targets: u32, window: Duration) -> Result<Figures, Failure> {
@@ -61,8 +64,8 @@ fn measure(targets: u32, window: Duration) -> Result<Figures, Failure> {
     let _inside = runtime.tasks().enter();
     let interval = Duration::from_secs(2);
     let backend = BackendConfig { interval, fast_interval: interval, ..BackendConfig::named("b") };
-    let checker =
-        Checker::start(&HealthConfig { backends: vec![backend], ..HealthConfig::default() }, runtime.tasks())?;
+    let health = HealthConfig { backends: vec![backend], ..HealthConfig::default() };
+    let checker = Checker::start(&health, runtime.tasks())?;
     let seen: Vec<ServerSeen> = (0..targets).map(|number| target(number, server.port())).collect();
     let before = process::resident_kib()?;
 
@@ -78,17 +81,20 @@ fn measure(targets: u32, window: Duration) -> Result<Figures, Failure> {
     sleep(window);
     let seconds = begun.elapsed().as_secs_f64();
     let late = checker.lateness().since(&lateness);
+    let cpu = process::cpu()?.saturating_sub(cpu).as_secs_f64() / seconds;
+    let (put_off, resident) = (overdue(&checker)?.saturating_sub(put_off), process::resident_kib()?);
     let figures = Figures {
         targets,
         seconds,
         start,
         start_overdue,
         checks: late.checks(),
-        overdue: overdue(&checker)?.saturating_sub(put_off),
-        cpu: process::cpu()?.saturating_sub(cpu).as_secs_f64() / seconds,
-        kib_per_target: process::resident_kib()?.saturating_sub(before) as f64 / f64::from(targets),
+        overdue: put_off,
+        cpu,
+        kib_per_target: resident.saturating_sub(before) as f64 / f64::from(targets),
         late_p50: late.within(0.5),
         late_p99: late.within(0.99),
+        asking: asking::measure(&health, &checker, runtime.tasks(), window / 3)?,
     };
     checker.stop();
     runtime.stop(Duration::from_secs(1));
@@ -143,6 +149,7 @@ impl Figures {
         println!("  CPU: {:.3} s in a second, {:.0} us for a check", self.cpu, self.micros_per_check());
         println!("  memory: {:.1} KiB for a target", self.kib_per_target);
         println!("  late: half at most {}, 99 % at most {}", shown(self.late_p50), shown(self.late_p99));
+        self.asking.print();
     }
 
     fn json(&self) -> serde_json::Value {
@@ -159,6 +166,7 @@ impl Figures {
             "kib_per_target": self.kib_per_target,
             "late_ms_p50": millis(self.late_p50),
             "late_ms_p99": millis(self.late_p99),
+            "agent": self.asking.json(),
         })
     }
 
@@ -176,7 +184,8 @@ impl Figures {
             (rate < 0.9 * expected, format!("{rate:.0} checks in a second instead of {expected:.0}")),
             (self.start > MAX_START, format!("the first results took longer than {MAX_START:?}")),
         ];
-        let faults: Vec<String> = faults.into_iter().filter(|(is_so, _)| *is_so).map(|(_, text)| text).collect();
+        let faults = faults.into_iter().filter(|(is_so, _)| *is_so).map(|(_, text)| text);
+        let faults: Vec<String> = faults.chain(self.asking.faults()).collect();
         if faults.is_empty() { Ok(()) } else { Err(faults.join("; ").into()) }
     }
 }

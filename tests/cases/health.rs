@@ -1,8 +1,10 @@
 //! Health checks: what HAProxy does with its servers when gRPC backends answer, or do not.
 
 mod agent;
+mod agent_replies;
 mod api;
 mod bridge;
+mod bridge_ways;
 mod checks;
 mod commands;
 mod discovery;
@@ -18,6 +20,7 @@ mod init;
 mod log;
 mod many;
 mod metrics;
+mod native;
 mod operator;
 mod panic;
 mod reload;

@@ -13,6 +13,7 @@
     reason = "a harness fails its test by panicking"
 )]
 
+pub mod agent;
 pub mod client;
 pub mod foreign;
 pub mod grpc_backend;

@@ -45,6 +45,21 @@ mod tests {
     }
 
     proptest! {
+        /// `maxconn` has a fault in HAProxy (a negative one is four thousand million); the words of operators are theirs.
+        #[test]
+        fn no_reply_says_more_than_up_down_and_two_weights(reason: String, kind in 0..5_usize) {
+            let verdicts = [
+                Verdict::Up { drains: false },
+                Verdict::Up { drains: true },
+                Verdict::Drain,
+                Verdict::Down(reason.clone()),
+                Verdict::Unsure(reason),
+            ];
+            let reply = of(&verdicts[kind]);
+            let said = reply.split('#').next().unwrap();
+            prop_assert!(said.split_whitespace().all(|word| ["up", "down", "0%", "100%"].contains(&word)), "{}", reply);
+        }
+
         #[test]
         fn no_reason_makes_a_second_line_or_a_word(reason in "\\PC*|.*|[\r\n\u{0}]{1,9}") {
             let reply = of(&Verdict::Down(reason));

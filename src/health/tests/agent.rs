@@ -26,14 +26,14 @@ fn rig(change: impl FnOnce(&mut BackendConfig), agent: impl FnOnce(&mut AgentCon
         config.not_serving = copy.not_serving;
     });
     let health = HealthConfig { backends: vec![backend], ..HealthConfig::default() };
-    rig_of(bench, health, agent)
+    rig_of(bench, &health, agent)
 }
 
-fn rig_of(bench: Bench, health: HealthConfig, agent: impl FnOnce(&mut AgentConfig)) -> Rig {
+fn rig_of(bench: Bench, health: &HealthConfig, agent: impl FnOnce(&mut AgentConfig)) -> Rig {
     let mut config = AgentConfig { listen: Some("127.0.0.1:0".parse().unwrap()), ..AgentConfig::default() };
     agent(&mut config);
     let (tasks, stop) = servers::tasks();
-    let listener = AgentListener::bind(&config, &health, &bench.checker, &tasks).unwrap().unwrap();
+    let listener = AgentListener::bind(&config, health, &bench.checker, &tasks).unwrap().unwrap();
     let address = listener.address().unwrap();
     tasks.spawn("agent door", listener.run(tasks.stop()));
     Rig { bench, address, _stop: stop }
@@ -182,7 +182,7 @@ async fn an_authority_tells_apart_only_servers_that_have_one() {
     let (_reporter, server) = servers::health().await;
     let rig = rig_of(
         Bench::with(Duration::from_millis(50), |backend| backend.authority = Some("a.example".to_owned())),
-        HealthConfig::default(),
+        &HealthConfig::default(),
         |_| {},
     );
     rig.bench.checker.sweep(&[seen(server.address, "DOWN")]);
@@ -311,6 +311,20 @@ async fn lines_connections_and_patience_have_ends() {
     let begin = Instant::now();
     assert_eq!(rig.told(b"").await, "");
     assert!(begin.elapsed() >= Duration::from_millis(200));
+}
+
+#[tokio::test]
+async fn lines_that_are_no_text_are_answered_and_the_connection_goes_on() {
+    let rig = plain();
+    rig.bench.checker.sweep(&[]);
+    let mut stream = rig.connect().await;
+    for line in [&b"\xff\xfe/s\n"[..], b"b/\xc3\n", b"\0\0\0\0\n"] {
+        stream.write_all(line).await.unwrap();
+        let expected = "# error: expected `backend/server`, or `host port ssl|no-ssl authority`\n";
+        assert_eq!(reply(&mut stream).await, expected, "{line:?}");
+    }
+    stream.write_all(b"b/s\n").await.unwrap();
+    assert_eq!(reply(&mut stream).await, "# error: no such server is checked\n");
 }
 
 #[tokio::test]

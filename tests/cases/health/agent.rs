@@ -1,13 +1,12 @@
 //! `way = "agent"`: HAProxy asks with `agent-check`.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
-use std::sync::{Arc, Mutex};
+use std::net::TcpListener;
 
+use haproxy_vitals_tests::grpc_backend::Answer;
 use haproxy_vitals_tests::haproxy::Builder;
 use haproxy_vitals_tests::{GrpcBackend, Haproxy, Mode, SOON, poll};
 
-use super::{INTERVAL, SETTINGS, SWEEP, get, is_up, proxy, served_by, status, statuses, told};
+use super::{INTERVAL, SETTINGS, SWEEP, get, is_up, proxy, served_by, status, told};
 
 /// What makes HAProxy ask the agent about `s`.
 const ASKS: &str = r#"agent-check agent-addr 127.0.0.1 agent-port ${port:agent} agent-inter 100ms agent-send "b/s\n""#;
@@ -144,6 +143,95 @@ fn what_operators_set_is_left_alone() {
     haproxy.finish();
 }
 
+/// `server s`, asked about by four fields; the agent takes any target.
+fn asking_about(host: &str, port: u16, authority: &str, inter: &str) -> Builder {
+    let line = format!(
+        "127.0.0.1:1 agent-check agent-addr 127.0.0.1 agent-port ${{port:agent}} agent-inter {inter} \
+         agent-send \"{host} {port} no-ssl {authority}\\n\""
+    );
+    let settings =
+        settings("").replace("[agent]", "[agent]\nallow_any = true").replace("name = \"b\"", "name = \"other\"");
+    proxy(&[("s", &line)]).file("vitals.toml", &settings)
+}
+
+#[test]
+fn any_target_is_checked_where_that_is_allowed() {
+    let backend = GrpcBackend::start();
+    let haproxy = asking_about("127.0.0.1", backend.addr().port(), "shop.example", "100ms").start();
+    backend.set_not_serving("");
+    wait_status(&haproxy, "s", "DOWN (agent)");
+    haproxy.wait_log("via agent : down (NOT_SERVING)", SOON);
+    backend.set_serving("");
+    wait_serves(&haproxy);
+    let asked = backend.asked();
+    assert!(asked.iter().all(|asked| asked.authority == "shop.example"), "{asked:?}");
+    // HAProxy asks ten times in a second, and the target once.
+    let before = backend.checks();
+    poll::always(2 * SWEEP, "one check in a second", || backend.checks() <= before + 3);
+    backend.stop();
+    wait_status(&haproxy, "s", "DOWN (agent)");
+    haproxy.finish();
+}
+
+#[test]
+fn silent_target_is_down_within_the_default_interval() {
+    let backend = GrpcBackend::start();
+    backend.answer(Answer::Hang);
+    let haproxy = asking_about("127.0.0.1", backend.addr().port(), "a", "2s").start();
+    // Where the answer came too late, HAProxy would say that the agent does not answer, and leave the server up.
+    wait_status(&haproxy, "s", "DOWN (agent)");
+    haproxy.wait_log("via agent : down (no answer within", SOON);
+    haproxy.finish();
+}
+
+#[test]
+fn what_may_not_be_asked_about_changes_nothing() {
+    for (host, authority) in [("/run/grpc.sock", "a"), ("abns@grpc", "a"), ("127.0.0.1", "a:1:2/x?y")] {
+        let haproxy = asking_about(host, 1, authority, "100ms").start();
+        let refused = || {
+            let told = haproxy.cli("show vitals health");
+            let (_, rest) = told.split_once("agent: ")?;
+            rest.split_once(" refused=")?.1.split_whitespace().next()?.parse::<u64>().ok()
+        };
+        poll::until(SOON, "it is refused", || refused() > Some(2));
+        assert!(is_up(&status(&haproxy, "s")), "{host}");
+        haproxy.finish();
+    }
+}
+
+#[test]
+fn agent_send_is_changed_at_run_time() {
+    let (good, bad) = (GrpcBackend::start(), GrpcBackend::start());
+    bad.set_not_serving("");
+    let haproxy = proxy(&[("s", &format!("{} {ASKS}", good.addr())), ("bad", &bad.addr().to_string())])
+        .file("vitals.toml", &settings(""))
+        .start();
+    poll::until(SOON, "both are checked", || {
+        told(&haproxy, "bad").contains(" down ") && told(&haproxy, "s").contains(" up ")
+    });
+    wait_serves(&haproxy);
+    // Without an end: the stats socket takes none.
+    haproxy.cli("set server b/s agent-send b/bad");
+    wait_status(&haproxy, "s", "DOWN (agent)");
+    haproxy.cli("set server b/s agent-send b/nobody");
+    poll::always(2 * INTERVAL, "an error changes nothing", || status(&haproxy, "s") == "DOWN (agent)");
+    haproxy.cli("set server b/s agent-send b/s");
+    wait_serves(&haproxy);
+    haproxy.finish();
+}
+
+/// Without `agent-send` there is nothing to answer, and HAProxy waits in vain.
+#[test]
+fn server_that_names_nobody_stays_as_it_is() {
+    let backend = GrpcBackend::start();
+    backend.set_not_serving("");
+    let asks = ASKS.split(" agent-send").next().unwrap();
+    let haproxy = asking(&backend, asks).start();
+    poll::until(SOON, "its checks fail", || told(&haproxy, "s").contains("NOT_SERVING"));
+    poll::always(SWEEP, "it is not told", || is_up(&status(&haproxy, "s")));
+    haproxy.finish();
+}
+
 #[test]
 fn reload_hands_the_port_over_and_nothing_flaps() {
     let backend = GrpcBackend::start();
@@ -167,80 +255,4 @@ fn port_that_is_taken_is_an_error_at_the_start() {
     let settings = settings("").replace("127.0.0.1:${port:agent}", &address.to_string());
     let refused = proxy(&[("s", "127.0.0.1:1")]).file("vitals.toml", &settings).try_start().map(drop).unwrap_err();
     assert!(refused.contains(&format!("`agent.listen`: cannot listen on {address}: ")), "{refused}");
-}
-
-/// An agent of the test's own: what HAProxy makes of single replies.
-struct Scripted {
-    address: SocketAddr,
-    reply: Arc<Mutex<&'static str>>,
-    asked: Arc<Mutex<usize>>,
-}
-
-impl Scripted {
-    fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let (reply, asked) = (Arc::new(Mutex::new("up\n")), Arc::new(Mutex::new(0)));
-        let (words, count) = (Arc::clone(&reply), Arc::clone(&asked));
-        // Ends with the tests.
-        std::thread::spawn(move || {
-            for mut stream in listener.incoming().flatten() {
-                let _ = stream.read(&mut [0; 64]);
-                let _ = stream.write_all(words.lock().unwrap().as_bytes());
-                *count.lock().unwrap() += 1;
-            }
-        });
-        Self { address, reply, asked }
-    }
-
-    /// Answers so from now on; returns when HAProxy has heard it.
-    fn say(&self, reply: &'static str) {
-        *self.reply.lock().unwrap() = reply;
-        let before = *self.asked.lock().unwrap();
-        // The second one after the change is asked for when the first has been taken in.
-        poll::until(SOON, "HAProxy asks", || *self.asked.lock().unwrap() >= before + 3);
-    }
-}
-
-#[test]
-fn replies_do_what_the_agent_relies_on() {
-    let agent = Scripted::start();
-    let port = agent.address.port();
-    let backend = GrpcBackend::start();
-    let line = format!("{} agent-check agent-port {port} agent-inter 50ms agent-send x", backend.addr());
-    let haproxy = proxy(&[("s", &line)]).file("vitals.toml", SETTINGS.split("[[health").next().unwrap()).start();
-    // Each from `up` and from `down`: what HAProxy shows then.
-    for (reply, from_up, from_down) in [
-        ("up\n", "no check", "no check"),
-        ("down #reason\n", "DOWN (agent)", "DOWN (agent)"),
-        ("DOWN\r\n", "DOWN (agent)", "DOWN (agent)"),
-        ("down # two words\n", "DOWN (agent)", "DOWN (agent)"),
-        ("fail\n", "DOWN (agent)", "DOWN (agent)"),
-        ("stopped\n", "DOWN (agent)", "DOWN (agent)"),
-        ("up 100%\n", "no check", "no check"),
-        ("up\ndown\n", "no check", "no check"),
-        // These keep what was: no such word, a remark alone, no end, nothing.
-        ("down#reason\n", "no check", "DOWN (agent)"),
-        ("failed\n", "no check", "DOWN (agent)"),
-        ("# error: what?\n", "no check", "DOWN (agent)"),
-        ("down", "no check", "DOWN (agent)"),
-        ("\n\ndown\n", "no check", "DOWN (agent)"),
-        ("", "no check", "DOWN (agent)"),
-    ] {
-        for (start, expected) in [("up\n", from_up), ("down\n", from_down)] {
-            agent.say(start);
-            agent.say(reply);
-            let found = status(&haproxy, "s");
-            let same = found == expected || is_up(&found) && is_up(expected);
-            assert!(same, "{start:?} then {reply:?}: {found}");
-        }
-    }
-    agent.say("up maint\n");
-    assert!(statuses(&haproxy)["s"].starts_with("MAINT"));
-    // It takes `ready` to undo what `maint` and `drain` do: so the agent says none of them.
-    agent.say("up\n");
-    assert!(statuses(&haproxy)["s"].starts_with("MAINT"));
-    agent.say("up ready\n");
-    assert!(is_up(&status(&haproxy, "s")));
-    haproxy.finish();
 }
