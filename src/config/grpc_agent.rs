@@ -151,10 +151,11 @@ fn place(key: &'static str, default: Option<SocketAddr>, settings: &[Setting]) -
     }) else {
         return Ok(None);
     };
+    let is_off = key == METRICS && port.as_ref().is_some_and(|(port, from)| *port == 0 && by_halves(from));
     let default = default.unwrap_or(([0, 0, 0, 0], 0).into());
     let port = port.map_or(default.port(), |(port, _)| port);
     let address = SocketAddr::new(address.map_or(default.ip(), |(address, _)| address), port);
-    let text = if port == 0 && key == METRICS { String::new() } else { address.to_string() };
+    let text = if is_off { String::new() } else { address.to_string() };
     Ok(Some(Setting { path: key.to_owned(), key, value: Value::Text(text), origin: strongest.origin.clone() }))
 }
 

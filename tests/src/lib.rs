@@ -14,6 +14,7 @@
 )]
 
 pub mod agent;
+pub mod agent_program;
 pub mod client;
 pub mod foreign;
 pub mod grpc_backend;
@@ -29,6 +30,7 @@ mod server;
 pub mod upstream;
 pub mod vitals;
 
+pub use agent_program::{AgentBuilder, AgentProgram};
 pub use foreign::{Foreign, ForeignBackend, HealthServer};
 pub use grpc_backend::GrpcBackend;
 pub use haproxy::{Haproxy, Mode};

@@ -152,6 +152,8 @@ fn names_that_contradict_each_other_in_one_source_are_refused() {
     ] {
         assert_eq!(loaded(&[], &variables, Some(file)).unwrap_err(), message);
     }
+    let free = loaded(&[("--metrics-bind", "127.0.0.1")], &[], Some("metrics.listen = '127.0.0.1:0'")).unwrap();
+    assert_eq!(free.config.metrics.listen, address("127.0.0.1:0"));
     let same = [("HAPROXY_AGENT_GRPC_RPC_TIMEOUT", "1000"), ("HAPROXY_VITALS_AGENT_RPC_TIMEOUT", "1s")];
     assert!(
         loaded(&[], &same, Some("server_port = 2\nagent.listen = '0.0.0.0:2'\nserver_bind_address = '0.0.0.0'"))
