@@ -15,7 +15,7 @@ frontend front
   bind 127.0.0.1:${port:http}
   default_backend b
 backend b
-  server s ${server} check-send-proxy agent-check agent-addr 127.0.0.1 agent-port ${agent} agent-inter 100ms agent-send "${host} ${number} no-ssl shop.example\n" init-state fully-down
+  server s ${server} agent-check agent-addr 127.0.0.1 agent-port ${agent} agent-inter 100ms agent-send "${host} ${number} no-ssl shop.example\n" init-state fully-down
 "#;
 
 fn proxy(agent: &AgentProgram, backend: &GrpcBackend) -> Haproxy {
@@ -37,17 +37,22 @@ fn status(haproxy: &Haproxy) -> String {
     lines.next().unwrap_or_default().split(',').nth(status).unwrap_or_default().to_owned()
 }
 
+/// HAProxy calls a server that is up and has no `check` so.
+fn is_up(haproxy: &Haproxy) -> bool {
+    ["UP", "no check"].contains(&status(haproxy).as_str())
+}
+
 #[test]
 fn haproxy_without_lua_follows_it_and_logs_the_reason() {
     let agent = AgentBuilder::new().args(&["--set", "agent.max_age=0ms"]).start();
     let backend = GrpcBackend::start();
     let haproxy = proxy(&agent, &backend);
-    poll::until(SOON, "s is up", || status(&haproxy) == "UP");
+    poll::until(SOON, "s is up", || is_up(&haproxy));
     backend.set_not_serving("");
     poll::until(SOON, "s is down", || status(&haproxy).starts_with("DOWN"));
     haproxy.wait_log("via agent : down (NOT_SERVING", SOON);
     backend.set_serving("");
-    poll::until(SOON, "s is up again", || status(&haproxy) == "UP");
+    poll::until(SOON, "s is up again", || is_up(&haproxy));
     haproxy.finish();
 }
 
@@ -57,7 +62,7 @@ fn two_proxies_share_one_check_of_a_target() {
     let backend = GrpcBackend::start();
     let proxies = [proxy(&agent, &backend), proxy(&agent, &backend)];
     for haproxy in &proxies {
-        poll::until(SOON, "s is up", || status(haproxy) == "UP");
+        poll::until(SOON, "s is up", || is_up(haproxy));
     }
     assert_eq!(backend.checks(), 1);
     proxies.into_iter().for_each(Haproxy::finish);
