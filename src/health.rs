@@ -50,12 +50,12 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Receiver;
 
-use crate::config::{BackendConfig, HealthConfig, TlsMode};
+use crate::config::{BackendConfig, HealthConfig};
 use crate::log::{self, Level};
 use crate::runtime::Tasks;
 use observe::{CheckEvent, Snapshot, Watcher};
 use once::Desk;
-use profile::Profile;
+use profile::{Profile, default_profile, profiles};
 use registry::{Asked, Hands, Registry};
 use voice::{Say, Voice};
 
@@ -66,6 +66,7 @@ pub use lateness::LatenessSeen;
 pub use once::TargetSpec;
 pub use outcome::{CheckResult, Class, MAX_TEXT, Outcome};
 pub use pattern::is_pattern;
+pub use profile::HealthError;
 pub use status::{ServerState, ServerStatus};
 
 /// One server, as HAProxy shows it.
@@ -147,16 +148,6 @@ struct Shared {
     desk: Desk,
     /// Until somebody takes it.
     events: Mutex<Option<Receiver<CheckEvent>>>,
-}
-
-/// Why the settings of health checks cannot be used: a file or a variable that they name.
-#[derive(Debug, thiserror::Error)]
-#[error("{place}: {reason}")]
-pub struct HealthError {
-    /// Where the settings stand: a backend's table, or `agent`.
-    pub place: String,
-    /// What was expected and found.
-    pub reason: String,
 }
 
 impl Checker {
@@ -377,34 +368,6 @@ impl Checker {
 
     fn registry(&self) -> MutexGuard<'_, Registry> {
         self.0.registry.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn profiles(config: &HealthConfig) -> Result<Vec<Arc<Profile>>, HealthError> {
-    let load = |backend: &BackendConfig| match Profile::load(backend) {
-        Ok(profile) => Ok(Arc::new(profile)),
-        Err(error) => {
-            Err(HealthError { place: format!("health.backend `{}`", backend.name), reason: error.to_string() })
-        }
-    };
-    config.backends.iter().map(load).collect()
-}
-
-/// For targets without a backend. A system without certificates of authorities has no TLS for them, unless the settings name
-/// files.
-fn default_profile(config: &HealthConfig) -> Result<Arc<Profile>, HealthError> {
-    let asked = &config.single.profile;
-    let error = match Profile::load(asked) {
-        Ok(profile) => return Ok(Arc::new(profile)),
-        Err(error) => error,
-    };
-    let plain = BackendConfig { tls: TlsMode::Off, ..asked.clone() };
-    match Profile::load(&plain) {
-        // Who asks for TLS all the same is told that there is none.
-        Ok(profile) if asked.ca_file.is_empty() && asked.cert_file.is_none() => {
-            Ok(Arc::new(Profile { config: asked.clone(), ..profile }))
-        }
-        _ => Err(HealthError { place: "agent".to_owned(), reason: error.to_string() }),
     }
 }
 

@@ -1,7 +1,5 @@
 //! From the first answer to the last: signals, and what systemd is told.
 
-use std::future::Future;
-
 use haproxy_vitals::standalone::{Standalone, StandaloneCloser};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -25,19 +23,17 @@ pub(crate) fn until_told(standalone: Standalone) -> Result<(), String> {
     ended.map_err(|_| "a fault ended the program".to_owned())
 }
 
-fn live(mut signals: Signals, systemd: Systemd, closer: StandaloneCloser, status: String) -> impl Future<Output = ()> {
-    async move {
-        systemd.ready(&status);
-        tokio::select! {
-            () = signals.stop() => {}
-            () = systemd.feed_watchdog() => {}
-        }
-        systemd.stopping();
-        tokio::select! {
-            () = signals.stop() => {}
-            () = systemd.feed_watchdog() => {}
-            () = closer.close() => {}
-        }
+async fn live(mut signals: Signals, systemd: Systemd, closer: StandaloneCloser, status: String) {
+    systemd.ready(&status);
+    tokio::select! {
+        () = signals.stop() => {}
+        () = systemd.feed_watchdog() => {}
+    }
+    systemd.stopping();
+    tokio::select! {
+        () = signals.stop() => {}
+        () = systemd.feed_watchdog() => {}
+        () = closer.close() => {}
     }
 }
 

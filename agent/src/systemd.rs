@@ -1,4 +1,4 @@
-//! What a service manager is told: sd_notify(3), a datagram each. Without `NOTIFY_SOCKET` nothing.
+//! What a service manager is told: `sd_notify(3)`, a datagram each. Without `NOTIFY_SOCKET` nothing.
 
 use std::future::pending;
 use std::os::linux::net::SocketAddrExt;

@@ -71,8 +71,8 @@ pub enum ConfigError {
     #[error("`{key}` ({origin}): of no meaning here, because there is no HAProxy around it{hint}")]
     NotHere { key: String, origin: Origin, hint: Hint },
     /// Two names of one setting, or a name twice, that say different things.
-    #[error("`{key}` ({origin}): expected what {first} says, `{former}`, found `{found}`")]
-    Contradiction { key: String, origin: Origin, found: String, first: Origin, former: String },
+    #[error("`{key}` ({origin}): expected {first}, found `{found}`")]
+    Contradiction { key: String, origin: Origin, found: String, first: Box<str> },
     /// Two tables about one backend.
     #[error(
         "`health.backend` ({origin}): expected one table for each backend, found a second `{name}` (first: {first})"

@@ -170,8 +170,7 @@ fn set<T: PartialEq + ToString>(half: &mut Half<T>, value: T, setting: &Setting)
                 key: setting.path.clone(),
                 origin: setting.origin.clone(),
                 found: value.to_string(),
-                first: from.origin.clone(),
-                former: former.to_string(),
+                first: said(&from.origin, former.to_string()),
             });
         }
         Some(_) => {}
@@ -196,11 +195,16 @@ pub(super) fn refuse_contradictions(settings: &[Setting]) -> Result<(), ConfigEr
         if let (Some(former), Some(found)) = (former, found)
             && former != found
         {
-            let (origin, first) = (setting.origin.clone(), first.origin.clone());
-            return Err(ConfigError::Contradiction { key: setting.path.clone(), origin, found, first, former });
+            let (origin, first) = (setting.origin.clone(), said(&first.origin, former));
+            return Err(ConfigError::Contradiction { key: setting.path.clone(), origin, found, first });
         }
     }
     Ok(())
+}
+
+/// Who said what first.
+fn said(origin: &Origin, what: impl std::fmt::Display) -> Box<str> {
+    format!("`{what}`, as {origin} says").into()
 }
 
 /// As it is shown once it is read. None: it cannot be read, and somebody else will say so.

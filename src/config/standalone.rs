@@ -74,12 +74,14 @@ impl Config {
             listen: Some(([0, 0, 0, 0], 5555).into()),
             allow_any: true,
             on_error: OnAgentError::Down,
+            max_connections: 1024,
             reuse_port: false,
             ..AgentConfig::default()
         };
         Self {
             agent,
-            health: HealthConfig { single, ..HealthConfig::default() },
+            // As many as may ask: targets that hang must not keep others from an answer.
+            health: HealthConfig { single, max_concurrent: 1024, ..HealthConfig::default() },
             log: LogConfig { to: LogTarget::Stderr, format: LogFormat::Json, ..LogConfig::default() },
             metrics: MetricsConfig {
                 listen: Some(([0, 0, 0, 0], 9090).into()),

@@ -24,7 +24,8 @@ fn with_set(set: &[&str]) -> Result<Loaded, String> {
 }
 
 fn address(text: &str) -> Option<SocketAddr> {
-    Some(text.parse().unwrap())
+    let address: SocketAddr = text.parse().unwrap();
+    address.into()
 }
 
 /// What the setting of one name becomes in flags, variables and the file.
@@ -136,18 +137,18 @@ fn names_that_contradict_each_other_in_one_source_are_refused() {
         (
             vec![],
             "server_port = 1\nagent.listen = '127.0.0.1:2'",
-            "`agent.listen` (FILE:2): expected what FILE:1 says, `1`, found `2`",
+            "`agent.listen` (FILE:2): expected `1`, as FILE:1 says, found `2`",
         ),
         (
             vec![],
             "log_level = 'info'\nlogging.level = 'warn'",
-            "`log.level` (FILE:2): expected what FILE:1 says, `\"info\"`, found `\"warning\"`",
+            "`log.level` (FILE:2): expected `\"info\"`, as FILE:1 says, found `\"warning\"`",
         ),
         (
             vec![("HAPROXY_AGENT_GRPC_RPC_TIMEOUT", "1000"), ("HAPROXY_VITALS_AGENT_RPC_TIMEOUT", "2s")],
             "",
-            "`agent.rpc_timeout` (environment HAPROXY_VITALS_AGENT_RPC_TIMEOUT): expected what environment \
-             HAPROXY_AGENT_GRPC_RPC_TIMEOUT says, `\"1s\"`, found `\"2s\"`",
+            "`agent.rpc_timeout` (environment HAPROXY_VITALS_AGENT_RPC_TIMEOUT): expected `\"1s\"`, \
+             as environment HAPROXY_AGENT_GRPC_RPC_TIMEOUT says, found `\"2s\"`",
         ),
     ] {
         assert_eq!(loaded(&[], &variables, Some(file)).unwrap_err(), message);

@@ -104,12 +104,29 @@ fn who_never_speaks_is_down_before_haproxy_loses_patience() {
 }
 
 #[test]
+fn hundreds_of_targets_that_hang_are_down_and_keep_no_other_from_its_answer() {
+    let agent = AgentBuilder::new().start();
+    let (mute, fine) = (GrpcBackend::start(), GrpcBackend::start());
+    mute.answer(Answer::Hang);
+    let mut streams: Vec<_> = (0..300).map(|_| agent.connect()).collect();
+    let begin = Instant::now();
+    for (number, stream) in streams.iter_mut().enumerate() {
+        // Each authority is a target of its own.
+        stream.write_all(format!("127.0.0.1 {} no-ssl n{number}.example\n", mute.addr().port()).as_bytes()).unwrap();
+    }
+    assert_eq!(agent.ask_about(fine.addr()), "up");
+    let answers: Vec<_> = streams.iter_mut().map(answer).collect();
+    assert!(answers.iter().all(|answer| answer.starts_with("down #no answer within")), "{answers:?}");
+    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+}
+
+#[test]
 fn endless_lines_and_crowds_cost_little() {
     let (agent, backend) = (AgentBuilder::new().start(), GrpcBackend::start());
     let before = agent.rss_kib();
     let mut flood = agent.connect();
     let _ = flood.write_all(&vec![b'x'; 64 << 20]);
-    let crowd: Vec<_> = (0..300).map(|_| agent.connect()).collect();
+    let crowd: Vec<_> = (0..1100).map(|_| agent.connect()).collect();
     assert_eq!(agent.ask_about(backend.addr()), "up");
     assert!(agent.rss_kib() < before + 8 * 1024, "{before} KiB became {}", agent.rss_kib());
     drop(crowd);
