@@ -7,7 +7,9 @@ local api = { version = native.version }
 
 local LOG_MS = 1000
 
-local LEVELS = { warning = core.warning, notice = core.notice, info = core.info }
+local LEVELS = {
+    error = core.err, warning = core.warning, notice = core.notice, info = core.info, debug = core.debug, trace = core.debug,
+}
 
 local function say_what_waits()
     for _, line in ipairs(native.take_log()) do

@@ -55,13 +55,13 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Receiver;
 
-use crate::config::{BackendConfig, HealthConfig, TlsMode};
+use crate::config::{BackendConfig, HealthConfig};
 use crate::log::{self, Level};
 use crate::runtime::Tasks;
 use inquiry::Inquiry;
 use observe::{CheckEvent, Watcher};
 use once::Desk;
-use profile::Profile;
+use profile::{Profile, default_profile, profiles};
 use registry::{Asked, Hands, Registry};
 use voice::{Say, Voice};
 
@@ -72,6 +72,7 @@ pub use lateness::LatenessSeen;
 pub use once::TargetSpec;
 pub use outcome::{CheckResult, Class, MAX_TEXT, Outcome};
 pub use pattern::is_pattern;
+pub use profile::HealthError;
 pub use status::{ServerState, ServerStatus};
 pub use watching::Watching;
 
@@ -156,20 +157,11 @@ struct Shared {
     events: Mutex<Option<Receiver<CheckEvent>>>,
 }
 
-/// Why the settings of health checks cannot be used: a file or a variable that they name.
-#[derive(Debug, thiserror::Error)]
-#[error("health.backend `{backend}`: {reason}")]
-pub struct HealthError {
-    /// The backend's name.
-    pub backend: String,
-    /// What was expected and found.
-    pub reason: String,
-}
-
 impl Checker {
     /// Whether the files and variables that the settings name can be used. Starts nothing: for `haproxy -c`.
     pub fn verify(config: &HealthConfig) -> Result<(), HealthError> {
-        profiles(config).map(|_| ())
+        profiles(config)?;
+        default_profile(config).map(drop)
     }
 
     /// A checker without servers: [`Checker::sweep`] brings them. Must not run under `haproxy -c`. Reads certificates
@@ -191,9 +183,9 @@ impl Checker {
             size: config.max_concurrent,
             inquiry: inquiry.clone(),
         };
-        warn_of_insecure(&profiles, &voice);
+        warn_of_insecure(&profiles, &config.single.profile, &voice);
         let registry = Mutex::new(Registry::new(&profiles, hands()));
-        let desk = Desk::new(&profiles, default_profile(), hands());
+        let desk = Desk::new(&profiles, default_profile(config)?, &config.single, hands());
         let (config, events) = (config.clone(), Mutex::new(events));
         let shared = Arc::new(Shared { config, tasks: tasks.clone(), voice, registry, desk, events });
         taught::begin(&shared, inquiry);
@@ -286,8 +278,8 @@ impl Checker {
         target.map(|target| target.hold(false)).is_some()
     }
 
-    /// One check of any target. Several who ask for the same at once share one check; a result is given out for at most
-    /// a second; 256 targets are known at once. The future may be dropped at any time.
+    /// One check of any target. Several who ask for the same at once share one check; a result is given out for
+    /// `agent.max_age`; `agent.max_targets` are known at once. The future may be dropped at any time.
     pub fn once(&self, spec: TargetSpec) -> impl Future<Output = CheckResult> + Send + 'static {
         self.ask(spec, None)
     }
@@ -384,27 +376,12 @@ impl Shared {
     }
 }
 
-fn profiles(config: &HealthConfig) -> Result<Vec<Arc<Profile>>, HealthError> {
-    let load = |backend: &BackendConfig| match Profile::load(backend) {
-        Ok(profile) => Ok(Arc::new(profile)),
-        Err(error) => Err(HealthError { backend: backend.name.clone(), reason: error.to_string() }),
-    };
-    config.backends.iter().map(load).collect()
-}
-
-/// For targets without a backend. A system without certificates of authorities has no TLS for them.
-fn default_profile() -> Arc<Profile> {
-    let plain = BackendConfig::named("");
-    let auto = BackendConfig { tls: TlsMode::Auto, ..plain.clone() };
-    let profile = Profile::load(&auto).or_else(|_| Profile::load(&plain));
-    // The defaults name no file: without TLS nothing can fail.
-    let policy = policy::Policy::new(&plain);
-    Arc::new(profile.unwrap_or(Profile { tls: None, policy, headers: http::HeaderMap::new(), config: plain }))
-}
-
-fn warn_of_insecure(profiles: &[Arc<Profile>], voice: &Voice) {
+fn warn_of_insecure(profiles: &[Arc<Profile>], single: &BackendConfig, voice: &Voice) {
     for profile in profiles.iter().filter(|profile| profile.config.insecure_skip_verify) {
         let (name, risk) = (&profile.config.name, "`insecure_skip_verify` is set: anybody may answer for its servers");
         voice.say(Level::Warning, format!("health.backend `{name}`: {risk}"));
+    }
+    if single.insecure_skip_verify {
+        voice.say(Level::Warning, "`agent.insecure_skip_verify` is set: anybody may answer for its targets".to_owned());
     }
 }

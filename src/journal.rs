@@ -1,4 +1,4 @@
-//! This library's own lines, where they do not go to HAProxy's log: standard error, or a file of bounded size.
+//! This library's own lines, where they do not go to HAProxy's log: standard output or error, or a file of bounded size.
 //!
 //! A thread of its own writes, so that a slow disk or a full pipe holds up nobody. Lines wait in [`log`], bounded.
 
@@ -7,10 +7,10 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use serde_json::json;
+use serde_json::{Map, Value};
 
-use crate::config::{LogConfig, LogFormat, LogTarget};
-use crate::log::{self, Line, stamp};
+use crate::config::{LogConfig, LogFormat, LogTarget, Rotation};
+use crate::log::{self, Fact, Level, Line, Topic, stamp};
 use crate::rotate::{AppendError, OpenError, RotatingFile};
 use crate::runtime::{self, StartError};
 
@@ -44,19 +44,19 @@ pub enum JournalError {
 }
 
 impl Journal {
-    /// None where lines go to HAProxy. Opens the file and starts the thread: to be called at HAProxy's init, before the chroot.
+    /// Sets what is said at all. None where lines go to HAProxy. Opens the file and starts the thread: to be called at HAProxy's init, before the chroot.
     pub fn open(config: &LogConfig) -> Result<Option<Self>, JournalError> {
+        log::set_least(config.level);
+        log::set_least_of(Topic::Agent, config.agent_level.unwrap_or(config.level));
         let mut target = match config.to {
             LogTarget::Haproxy => return Ok(None),
             LogTarget::Stderr => Target::Stderr,
-            LogTarget::File => {
-                let file = &config.file;
-                Target::File(RotatingFile::open(Path::new(&file.path), file.max_bytes, file.max_files)?)
-            }
+            LogTarget::Stdout => Target::Stdout,
+            LogTarget::File => Target::File(Pages::open(config)?),
         };
         let shared = Arc::new(Shared::default());
         let (ours, format) = (Arc::clone(&shared), config.format);
-        runtime::thread("log", move || ours.run(&mut |line| target.write(&shown(line, format))))?;
+        runtime::thread("log", move || ours.run(&mut |line| target.write(&shown(line, format), line.at)))?;
         Ok(Some(Self(shared)))
     }
 
@@ -98,32 +98,101 @@ impl Shared {
 
 enum Target {
     Stderr,
-    File(RotatingFile),
+    Stdout,
+    File(Pages),
 }
 
 impl Target {
-    fn write(&mut self, line: &str) -> Result<(), AppendError> {
+    fn write(&mut self, line: &str, at: SystemTime) -> Result<(), AppendError> {
         match self {
             Self::Stderr => Ok(io::stderr().write_all(line.as_bytes())?),
-            Self::File(file) => file.append(line.as_bytes()),
+            Self::Stdout => {
+                let mut out = io::stdout();
+                out.write_all(line.as_bytes())?;
+                Ok(out.flush()?)
+            }
+            Self::File(pages) => pages.write(line, at),
         }
     }
 }
 
-/// One line with its line break, at most some [`MAX_TEXT`] characters.
+/// A file, and when the next one begins.
+struct Pages {
+    file: RotatingFile,
+    /// Absent where size alone decides.
+    period: Option<Duration>,
+    /// The number of the period that the last line was of, counted from 1970 in UTC.
+    page: u64,
+}
+
+impl Pages {
+    fn open(config: &LogConfig) -> Result<Self, OpenError> {
+        let path = Path::new(&config.file.path);
+        let (most, period) = match config.rotation {
+            Rotation::Size => (config.file.max_bytes, None),
+            Rotation::Hourly => (config.file.max_bytes, Some(HOUR)),
+            Rotation::Daily => (config.file.max_bytes, Some(DAY)),
+            Rotation::Never => (u64::MAX, None),
+        };
+        // The file of a process that went before is of its own period.
+        let last = std::fs::metadata(path).and_then(|file| file.modified()).unwrap_or_else(|_| SystemTime::now());
+        let file = RotatingFile::open(path, most, config.file.max_files)?;
+        Ok(Self { file, period, page: page(last, period) })
+    }
+
+    fn write(&mut self, line: &str, at: SystemTime) -> Result<(), AppendError> {
+        let page = page(at, self.period);
+        if page > self.page {
+            self.page = page;
+            self.file.begin_another()?;
+        }
+        self.file.append(line.as_bytes())
+    }
+}
+
+fn page(at: SystemTime, period: Option<Duration>) -> u64 {
+    period.map_or(0, |period| nanos(at) / 1_000_000_000 / period.as_secs().max(1))
+}
+
+/// One line with its line break.
 fn shown(line: &Line, format: LogFormat) -> String {
     let mut moment = String::new();
     stamp(&mut moment, nanos(line.at));
-    let (level, pid) = (line.level.word(), std::process::id());
-    let text: String = line.text.chars().take(MAX_TEXT).collect();
     match format {
-        LogFormat::Plain => format!("{moment} {level} haproxy-vitals[{pid}]: {text}\n"),
+        LogFormat::Plain => {
+            let (level, topic, pid) = (line.level.word(), line.topic.word(), std::process::id());
+            format!("{moment} {level} {topic}[{pid}]: {}\n", line.whole())
+        }
         LogFormat::Json => {
-            let object = json!({
-                "timestamp": moment, "level": level, "target": "haproxy-vitals", "pid": pid, "message": text,
+            let facts = line.facts.iter().map(|(name, fact)| ((*name).to_owned(), json(fact)));
+            let fields: Map<_, _> =
+                std::iter::once(("message".to_owned(), line.text.clone().into())).chain(facts).collect();
+            let object = serde_json::json!({
+                "timestamp": moment, "level": capital(line.level), "fields": fields, "target": line.topic.word(),
+                "pid": std::process::id(),
             });
             format!("{object}\n")
         }
+    }
+}
+
+/// As the `tracing` crate's JSON has them, which log pipelines of haproxy-grpc-agent read; `NOTICE` is ours.
+fn capital(level: Level) -> &'static str {
+    match level {
+        Level::Error => "ERROR",
+        Level::Warning => "WARN",
+        Level::Notice => "NOTICE",
+        Level::Info => "INFO",
+        Level::Debug => "DEBUG",
+        Level::Trace => "TRACE",
+    }
+}
+
+fn json(fact: &Fact) -> Value {
+    match fact {
+        Fact::Text(text) => text.as_str().into(),
+        Fact::Number(number) => (*number).into(),
+        Fact::Flag(flag) => (*flag).into(),
     }
 }
 
@@ -134,33 +203,53 @@ fn nanos(at: SystemTime) -> u64 {
 
 /// Between two looks for lines.
 const TICK: Duration = Duration::from_millis(100);
-/// Characters of one line's text.
-const MAX_TEXT: usize = 4096;
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::Level;
-
     fn line() -> Line {
         let at = SystemTime::UNIX_EPOCH + Duration::from_micros(1_700_000_000_123_456);
-        Line { level: Level::Warning, text: "b/s is \"DOWN\"".to_owned(), at }
+        let facts = vec![("backend", "10.0.0.1:1".into()), ("error", "timed out".into()), ("ssl", false.into())];
+        Line { level: Level::Warning, topic: Topic::Agent, text: "it is \"DOWN\"".to_owned(), facts, at }
     }
 
     #[test]
     fn a_line_is_plain_or_an_object() {
         let pid = std::process::id();
-        let plain = format!("2023-11-14T22:13:20.123456Z warning haproxy-vitals[{pid}]: b/s is \"DOWN\"\n");
+        let begin = format!("2023-11-14T22:13:20.123456Z warning haproxy-vitals::agent[{pid}]: it is \"DOWN\"");
+        let plain = format!("{begin} backend=10.0.0.1:1 error=\"timed out\" ssl=false\n");
         assert_eq!(shown(&line(), LogFormat::Plain), plain);
-        let object: serde_json::Value = serde_json::from_str(&shown(&line(), LogFormat::Json)).unwrap();
+        let object: Value = serde_json::from_str(&shown(&line(), LogFormat::Json)).unwrap();
         assert_eq!(object["timestamp"], "2023-11-14T22:13:20.123456Z");
-        assert_eq!((&object["level"], &object["message"]), (&"warning".into(), &"b/s is \"DOWN\"".into()));
+        assert_eq!((&object["level"], &object["target"]), (&"WARN".into(), &"haproxy-vitals::agent".into()));
+        assert_eq!(object["fields"]["message"], "it is \"DOWN\"");
+        assert_eq!((&object["fields"]["error"], &object["fields"]["ssl"]), (&"timed out".into(), &false.into()));
+    }
+
+    #[test]
+    fn an_hour_or_a_day_begins_another_file() {
+        for (rotation, period) in [(Rotation::Hourly, HOUR), (Rotation::Daily, DAY)] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("vitals.log");
+            let mut config = LogConfig { rotation, ..LogConfig::default() };
+            config.file.path = path.display().to_string();
+            let mut pages = Pages::open(&config).unwrap();
+            let now = SystemTime::now();
+            for (text, at) in [("now\n", now), ("then\n", now + period), ("then too\n", now + period)] {
+                pages.write(text, at).unwrap();
+            }
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), "then\nthen too\n");
+            assert_eq!(std::fs::read_to_string(folder.path().join("vitals.log.1")).unwrap(), "now\n");
+        }
     }
 
     #[test]
     fn a_very_long_line_is_cut() {
-        let long = Line { text: "x".repeat(100_000), ..line() };
-        assert!(shown(&long, LogFormat::Json).len() < 5000);
+        log::say(Level::Info, "x".repeat(100_000));
+        let line = log::take().pop().unwrap();
+        assert!(shown(&line, LogFormat::Json).len() < 5000);
     }
 
     #[test]
@@ -177,7 +266,7 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         let objects: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(objects.len(), 100);
-        assert_eq!(objects[99]["message"], "line 99");
+        assert_eq!(objects[99]["fields"]["message"], "line 99");
         config.file.path = "/nowhere/vitals.log".to_owned();
         let error = Journal::open(&config).unwrap_err().to_string();
         assert!(error.starts_with("`log.file.path`: cannot open /nowhere: "), "{error}");

@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod resource;
 pub mod rotate;
 pub mod runtime;
+pub mod standalone;
 pub mod stats;
 pub mod trace;
 

@@ -59,6 +59,15 @@ impl RotatingFile {
         Ok(self.write(line)?)
     }
 
+    /// Begins another file, whatever the size of this one; one that is empty goes on.
+    pub fn begin_another(&mut self) -> Result<(), AppendError> {
+        self.follow();
+        if self.file.metadata()?.size() > 0 {
+            self.rotate().map_err(AppendError::Rotation)?;
+        }
+        Ok(())
+    }
+
     /// One write, so that lines of other processes do not come between; a file system that is full may cut it.
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let written = loop {

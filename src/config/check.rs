@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::duration::show;
-use super::error::ConfigError;
+use super::error::{ConfigError, Hint};
 use super::list::Table;
 use super::load::Loaded;
 use super::origin::Origin;
@@ -21,7 +21,66 @@ pub(super) fn whole(loaded: &mut Loaded) -> Result<(), ConfigError> {
     baggage_in_use(loaded);
     attempt_within_export(loaded);
     auto_without_socket(loaded);
+    single(loaded)?;
     listeners(loaded)
+}
+
+/// The tree of the agent as a program of its own.
+pub(super) fn agent(loaded: &mut Loaded) -> Result<(), ConfigError> {
+    file(loaded)?;
+    if loaded.config.log.to == LogTarget::Haproxy {
+        let (key, origin) = ("log.to".to_owned(), loaded.origins.of("log.to"));
+        return Err(ConfigError::NotHere { key, origin, hint: Hint::instead("take `stderr`, `stdout` or `file`") });
+    }
+    if loaded.config.agent.listen.is_none() {
+        let (key, origin) = ("agent.listen".to_owned(), loaded.origins.of("agent.listen"));
+        return Err(ConfigError::Missing { key, origin, expected: "an address and a port" });
+    }
+    single(loaded)?;
+    open_to_all(loaded);
+    Ok(())
+}
+
+/// Checks of targets that somebody names: certificates have their keys, and times are of use.
+fn single(loaded: &mut Loaded) -> Result<(), ConfigError> {
+    let (agent, profile) = (&loaded.config.agent, &loaded.config.health.single.profile);
+    let missing = match (&profile.cert_file, &profile.key_file) {
+        (Some(_), None) => Some(("agent.key_file", "agent.cert_file", "the private key of `agent.cert_file`")),
+        (None, Some(_)) => Some(("agent.cert_file", "agent.key_file", "the certificate of `agent.key_file`")),
+        _ => None,
+    };
+    if let Some((key, other, expected)) = missing {
+        return Err(ConfigError::Missing { key: key.to_owned(), origin: loaded.origins.of(other), expected });
+    }
+    let all = agent.timeout;
+    for (key, part) in [("agent.connect_timeout", profile.connect_timeout), ("agent.rpc_timeout", profile.rpc_timeout)]
+    {
+        if part > all {
+            let (origin, all_origin) = (loaded.origins.of(key), loaded.origins.of("agent.timeout"));
+            let (part, all) = (show(part), show(all));
+            let text =
+                format!("`{key}` ({origin}): {part} is never reached, because `agent.timeout` ({all_origin}) is {all}");
+            loaded.warnings.push(text);
+        }
+    }
+    Ok(())
+}
+
+/// Who can connect can make this process connect anywhere.
+fn open_to_all(loaded: &mut Loaded) {
+    let agent = &loaded.config.agent;
+    let Some(listen) = agent.listen else { return };
+    if agent.allow_any
+        && agent.allow_from.is_empty()
+        && loaded.config.health.single.allow_to.is_empty()
+        && !listen.ip().to_canonical().is_loopback()
+    {
+        let origin = loaded.origins.of("agent.listen");
+        loaded.warnings.push(format!(
+            "`agent.listen` ({origin}): whoever reaches {listen} can have this process connect anywhere; \
+             `agent.allow_from` and `agent.allow_to` narrow that"
+        ));
+    }
 }
 
 /// A backend with a `way` of its own needs the listener that tells.

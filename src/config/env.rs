@@ -14,7 +14,7 @@ use super::value::{Value, one_line};
 pub struct Environment(BTreeMap<String, String>);
 
 impl Environment {
-    /// The `OTEL_*` and `HAPROXY_VITALS_*` variables of this process, those that name a proxy, and those that say where it runs.
+    /// The `OTEL_*` and `HAPROXY_VITALS_*` variables of this process, those of haproxy-grpc-agent, those that name a proxy, and those that say where it runs.
     /// Bytes that are not UTF-8 become U+FFFD.
     pub fn of_process() -> Self {
         let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
@@ -47,6 +47,29 @@ impl Environment {
         Ok(keys.into_iter().filter_map(|key| self.own(key)).collect())
     }
 
+    /// What haproxy-grpc-agent's variables say: the rest of each name after `HAPROXY_AGENT_`, with its setting. `known`: the rests that
+    /// mean something.
+    pub(super) fn of_grpc_agent(&self, known: &[&'static str]) -> Result<Vec<(&'static str, String)>, ConfigError> {
+        let rest = |name: &String| name.strip_prefix(AGENT_PREFIX).map(str::to_owned);
+        for (name, rest) in self.0.keys().filter_map(|name| Some((name, rest(name)?))) {
+            if !known.contains(&rest.as_str()) && !is_service_link(name) {
+                let known: Vec<_> = known.iter().map(|known| format!("{AGENT_PREFIX}{known}")).collect();
+                let known: Vec<_> = known.iter().map(String::as_str).collect();
+                return Err(ConfigError::UnknownVariable {
+                    name: one_line(name),
+                    hint: Hint::key(name, &known, &known),
+                });
+            }
+        }
+        let said = |rest: &&'static str| Some((*rest, self.value(&format!("{AGENT_PREFIX}{rest}"))?.to_owned()));
+        Ok(known.iter().filter_map(said).collect())
+    }
+
+    /// `RUST_LOG`.
+    pub(super) fn rust_log(&self) -> Option<&str> {
+        self.value(RUST_LOG)
+    }
+
     fn own(&self, key: &'static str) -> Option<Setting> {
         let name = variable(key);
         let value = Value::Text(self.value(&name)?.to_owned());
@@ -75,6 +98,8 @@ fn variable(key: &str) -> String {
 fn is_ours(name: &str) -> bool {
     name.starts_with("OTEL_")
         || name.starts_with(PREFIX)
+        || name.starts_with(AGENT_PREFIX)
+        || name == RUST_LOG
         || proxy::VARIABLES.contains(&name)
         || SURROUNDINGS.contains(&name)
 }
@@ -101,6 +126,9 @@ const SURROUNDINGS: [&str; 11] = [
 ];
 
 const PREFIX: &str = "HAPROXY_VITALS_";
+/// Of haproxy-grpc-agent's.
+pub(super) const AGENT_PREFIX: &str = "HAPROXY_AGENT_";
+const RUST_LOG: &str = "RUST_LOG";
 
 #[cfg(test)]
 mod tests {

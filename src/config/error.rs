@@ -67,6 +67,12 @@ pub enum ConfigError {
     /// A backend whose servers' states would reach nobody.
     #[error("`{key}` ({origin}): expected an address, because `{way_key}` ({way_origin}) is {way}")]
     NeedsListener { key: &'static str, origin: Origin, way_key: String, way_origin: Origin, way: &'static str },
+    /// A key of the module's that a program without HAProxy has no use for.
+    #[error("`{key}` ({origin}): of no meaning here, because there is no HAProxy around it{hint}")]
+    NotHere { key: String, origin: Origin, hint: Hint },
+    /// Two names of one setting, or a name twice, that say different things.
+    #[error("`{key}` ({origin}): expected {first}, found `{found}`")]
+    Contradiction { key: String, origin: Origin, found: String, first: Box<str> },
     /// Two tables about one backend.
     #[error(
         "`health.backend` ({origin}): expected one table for each backend, found a second `{name}` (first: {first})"
@@ -98,6 +104,13 @@ impl Hint {
             Some(near) => Self(format!("; did you mean `{near}`?").into()),
             None => Self(format!("; known: {}", beside.join(", ")).into()),
         }
+    }
+}
+
+impl Hint {
+    /// What to do instead.
+    pub(super) fn instead(text: &str) -> Self {
+        Self(format!("; {text}").into())
     }
 }
 

@@ -20,6 +20,11 @@ pub(super) struct Flat {
 }
 
 impl Flat {
+    /// Settings alone, strongest first.
+    pub(super) fn of(settings: Vec<Setting>) -> Self {
+        Self { settings, ..Self::default() }
+    }
+
     /// Adds the next weaker source.
     pub(super) fn add(&mut self, source: Entries) -> Result<(), ConfigError> {
         self.seen.clear();

@@ -81,6 +81,11 @@ pub(super) fn is_headers(key: &str) -> bool {
     key == HEADERS || key.strip_suffix(".headers").is_some_and(|section| SIGNALS.contains(&section))
 }
 
+/// Values of metadata are secrets.
+pub(super) fn is_metadata(key: &str) -> bool {
+    key.rsplit('.').next() == Some(METADATA)
+}
+
 /// What to say about `path`, which is no key: the nearest key anywhere, else all in the same section.
 pub(super) fn hint(path: &str) -> Hint {
     let all: Vec<_> = names().chain(SECTIONS).chain([CONFIG]).filter(|key| *key != path).collect();
@@ -112,6 +117,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Key<Config>> {
         logs::KEYS,
         health::KEYS,
         agent::KEYS,
+        health::SINGLE,
         log::KEYS,
     ]
     .into_iter()
@@ -121,7 +127,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Key<Config>> {
 /// The lists of tables, in the order of the tree.
 pub(super) static LISTS: &[List] = &[List::of::<RuleConfig>(), List::of::<BackendConfig>()];
 
-pub(super) use health::METADATA;
+use health::METADATA;
 
 /// The tables at the top.
 const SECTIONS: [&str; 10] =

@@ -79,7 +79,8 @@ fn load_by(
 }
 
 impl Loaded {
-    fn take(&mut self, flat: &Flat) -> Result<(), ConfigError> {
+    /// Takes what the sources set, strongest first.
+    pub(super) fn take(&mut self, flat: &Flat) -> Result<(), ConfigError> {
         for key in keys::all() {
             for setting in flat.settings.iter().filter(|setting| setting.key == key.name) {
                 self.apply(key, setting)?;

@@ -24,6 +24,8 @@ pub enum Origin {
     Argument,
     /// `register{}`.
     Option,
+    /// A flag of the agent as a program of its own, such as `--server-port`.
+    Flag(String),
 }
 
 impl Origin {
@@ -41,12 +43,18 @@ impl Origin {
             Self::File { .. } => 3,
             Self::Argument => 4,
             Self::Option => 5,
+            Self::Flag(_) => 6,
         }
+    }
+
+    /// Whether both are of one source: two variables are, two lines of the file are.
+    pub(super) fn is_beside(&self, other: &Self) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other)
     }
 
     /// Sources that have text only: numbers and booleans are read from it.
     pub(super) fn is_text(&self) -> bool {
-        matches!(self, Self::OpenTelemetry(_) | Self::Environment(_) | Self::Argument)
+        matches!(self, Self::OpenTelemetry(_) | Self::Environment(_) | Self::Argument | Self::Flag(_))
     }
 }
 
@@ -59,6 +67,7 @@ impl fmt::Display for Origin {
             Self::File { path, line } => write!(f, "{path}:{line}"),
             Self::Argument => f.write_str("lua-load argument"),
             Self::Option => f.write_str("option in Lua"),
+            Self::Flag(flag) => write!(f, "flag {flag}"),
         }
     }
 }

@@ -239,7 +239,7 @@ impl Setting {
     }
 
     fn is_secret(&self) -> bool {
-        keys::is_headers(self.key) || self.key == keys::METADATA
+        keys::is_headers(self.key) || keys::is_metadata(self.key)
     }
 }
 

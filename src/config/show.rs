@@ -8,7 +8,12 @@ use super::value::one_line;
 impl Loaded {
     /// One line for each setting, in the order of the tree: `key = value  # source`. Secrets are hidden.
     pub fn describe(&self) -> String {
-        let lines = self.lines();
+        self.describe_where(|_| true)
+    }
+
+    /// The same for some of the keys.
+    pub(super) fn describe_where(&self, wanted: impl Fn(&str) -> bool) -> String {
+        let lines: Vec<_> = self.lines().into_iter().filter(|line| wanted(&line.key)).collect();
         let width = |part: fn(&Line) -> &str| lines.iter().map(|line| part(line).chars().count()).max().unwrap_or(0);
         let (keys, values) = (width(|line| &line.key), width(|line| &line.value).min(MAX_PADDED));
         let line = |Line { key, value, source }: &Line| format!("{key:keys$} = {value:values$}  # {source}\n");

@@ -10,6 +10,7 @@ mod refused;
 mod sampling;
 mod shown;
 mod signals;
+mod standalone;
 mod variables;
 
 use std::path::PathBuf;

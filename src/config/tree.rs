@@ -24,9 +24,9 @@ pub use export::{
 };
 pub use health::{
     BackendConfig, CheckMode, CheckSpans, CodeRule, Codes, HealthConfig, InitState, MetadataValue, OnNotServing,
-    OnOverload, OnUnimplemented, StatsSocket, TlsMode, Way,
+    OnOverload, OnUnimplemented, SingleConfig, StatsSocket, TlsMode, Way,
 };
-pub use log::{LogConfig, LogFormat, LogTarget};
+pub use log::{LogConfig, LogFormat, LogTarget, Rotation};
 pub use logs::LogsConfig;
 pub(in crate::config) use logs::MAX_VALUE_LENGTH;
 pub use metrics::{ExemplarFilter, HistogramKind, MetricAttribute, MetricsConfig, Temporality};

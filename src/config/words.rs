@@ -3,8 +3,8 @@
 use super::tree::{
     CheckMode, ChildSpan, Compression, Detector, ExemplarFilter, ExporterKind, Forwarded, HistogramKind, InitState,
     LogFormat, LogTarget, MetricAttribute, OnAgentError, OnNotServing, OnOverload, OnUnimplemented, OrcaReport,
-    ParentSampler, Propagator, Protocol, QueryMode, ResponseHeader, RuleParent, SamplerKind, Temporality, TlsMode,
-    Trust, ValueKind, Way,
+    ParentSampler, Propagator, Protocol, QueryMode, ResponseHeader, Rotation, RuleParent, SamplerKind, Temporality,
+    TlsMode, Trust, ValueKind, Way,
 };
 
 use crate::log::Level;
@@ -94,13 +94,25 @@ impl Word for CheckMode {
 }
 
 impl Word for Level {
-    const WORDS: &'static [(&'static str, Self)] =
-        &[("warning", Self::Warning), ("notice", Self::Notice), ("info", Self::Info)];
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("error", Self::Error),
+        ("warning", Self::Warning),
+        ("warn", Self::Warning),
+        ("notice", Self::Notice),
+        ("info", Self::Info),
+        ("debug", Self::Debug),
+        ("trace", Self::Trace),
+    ];
 }
 
 impl Word for LogTarget {
     const WORDS: &'static [(&'static str, Self)] =
-        &[("haproxy", Self::Haproxy), ("stderr", Self::Stderr), ("file", Self::File)];
+        &[("haproxy", Self::Haproxy), ("stderr", Self::Stderr), ("stdout", Self::Stdout), ("file", Self::File)];
+}
+
+impl Word for Rotation {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("size", Self::Size), ("hourly", Self::Hourly), ("daily", Self::Daily), ("never", Self::Never)];
 }
 
 impl Word for LogFormat {

@@ -4,19 +4,24 @@
 //! changes nothing.
 
 mod connection;
+mod herald;
 mod reply;
 mod request;
 
+use std::borrow::Cow;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::address::Address;
 use super::door::{Closer, Door, ListenError, Place};
 use super::oracle::{Oracle, Verdict};
 use super::registry::Asked;
-use super::{Checker, TargetSpec};
+use super::{Checker, Class, TargetSpec};
 use crate::config::{AgentConfig, HealthConfig};
 use crate::runtime::{Stop, Tasks};
 use crate::stats;
+use herald::Herald;
 use request::Request;
 
 /// A listener for `agent-check`.
@@ -34,15 +39,15 @@ impl AgentListener {
         tasks: &Tasks,
     ) -> Result<Option<Self>, ListenError> {
         let Some(address) = config.listen else { return Ok(None) };
-        let place = Place::Tcp(address);
+        let place = if config.reuse_port { Place::Tcp(address) } else { Place::OwnTcp(address) };
         let door = Door::bind("agent.listen", &place, config.max_connections, &stats::AGENT, tasks)?;
-        let answers = Answers { oracle: Oracle::new(checker.clone(), health), config: config.clone() };
+        let oracle = Oracle::new(checker.clone(), health);
+        let answers = Answers { oracle, config: config.clone(), herald: Herald::new(health.single.max_targets) };
         Ok(Some(Self { door, answers: Arc::new(answers) }))
     }
 
-    /// Where it listens.
-    #[cfg(test)]
-    pub(super) fn address(&self) -> std::net::SocketAddr {
+    /// Where it listens, with the port that it got.
+    pub fn address(&self) -> Option<SocketAddr> {
         self.door.address()
     }
 
@@ -54,7 +59,10 @@ impl AgentListener {
     /// Answers until the process stops or the listener is closed.
     pub async fn run(self, stop: Stop) {
         let answers = self.answers;
-        self.door.run("agent", move |stream, seat| connection::serve(stream, seat, Arc::clone(&answers)), stop).await;
+        // Checks that only they wait for go on as long as checks may.
+        let grace = if answers.config.allow_any { answers.config.timeout + LAST_WORDS } else { LAST_WORDS };
+        let door = self.door.with_grace(grace);
+        door.run("agent", move |stream, seat| connection::serve(stream, seat, Arc::clone(&answers)), stop).await;
     }
 }
 
@@ -62,44 +70,72 @@ impl AgentListener {
 pub(crate) struct Answers {
     oracle: Oracle,
     config: AgentConfig,
+    herald: Herald,
 }
 
 impl Answers {
-    /// The answer to one line, with its LF. Waits only for targets that are not configured.
-    async fn answer(&self, line: &[u8]) -> String {
-        match self.verdict(line).await {
+    /// The answer to one line of `peer`'s, with its LF. Waits only for targets that are not configured.
+    async fn answer(&self, line: &[u8], peer: Option<IpAddr>) -> String {
+        match self.verdict(line, peer).await {
             Ok(verdict) => reply::of(&verdict),
-            Err(problem) => self.problem(problem),
+            Err(problem) => self.problem(&problem, line, peer),
         }
     }
 
     /// The answer to what cannot be answered.
-    fn problem(&self, problem: &str) -> String {
+    fn problem(&self, problem: &str, line: &[u8], peer: Option<IpAddr>) -> String {
         stats::AGENT.refused.add(1);
+        self.herald.refused(problem, line, peer);
         reply::problem(problem, self.config.on_error)
     }
 
-    async fn verdict(&self, line: &[u8]) -> Result<Verdict, &'static str> {
+    async fn verdict(&self, line: &[u8], peer: Option<IpAddr>) -> Result<Verdict, Cow<'static, str>> {
+        if !self.may_ask(peer) {
+            return Err("this address may not ask: it is not in `agent.allow_from`".into());
+        }
         match Request::parse(line)? {
             Request::Server { backend, server } => {
-                self.oracle.server(backend, server).ok_or("no such server is checked")
+                Ok(self.oracle.server(backend, server).ok_or("no such server is checked")?)
             }
-            Request::Target { address, tls, authority } => {
-                let asked = Asked { address: &address, tls, authority: &authority };
-                if let Some(verdict) = self.oracle.address(asked) {
-                    return Ok(verdict);
-                }
-                if !self.config.allow_any {
-                    return Err("no such server is checked, and `agent.allow_any` is not set");
-                }
-                let (host, port) = match address {
-                    Address::Tcp(address) => (address.ip().to_string(), address.port()),
-                    Address::Name(name, port) => (name, port),
-                    Address::Unix(_) => return Err("paths are not checked"),
-                };
-                let spec = TargetSpec { host, port, tls, authority: Some(authority), ..TargetSpec::default() };
-                Ok(self.oracle.once(spec).await)
-            }
+            Request::Target { address, tls, authority } => self.target(address, tls, authority, peer).await,
         }
     }
+
+    async fn target(
+        &self,
+        address: Address,
+        tls: bool,
+        authority: String,
+        peer: Option<IpAddr>,
+    ) -> Result<Verdict, Cow<'static, str>> {
+        let asked = Asked { address: &address, tls, authority: &authority };
+        if let Some(verdict) = self.oracle.address(asked) {
+            return Ok(verdict);
+        }
+        if !self.config.allow_any {
+            return Err("no such server is checked, and `agent.allow_any` is not set".into());
+        }
+        let backend = address.authority();
+        let (host, port) = match address {
+            Address::Tcp(address) => (address.ip().to_string(), address.port()),
+            Address::Name(name, port) => (name, port),
+            Address::Unix(_) => return Err("paths are not checked".into()),
+        };
+        Herald::asked(&backend, tls, peer);
+        let spec = TargetSpec { host, port, tls, authority: Some(authority), foreign: true, ..TargetSpec::default() };
+        let (verdict, class) = self.oracle.once(spec, self.config.timeout).await;
+        self.herald.answered(&backend, tls, &verdict, class);
+        match verdict {
+            Verdict::Unsure(reason) if class == Some(Class::Forbidden) => Err(reason.into()),
+            verdict => Ok(verdict),
+        }
+    }
+
+    fn may_ask(&self, peer: Option<IpAddr>) -> bool {
+        let networks = &self.config.allow_from;
+        networks.is_empty() || peer.is_some_and(|peer| networks.iter().any(|network| network.contains(&peer)))
+    }
 }
+
+/// For those who had asked when the listener closed: beyond the bound on a check.
+const LAST_WORDS: Duration = Duration::from_millis(300);

@@ -55,7 +55,7 @@ impl BridgeListener {
     /// Where it listens.
     #[cfg(test)]
     pub(super) fn address(&self) -> std::net::SocketAddr {
-        self.door.address()
+        self.door.address().unwrap()
     }
 
     /// Closes it from elsewhere.

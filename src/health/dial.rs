@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -28,6 +29,8 @@ pub(crate) struct Dial {
     pub(crate) address: Address,
     /// Absent where nothing is encrypted.
     pub(crate) tls: Option<Encryption>,
+    /// Where it may lead; empty means anywhere. Looked at after names are resolved, so that a name is no way around it.
+    pub(crate) networks: Arc<[IpNet]>,
     /// For messages.
     pub(crate) backend: String,
     /// What reading certificates again has to say.
@@ -79,7 +82,7 @@ impl Dial {
         match &self.address {
             Address::Tcp(address) => {
                 at(Stage::Tcp);
-                tcp(*address).await
+                self.tcp(*address).await
             }
             Address::Unix(path) => {
                 at(Stage::Tcp);
@@ -92,7 +95,7 @@ impl Dial {
                 at(Stage::Tcp);
                 let mut failure = LinkFault::Connect("no address".to_owned());
                 for address in found {
-                    match tcp(address).await {
+                    match self.tcp(address).await {
                         Ok(io) => return Ok(io),
                         Err(fault) => failure = fault,
                     }
@@ -100,6 +103,14 @@ impl Dial {
                 Err(failure)
             }
         }
+    }
+
+    async fn tcp(&self, address: SocketAddr) -> Result<Pin<Box<dyn Io>>, LinkFault> {
+        let ip = address.ip().to_canonical();
+        if self.networks.is_empty() || self.networks.iter().any(|network| network.contains(&ip)) {
+            return tcp(address).await;
+        }
+        Err(LinkFault::Forbidden(ip))
     }
 
     async fn encrypt(&self, encryption: &Encryption, io: Pin<Box<dyn Io>>) -> Result<Pin<Box<dyn Io>>, LinkFault> {

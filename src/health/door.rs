@@ -28,6 +28,8 @@ pub(crate) struct Door {
     /// Goes with the door: who waits for [`Closer::ended`] learns of it.
     open: watch::Sender<()>,
     tasks: Tasks,
+    /// For those who had come when it was closed.
+    grace: Duration,
 }
 
 /// Closes a listener. Cheap to clone.
@@ -47,7 +49,8 @@ impl Closer {
         }
     }
 
-    /// Returns when the listener is closed and all who had come have their answers: at most some `GRACE` after it was
+    /// Returns when the listener is closed and all who had come have their answers: at most some half a
+    /// second, or the agent's bound on a check, after it was
     /// closed or the process began to stop.
     pub async fn ended(&self) {
         let mut open = self.open.clone();
@@ -66,7 +69,19 @@ impl Door {
     ) -> Result<Self, ListenError> {
         let socket = Socket::bind(key, place)?;
         let crowd = Arc::new(Crowd::new(most, stats));
-        Ok(Self { socket, crowd, close: Arc::default(), open: watch::Sender::new(()), tasks: tasks.clone() })
+        Ok(Self {
+            socket,
+            crowd,
+            close: Arc::default(),
+            open: watch::Sender::new(()),
+            tasks: tasks.clone(),
+            grace: GRACE,
+        })
+    }
+
+    /// The same, with at least so long for those who had come when it was closed.
+    pub(crate) fn with_grace(self, grace: Duration) -> Self {
+        Self { grace: grace.max(GRACE), ..self }
     }
 
     /// Closes it from elsewhere.
@@ -74,9 +89,8 @@ impl Door {
         Closer { close: self.socket.is_tcp().then(|| Arc::clone(&self.close)), open: self.open.subscribe() }
     }
 
-    /// Where it listens, with the port that it got.
-    #[cfg(test)]
-    pub(crate) fn address(&self) -> std::net::SocketAddr {
+    /// Where it listens, with the port that it got. None: on a path.
+    pub(crate) fn address(&self) -> Option<std::net::SocketAddr> {
         self.socket.address()
     }
 
@@ -87,7 +101,7 @@ impl Door {
         F: Fn(Stream, Seat) -> W,
         W: Future<Output = ()> + Send + 'static,
     {
-        let Self { socket, crowd, close, open, tasks } = self;
+        let Self { socket, crowd, close, open, tasks, grace } = self;
         let admit = |stream| drop(tasks.spawn(name, serve(stream, Crowd::enter(&crowd))));
         loop {
             let accepted = tokio::select! {
@@ -102,7 +116,7 @@ impl Door {
             }
         }
         socket.close(admit).await;
-        let _ = timeout(GRACE, crowd.is_served()).await;
+        let _ = timeout(grace, crowd.is_served()).await;
         drop(open);
     }
 }
@@ -158,7 +172,7 @@ mod tests {
         for by_stop in [false, true] {
             let (tasks, stop) = tasks();
             let door = door(free(), &tasks);
-            let (address, closer) = (door.address(), door.closer());
+            let (address, closer) = (door.address().unwrap(), door.closer());
             let waiting: Vec<TcpStream> = (0..200).map(|_| TcpStream::connect(address).unwrap()).collect();
             if by_stop {
                 stop.send(true).unwrap();
@@ -178,7 +192,7 @@ mod tests {
     async fn who_never_asks_keeps_the_door_for_a_moment_only() {
         let (tasks, _stop) = tasks();
         let door = door(free(), &tasks);
-        let (address, closer) = (door.address(), door.closer());
+        let (address, closer) = (door.address().unwrap(), door.closer());
         let _silent = TcpStream::connect(address).unwrap();
         closer.close();
         let begin = Instant::now();
@@ -192,7 +206,7 @@ mod tests {
         let (tasks, _stop) = tasks();
         let listening = |address| {
             let door = door(address, &tasks);
-            let (address, closer) = (door.address(), door.closer());
+            let (address, closer) = (door.address().unwrap(), door.closer());
             tasks.spawn("door", door.run("test", echo, tasks.stop()));
             (address, closer)
         };

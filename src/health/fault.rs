@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 
 use http::StatusCode;
 
@@ -22,6 +23,9 @@ pub(crate) enum LinkFault {
     /// No connection.
     #[error("{0}")]
     Connect(String),
+    /// The address is not in the networks that the settings allow.
+    #[error("{0} is not in `agent.allow_to`")]
+    Forbidden(IpAddr),
     /// TLS failed, on either side.
     #[error("TLS: {0}")]
     Tls(String),
@@ -132,6 +136,7 @@ impl LinkFault {
             Self::GoAway | Self::RefusedStream | Self::Reset(_) => Class::RpcError,
             Self::NotHttp2(_) | Self::NotGrpc | Self::Malformed(_) | Self::TooLong(_) => Class::Protocol,
             Self::Http(status) => return policy.http(*status),
+            Self::Forbidden(_) => return CheckResult::hold(Class::Forbidden, self.to_string()),
         };
         CheckResult::soft(class, self.to_string())
     }

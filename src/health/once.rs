@@ -16,6 +16,7 @@ use super::probe::{GrpcProbe, Probe, Spot};
 use super::profile::Profile;
 use super::registry::Hands;
 use super::schedule::{self, fenced};
+use crate::config::SingleConfig;
 
 /// What to check, for [`Checker::once`](super::Checker::once).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -32,6 +33,8 @@ pub struct TargetSpec {
     pub authority: Option<String>,
     /// Replaces the backend's services.
     pub service: Option<String>,
+    /// Asked for over the network: `agent.allow_to` holds.
+    pub foreign: bool,
 }
 
 /// The targets that were asked for of late.
@@ -40,6 +43,10 @@ pub(crate) struct Desk {
     profiles: Vec<Arc<Profile>>,
     /// For targets without a backend.
     default: Arc<Profile>,
+    /// The same, for those that are asked for over the network.
+    confined: Arc<Profile>,
+    max_age: Duration,
+    max_targets: usize,
     hands: Hands,
     slots: Mutex<HashMap<TargetSpec, Slot>>,
     /// Of all of them.
@@ -59,21 +66,32 @@ struct State {
 
 impl Desk {
     /// Nothing asked yet.
-    pub(crate) fn new(profiles: &[Arc<Profile>], default: Arc<Profile>, hands: Hands) -> Self {
-        Self { profiles: profiles.to_vec(), default, hands, slots: Mutex::default(), figures: Arc::new(Figures::new()) }
+    pub(crate) fn new(profiles: &[Arc<Profile>], default: Arc<Profile>, config: &SingleConfig, hands: Hands) -> Self {
+        let confined = Arc::new(default.confined(&config.allow_to));
+        Self {
+            profiles: profiles.to_vec(),
+            default,
+            confined,
+            max_age: config.max_age,
+            max_targets: config.max_targets,
+            hands,
+            slots: Mutex::default(),
+            figures: Arc::new(Figures::new()),
+        }
     }
 
-    /// The result of a check that is at most [`MAX_AGE`] old. With a bound it takes no longer than that: who is asked and
-    /// has not answered by then has failed.
+    /// The result of a check that is at most `max_age` old, or that ended after it was asked for. With a bound it takes no
+    /// longer than that: who is asked and has not answered by then has failed.
     pub(crate) async fn check(&self, spec: TargetSpec, bound: Option<Duration>) -> CheckResult {
-        let deadline = bound.map(|bound| Instant::now() + bound);
+        let asked = Instant::now();
+        let deadline = bound.map(|bound| asked + bound);
         let state = match self.slot(spec) {
             Ok(state) => state,
             Err(result) => return result,
         };
         let Some(mut state) = within(deadline, state.lock()).await else { return schedule::overdue() };
         if let Some((at, result)) = &state.last
-            && at.elapsed() <= MAX_AGE
+            && (*at >= asked || at.elapsed() <= self.max_age)
         {
             return result.clone();
         }
@@ -127,7 +145,7 @@ impl Desk {
             slot.used = Instant::now();
             return Ok(Arc::clone(&slot.state));
         }
-        if slots.len() >= MAX_TARGETS {
+        if slots.len() >= self.max_targets {
             let oldest = slots.iter().filter(|(_, slot)| Arc::strong_count(&slot.state) == 1);
             let oldest = oldest.min_by_key(|(_, slot)| slot.used).map(|(spec, _)| spec.clone());
             slots.remove(&oldest.ok_or_else(schedule::overdue)?);
@@ -142,6 +160,7 @@ impl Desk {
     /// The settings that hold for a target.
     pub(super) fn profile_of(&self, spec: &TargetSpec) -> Result<Arc<Profile>, String> {
         let profile = match &spec.backend {
+            None if spec.foreign => &self.confined,
             None => &self.default,
             Some(name) => self.profile(name).ok_or("no backend of that name is configured")?,
         };
@@ -183,10 +202,6 @@ fn late(bound: Option<Duration>) -> CheckResult {
     CheckResult::soft(Class::Timeout, format!("no answer within {millis} ms, the connection included"))
 }
 
-/// Targets that are known at once; beyond that the one that was not asked for the longest is forgotten.
-const MAX_TARGETS: usize = 256;
-/// A result this old answers no further question.
-const MAX_AGE: Duration = Duration::from_secs(1);
 /// A target that nobody asked for so long is forgotten, with its connection.
 const MAX_IDLE: Duration = Duration::from_secs(30);
 /// For room among the checks under way.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::registry::Asked;
-use super::{CheckResult, Checker, Outcome, ServerState, ServerStatus, TargetSpec};
+use super::{CheckResult, Checker, Class, Outcome, ServerState, ServerStatus, TargetSpec};
 use crate::config::HealthConfig;
 
 /// Answers for every configured backend. Cheap to clone.
@@ -68,15 +68,16 @@ impl Oracle {
         known.or_else(|| self.too_early())
     }
 
-    /// By a check of its own, which others who ask for the same share.
-    pub(crate) async fn once(&self, spec: TargetSpec) -> Verdict {
-        let CheckResult { outcome, text, .. } = self.checker.once_within(spec, ONCE).await;
-        match outcome {
+    /// By a check of its own, which others who ask for the same share, within `bound`; and why it is not up.
+    pub(crate) async fn once(&self, spec: TargetSpec, bound: Duration) -> (Verdict, Option<Class>) {
+        let CheckResult { outcome, text, .. } = self.checker.once_within(spec, bound).await;
+        let verdict = match outcome {
             Outcome::Pass => Verdict::Up { drains: false },
             Outcome::Drain(_) => Verdict::Drain,
             Outcome::HardFail(_) | Outcome::SoftFail(_) => Verdict::Down(text),
             Outcome::Hold(_) => Verdict::Unsure(text),
-        }
+        };
+        (verdict, outcome.class())
     }
 
     /// A worker that a reload brought is asked before HAProxy has shown it any server.
@@ -94,10 +95,6 @@ impl Oracle {
         }
     }
 }
-
-/// For a check that somebody waits for: with the time in which a line without an end counts as one, well under the 2 s
-/// of HAProxy's default `agent-inter`, after which it would keep the last state.
-const ONCE: Duration = Duration::from_millis(1700);
 
 /// A reason as HAProxy's log shows it unchanged: printable ASCII without double quotes, at most [`MAX_REASON`] bytes.
 pub(crate) fn phrase(reason: &str) -> String {

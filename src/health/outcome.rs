@@ -49,6 +49,8 @@ pub enum Class {
     Overdue,
     /// A fault of this module.
     Fault,
+    /// A request to the agent that the settings forbid.
+    Forbidden,
 }
 
 /// One check's result.
@@ -123,7 +125,7 @@ impl Outcome {
 
 impl Class {
     /// Every class, in the order of its counters.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::NotServing,
         Self::ServiceUnknown,
         Self::UnknownStatus,
@@ -138,6 +140,7 @@ impl Class {
         Self::Protocol,
         Self::Overdue,
         Self::Fault,
+        Self::Forbidden,
     ];
 
     /// The class of a gRPC status other than `OK`.
@@ -169,6 +172,7 @@ impl Class {
             Self::Protocol => "protocol",
             Self::Overdue => "overdue",
             Self::Fault => "fault",
+            Self::Forbidden => "forbidden",
         }
     }
 

@@ -93,7 +93,8 @@ impl GrpcProbe {
         let scheme = if spot.tls { "https" } else { "http" };
         let origin = Origin { check: uri(scheme, &authority, CHECK)?, watch: uri(scheme, &authority, WATCH)? };
         let questions = config.services.iter().map(|service| (service.clone(), call::frame(service))).collect();
-        let dial = Dial { address: spot.address, tls: encryption, backend: config.name.clone(), voice, tasks };
+        let (backend, networks) = (config.name.clone(), Arc::clone(&profile.networks));
+        let dial = Dial { address: spot.address, tls: encryption, networks, backend, voice, tasks };
         Ok(Self {
             profile,
             dial,

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
+use ipnet::IpNet;
 
 use super::policy::Policy;
 use super::tls::{Tls, TlsError, bounded};
-use crate::config::{BackendConfig, Environment, MetadataValue, TlsMode, Way};
+use crate::config::{BackendConfig, Environment, HealthConfig, MetadataValue, TlsMode, Way};
 
 /// One backend's settings with what they name: files, variables.
 #[derive(Debug, Clone)]
@@ -19,6 +20,18 @@ pub(crate) struct Profile {
     pub(crate) headers: HeaderMap,
     /// Absent where no connection is encrypted.
     pub(crate) tls: Option<Arc<Tls>>,
+    /// Where connections may lead; empty means anywhere.
+    pub(crate) networks: Arc<[IpNet]>,
+}
+
+/// Why the settings of health checks cannot be used: a file or a variable that they name.
+#[derive(Debug, thiserror::Error)]
+#[error("{place}: {reason}")]
+pub struct HealthError {
+    /// Where the settings stand: a backend's table, or `agent`.
+    pub place: String,
+    /// What was expected and found.
+    pub reason: String,
 }
 
 /// Why a backend's settings cannot be used.
@@ -41,13 +54,24 @@ impl Profile {
             TlsMode::Off => None,
             TlsMode::On | TlsMode::Auto => Some(Arc::new(Tls::load(config)?)),
         };
-        Ok(Self { policy: Policy::new(config), headers: headers(config)?, tls, config: config.clone() })
+        Ok(Self {
+            policy: Policy::new(config),
+            headers: headers(config)?,
+            tls,
+            networks: Arc::default(),
+            config: config.clone(),
+        })
     }
 
     /// The same, for another service.
     pub(crate) fn for_service(&self, service: &str) -> Self {
         let config = BackendConfig { services: vec![service.to_owned()], ..self.config.clone() };
         Self { config, ..self.clone() }
+    }
+
+    /// The same, for connections into these networks alone.
+    pub(crate) fn confined(&self, networks: &[IpNet]) -> Self {
+        Self { networks: networks.into(), ..self.clone() }
     }
 
     /// Whether states are forced through Lua. Else HAProxy asks for them.
@@ -62,6 +86,35 @@ impl Profile {
             TlsMode::On => true,
             TlsMode::Auto => haproxy_does.unwrap_or(false),
         }
+    }
+}
+
+/// Of all configured backends, in order.
+pub(crate) fn profiles(config: &HealthConfig) -> Result<Vec<Arc<Profile>>, HealthError> {
+    let load = |backend: &BackendConfig| match Profile::load(backend) {
+        Ok(profile) => Ok(Arc::new(profile)),
+        Err(error) => {
+            Err(HealthError { place: format!("health.backend `{}`", backend.name), reason: error.to_string() })
+        }
+    };
+    config.backends.iter().map(load).collect()
+}
+
+/// For targets without a backend. A system without certificates of authorities has no TLS for them, unless the settings name
+/// files.
+pub(crate) fn default_profile(config: &HealthConfig) -> Result<Arc<Profile>, HealthError> {
+    let asked = &config.single.profile;
+    let error = match Profile::load(asked) {
+        Ok(profile) => return Ok(Arc::new(profile)),
+        Err(error) => error,
+    };
+    let plain = BackendConfig { tls: TlsMode::Off, ..asked.clone() };
+    match Profile::load(&plain) {
+        // Who asks for TLS all the same is told that there is none.
+        Ok(profile) if asked.ca_file.is_empty() && asked.cert_file.is_none() => {
+            Ok(Arc::new(Profile { config: asked.clone(), ..profile }))
+        }
+        _ => Err(HealthError { place: "agent".to_owned(), reason: error.to_string() }),
     }
 }
 

@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use tonic_health::ServingStatus;
 
 use super::{Action, Checker, Force, ServerSeen};
-use crate::config::{BackendConfig, CheckSpans, HealthConfig};
+use crate::config::{BackendConfig, CheckSpans, HealthConfig, SingleConfig};
 use crate::log::Level;
 
 struct Bench {
@@ -40,6 +40,14 @@ impl Bench {
     /// Checks backend `b` once: an hour passes in no test.
     fn once() -> Self {
         Self::every(Duration::from_hours(1))
+    }
+
+    /// The same, with other settings for checks of any target.
+    fn once_with(change: impl FnOnce(&mut SingleConfig)) -> Self {
+        let mut config = HealthConfig::default();
+        change(&mut config.single);
+        let (tasks, stop) = servers::tasks();
+        Self { checker: Checker::with_log(&config, &tasks, Box::new(|_, _| {})).unwrap(), lines: Arc::default(), stop }
     }
 
     fn every(interval: Duration) -> Self {

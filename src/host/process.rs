@@ -117,7 +117,6 @@ struct Process {
 impl Process {
     fn start(loaded: &Loaded, haproxy: &Haproxy) -> Result<Self, ProcessError> {
         let config = &loaded.config;
-        log::set_least(config.log.level);
         let journal = Journal::open(&config.log)?.map(Arc::new);
         let runtime = Runtime::start(&config.runtime)?;
         let tasks = runtime.tasks().clone();

@@ -25,7 +25,7 @@ fn take_log(lua: &Lua, (): ()) -> LuaResult<LuaTable> {
     for line in log::take() {
         let entry = lua.create_table()?;
         entry.set("level", line.level.word())?;
-        entry.set("text", line.text)?;
+        entry.set("text", line.whole())?;
         list.push(entry)?;
     }
     Ok(list)

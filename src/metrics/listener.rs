@@ -49,8 +49,8 @@ impl Exposition {
     }
 }
 
-/// A listening socket. Bound at HAProxy's init, so that a low port can be had; shared (`SO_REUSEPORT`) with the worker that a
-/// reload brings.
+/// A listening socket. Bound at HAProxy's init, so that a low port can be had; there shared (`SO_REUSEPORT`) with the worker that
+/// a reload brings.
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
@@ -79,10 +79,20 @@ impl Closer {
 }
 
 impl Listener {
-    /// Listens on `address`. On the runtime.
-    pub fn bind(address: SocketAddr, exposition: Arc<Exposition>, tasks: &Tasks) -> Result<Self, ListenError> {
-        let socket = listen(address).map_err(|source| ListenError { address, source })?;
+    /// Listens on `address`, which others may listen on too if it is `shared`. On the runtime.
+    pub fn bind(
+        address: SocketAddr,
+        shared: bool,
+        exposition: Arc<Exposition>,
+        tasks: &Tasks,
+    ) -> Result<Self, ListenError> {
+        let socket = listen(address, shared).map_err(|source| ListenError { address, source })?;
         Ok(Self { socket, exposition, tasks: tasks.clone(), close: Arc::default() })
+    }
+
+    /// Where it listens, with the port that it got.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.socket.local_addr()
     }
 
     /// Closes it from elsewhere.
@@ -115,10 +125,10 @@ impl Listener {
     }
 }
 
-fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+fn listen(address: SocketAddr, shared: bool) -> std::io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
-    socket.set_reuseport(true)?;
+    socket.set_reuseport(shared)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }

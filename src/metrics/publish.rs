@@ -54,7 +54,7 @@ impl Published {
         });
         let exposition = Arc::new(Exposition::new(sources.and(prometheus), resource.clone()));
         let listener = match config.metrics.listen {
-            Some(address) => Some(Listener::bind(address, Arc::clone(&exposition), tasks)?),
+            Some(address) => Some(Listener::bind(address, true, Arc::clone(&exposition), tasks)?),
             None => None,
         };
         let closer = listener.as_ref().map(Listener::closer);

@@ -8,6 +8,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod agent_program;
 mod export;
 mod harness;
 mod health;

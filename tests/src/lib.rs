@@ -14,6 +14,7 @@
 )]
 
 pub mod agent;
+pub mod agent_program;
 pub mod client;
 pub mod collector;
 pub mod exposition;
@@ -33,6 +34,7 @@ pub mod third_party;
 pub mod upstream;
 pub mod vitals;
 
+pub use agent_program::{AgentBuilder, AgentProgram};
 pub use collector::Collector;
 pub use foreign::{Foreign, ForeignBackend, HealthServer};
 pub use grpc_backend::GrpcBackend;

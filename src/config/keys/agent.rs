@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::attributes::show_networks;
 use super::{Key, Show, UP_TO_AN_HOUR, key, plain, text, time, word};
 use crate::config::error::ConfigError;
 use crate::config::setting::Setting;
@@ -23,6 +24,10 @@ pub(in crate::config) static KEYS: &[Key<Config>] = &[
     key!("agent.max_line", agent.max_line, whole(64..=16384), plain),
     key!("agent.max_lines", agent.max_lines, whole(1..=1_000_000), plain),
     key!("agent.idle_timeout", agent.idle_timeout, duration(UP_TO_AN_HOUR), time),
+    key!("agent.allow_from", agent.allow_from, networks(), show_networks),
+    key!("agent.allow_to", health.single.allow_to, networks(), show_networks),
+    key!("agent.timeout", agent.timeout, duration(UP_TO_AN_HOUR), time),
+    key!("agent.reuse_port", agent.reuse_port, flag(), plain),
     Key {
         name: "bridge.listen",
         set: |tree, setting| {

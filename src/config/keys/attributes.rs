@@ -2,6 +2,8 @@
 
 use std::ops::RangeInclusive;
 
+use ipnet::IpNet;
+
 use super::{Key, Show, key, plain, text, word};
 use crate::config::error::ConfigError;
 use crate::config::setting::Setting;
@@ -22,15 +24,7 @@ pub(in crate::config) static KEYS: &[Key<Config>] = &[
         },
         show: Show::One(|tree| or_conventions(tree.attributes.known_methods.as_ref())),
     },
-    Key {
-        name: "traces.trusted_networks",
-        set: |tree, setting| {
-            let networks = setting.list(MAX_NETWORKS, NETWORKS, |text| network(text).is_some())?;
-            tree.attributes.trusted_networks = networks.iter().filter_map(|text| network(text)).collect();
-            Ok(())
-        },
-        show: Show::One(|tree| list(tree.attributes.trusted_networks.iter())),
-    },
+    key!("traces.trusted_networks", attributes.trusted_networks, networks(), show_networks),
     key!("traces.forwarded", attributes.forwarded, word(), word),
     key!("traces.request_headers", attributes.request_headers, headers(), texts),
     key!("traces.response_headers", attributes.response_headers, headers(), texts),
@@ -97,6 +91,11 @@ impl Setting {
             Some(text) => Err(Self { value: Value::Text(text.clone()), ..self.clone() }.bad_text(expected)),
             None => Ok(texts),
         }
+    }
+
+    pub(super) fn networks(&self) -> Result<Vec<IpNet>, ConfigError> {
+        let networks = self.list(MAX_NETWORKS, NETWORKS, |text| network(text).is_some())?;
+        Ok(networks.iter().filter_map(|text| network(text)).collect())
     }
 
     fn routes(&self) -> Result<Vec<Route>, ConfigError> {
@@ -212,8 +211,8 @@ fn is_rpc_method(text: &str) -> bool {
 }
 
 /// An address stands for itself alone.
-fn network(text: &str) -> Option<ipnet::IpNet> {
-    text.parse().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(ipnet::IpNet::from))
+fn network(text: &str) -> Option<IpNet> {
+    text.parse().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(IpNet::from))
 }
 
 #[expect(clippy::ref_option, reason = "as the table of keys calls it")]
@@ -232,6 +231,10 @@ fn texts(value: &[String]) -> String {
 fn list<T: ToString>(items: impl Iterator<Item = T>) -> String {
     let items: Vec<_> = items.map(|item| text(&item.to_string())).collect();
     one_line(&format!("[{}]", items.join(", ")))
+}
+
+pub(super) fn show_networks(networks: &[IpNet]) -> String {
+    list(networks.iter())
 }
 
 fn shown_words<T: Word>(value: &[T]) -> String {

@@ -1,5 +1,6 @@
 //! `[health]` and `[[health.backend]]`.
 
+mod single;
 mod spans;
 mod stats_socket;
 mod values;
@@ -13,6 +14,7 @@ use crate::config::tree::{BackendConfig, Config};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+pub(in crate::config) use single::KEYS as SINGLE;
 pub(in crate::config) use values::METADATA;
 
 pub(in crate::config) static KEYS: &[Key<Config>] = &[

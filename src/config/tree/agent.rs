@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 /// `[agent]`: answers HAProxy's `agent-check`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgentConfig {
@@ -21,6 +23,13 @@ pub struct AgentConfig {
     pub max_lines: usize,
     /// A connection that asks nothing for so long is closed.
     pub idle_timeout: Duration,
+    /// Who may ask; empty means everybody who can connect.
+    pub allow_from: Vec<IpNet>,
+    /// Bound on one check that somebody waits for: room for it, connection and call together. By default, with the time in which a
+    /// line without an end counts as one, well under the 2 s of HAProxy's default `agent-inter`, after which it would keep the last state.
+    pub timeout: Duration,
+    /// Whether another process may listen on the same port (`SO_REUSEPORT`): a reload needs that.
+    pub reuse_port: bool,
 }
 
 impl Default for AgentConfig {
@@ -33,6 +42,9 @@ impl Default for AgentConfig {
             max_line: 1024,
             max_lines: 64,
             idle_timeout: Duration::from_secs(5),
+            allow_from: Vec::new(),
+            timeout: Duration::from_millis(1700),
+            reuse_port: true,
         }
     }
 }

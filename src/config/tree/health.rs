@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::WeightConfig;
 
 /// `[health]`.
@@ -18,11 +20,43 @@ pub struct HealthConfig {
     pub spans: CheckSpans,
     /// `[[health.backend]]`, in order; a name stands at most once.
     pub backends: Vec<BackendConfig>,
+    /// Checks of targets that somebody names.
+    pub single: SingleConfig,
 }
 
 impl Default for HealthConfig {
     fn default() -> Self {
-        Self { max_concurrent: 64, stats_socket: None, spans: CheckSpans::Off, backends: Vec::new() }
+        Self {
+            max_concurrent: 64,
+            stats_socket: None,
+            spans: CheckSpans::Off,
+            backends: Vec::new(),
+            single: SingleConfig::default(),
+        }
+    }
+}
+
+/// Of `[agent]` what is about checks of targets that somebody names: in a request to the agent, or in Lua.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SingleConfig {
+    /// How they are asked, where no configured backend's settings hold. Encrypted when the request says so.
+    pub profile: BackendConfig,
+    /// Where requests to the agent may lead; empty means anywhere.
+    pub allow_to: Vec<IpNet>,
+    /// A result this old answers no further question.
+    pub max_age: Duration,
+    /// Targets that are known at once, 1 to 65536; beyond that the one that was not asked for the longest is forgotten.
+    pub max_targets: usize,
+}
+
+impl Default for SingleConfig {
+    fn default() -> Self {
+        Self {
+            profile: BackendConfig { tls: TlsMode::Auto, ..BackendConfig::named("") },
+            allow_to: Vec::new(),
+            max_age: Duration::from_secs(1),
+            max_targets: 256,
+        }
     }
 }
 

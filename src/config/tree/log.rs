@@ -12,13 +12,24 @@ pub struct LogConfig {
     pub format: LogFormat,
     /// The least serious lines that are said.
     pub level: Level,
+    /// The same for lines about what the agent is asked; absent means `level`.
+    pub agent_level: Option<Level>,
+    /// When another file begins.
+    pub rotation: Rotation,
     /// With [`LogTarget::File`]: where.
     pub file: FileConfig,
 }
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { to: LogTarget::Haproxy, format: LogFormat::Plain, level: Level::Info, file: FileConfig::default() }
+        Self {
+            to: LogTarget::Haproxy,
+            format: LogFormat::Plain,
+            level: Level::Info,
+            agent_level: None,
+            rotation: Rotation::Size,
+            file: FileConfig::default(),
+        }
     }
 }
 
@@ -29,8 +40,23 @@ pub enum LogTarget {
     Haproxy,
     /// Standard error. Gone under `-D`.
     Stderr,
+    /// Standard output. Gone under `-D`.
+    Stdout,
     /// A file of bounded size, and its older siblings.
     File,
+}
+
+/// When another file begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rotation {
+    /// When one is full.
+    Size,
+    /// Then, and every hour (UTC).
+    Hourly,
+    /// Then, and every day (UTC).
+    Daily,
+    /// When somebody else moves it away.
+    Never,
 }
 
 /// How lines look.

@@ -19,16 +19,17 @@ pub(super) async fn serve(mut stream: Stream, seat: Seat, answers: Arc<Answers>)
 
 async fn converse(stream: &mut Stream, seat: &Seat, answers: &Answers) {
     let config = &answers.config;
+    let peer = stream.peer();
     let mut lines = Lines { bytes: Vec::new(), most: config.max_line, idle: config.idle_timeout, after_cr: false };
     for _ in 0..config.max_lines {
         let (reply, last) = match lines.next(stream).await {
             Next::Line(line) if line.is_empty() => continue,
             Next::Line(line) => {
                 seat.mark(true);
-                (answers.answer(&line).await, false)
+                (answers.answer(&line, peer).await, false)
             }
-            Next::TooLong => (answers.problem(TOO_LONG), true),
-            Next::TooSlow => (answers.problem(TOO_SLOW), true),
+            Next::TooLong => (answers.problem(TOO_LONG, &[], peer), true),
+            Next::TooSlow => (answers.problem(TOO_SLOW, &[], peer), true),
             Next::End => return,
         };
         seat.stats().answered.add(1);

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,8 +16,10 @@ use super::steer;
 /// Where to listen.
 #[derive(Debug, Clone)]
 pub(crate) enum Place {
-    /// An address and a port.
+    /// An address and a port, which others may listen on too.
     Tcp(SocketAddr),
+    /// An address and a port that nobody else may have.
+    OwnTcp(SocketAddr),
     /// A unix socket's path.
     Unix(PathBuf),
 }
@@ -26,9 +28,22 @@ pub(crate) enum Place {
 pub(crate) type Stream = Box<dyn Duplex>;
 
 /// Both directions.
-pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {
+    /// Whom it is with, where that has an address. IPv4 is IPv4, also on a socket of IPv6.
+    fn peer(&self) -> Option<IpAddr>;
+}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+impl Duplex for TcpStream {
+    fn peer(&self) -> Option<IpAddr> {
+        self.peer_addr().ok().map(|peer| peer.ip().to_canonical())
+    }
+}
+
+impl Duplex for UnixStream {
+    fn peer(&self) -> Option<IpAddr> {
+        None
+    }
+}
 
 /// The address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +64,8 @@ impl Socket {
     /// Listens. A port is shared with the worker that a reload brings or replaces (`SO_REUSEPORT`).
     pub(super) fn bind(key: &'static str, place: &Place) -> Result<Self, ListenError> {
         let (text, socket) = match place {
-            Place::Tcp(address) => (address.to_string(), listen(*address).map(Self::Tcp)),
+            Place::Tcp(address) => (address.to_string(), listen(*address, true).map(Self::Tcp)),
+            Place::OwnTcp(address) => (address.to_string(), listen(*address, false).map(Self::Tcp)),
             Place::Unix(path) => (path.display().to_string(), take_over(path)),
         };
         socket.map_err(|source| ListenError { key, place: text, source })
@@ -99,11 +115,10 @@ impl Socket {
         }
     }
 
-    #[cfg(test)]
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(super) fn address(&self) -> Option<SocketAddr> {
         match self {
-            Self::Tcp(socket) => socket.local_addr().unwrap(),
-            Self::Unix(..) => panic!("a unix socket has no port"),
+            Self::Tcp(socket) => socket.local_addr().ok(),
+            Self::Unix(..) => None,
         }
     }
 }
@@ -119,10 +134,10 @@ fn waiting<T>(mut accept: impl FnMut() -> io::Result<T>) -> impl Iterator<Item =
     std::iter::from_fn(next).take(MAX_WAITING).flatten()
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+fn listen(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
-    socket.set_reuseport(true)?;
+    socket.set_reuseport(shared)?;
     socket.bind(address)?;
     let listener = socket.listen(BACKLOG)?;
     // Who closed before has left the port steered.

@@ -78,7 +78,8 @@ fn durations<'a>(tallies: impl Iterator<Item = &'a Tally>) -> HistogramPoint {
 /// Its class of errors. An answer is none: `NOT_SERVING`, `UNKNOWN`.
 const fn agent_error(class: Class) -> Option<&'static str> {
     match class {
-        Class::NotServing | Class::UnknownStatus => None,
+        // What the settings forbid is counted where requests are read.
+        Class::NotServing | Class::UnknownStatus | Class::Forbidden => None,
         Class::Timeout => Some("timeout"),
         Class::Connect | Class::Dns | Class::Tls => Some("unreachable"),
         Class::RpcError

@@ -36,7 +36,7 @@ fn rig_of(bench: Bench, health: &HealthConfig, agent: impl FnOnce(&mut AgentConf
     agent(&mut config);
     let (tasks, stop) = servers::tasks();
     let listener = AgentListener::bind(&config, health, &bench.checker, &tasks).unwrap().unwrap();
-    let address = listener.address();
+    let address = listener.address().unwrap();
     tasks.spawn("agent door", listener.run(tasks.stop()));
     Rig { bench, address, _stop: stop }
 }

@@ -94,3 +94,30 @@ async fn a_stopped_checker_says_nothing() {
     bench.checker.stop();
     assert!(matches!(bench.checker.once(spec(&spy)).await.outcome, Outcome::Hold(_)));
 }
+
+#[tokio::test]
+async fn a_result_of_no_age_is_shared_by_those_who_wait_for_it() {
+    let spy = Spy::answering(|| servers::status(1)).await;
+    let bench = Bench::once_with(|single| single.max_age = Duration::ZERO);
+    let ask = || bench.checker.once(spec(&spy));
+    let results = tokio::join!(ask(), ask(), ask(), ask(), ask());
+    let results = [results.0, results.1, results.2, results.3, results.4];
+    assert_eq!(results.map(|result| result.outcome), [Outcome::Pass; 5]);
+    assert_eq!(spy.heads.lock().unwrap().len(), 1);
+    assert_eq!(bench.checker.once(spec(&spy)).await.outcome, Outcome::Pass);
+    assert_eq!(spy.heads.lock().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn who_asks_over_the_network_is_led_into_allowed_networks_only() {
+    let spy = Spy::answering(|| servers::status(1)).await;
+    let bench = Bench::once_with(|single| single.allow_to = vec!["10.0.0.0/8".parse().unwrap()]);
+    for host in ["127.0.0.1", "localhost", "::ffff:127.0.0.1"] {
+        let spec = TargetSpec { foreign: true, host: host.to_owned(), ..spec(&spy) };
+        let result = bench.checker.once(spec).await;
+        assert_eq!(result.outcome, Outcome::Hold(Class::Forbidden), "{host}: {result:?}");
+        assert!(result.text.ends_with("is not in `agent.allow_to`"), "{result:?}");
+    }
+    assert_eq!(spy.connections.load(Ordering::SeqCst), 0);
+    assert_eq!(bench.checker.once(spec(&spy)).await.outcome, Outcome::Pass);
+}

@@ -26,8 +26,8 @@ fn lines_go_to_a_file_as_objects_and_not_to_haproxys_log() {
     };
     poll::until(SOON, "both changes in the file", || read().len() == 2);
     for (line, text) in read().iter().zip(["b/s is UP: SERVING", "b/s is DOWN: NOT_SERVING"]) {
-        assert!(line["message"].as_str().unwrap().starts_with(text), "{line}");
-        assert_eq!((&line["level"], &line["target"]), (&"notice".into(), &"haproxy-vitals".into()));
+        assert!(line["fields"]["message"].as_str().unwrap().starts_with(text), "{line}");
+        assert_eq!((&line["level"], &line["target"]), (&"NOTICE".into(), &"haproxy-vitals".into()));
         assert!(line["timestamp"].as_str().unwrap().ends_with('Z'));
     }
     assert!(!haproxy.log().contains("haproxy-vitals: b/s is"), "{}", haproxy.log());

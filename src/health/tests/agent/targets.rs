@@ -2,11 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tonic_health::ServingStatus;
 
-use super::{Bench, Rig, plain, rig, rig_of, seen, servers};
-use crate::config::HealthConfig;
-use crate::health::ServerSeen;
+use super::{Bench, Rig, plain, reply, rig, rig_of, seen, servers};
+use crate::config::{AgentConfig, BackendConfig, HealthConfig};
+use crate::health::{AgentListener, ServerSeen};
+use crate::stats;
 
 /// One that takes targets which are not configured.
 fn any() -> Rig {
@@ -154,3 +157,32 @@ async fn who_comes_while_a_silent_target_is_asked_shares_its_failure() {
 }
 
 const NOT_CHECKED: &str = "# error: no such server is checked, and `agent.allow_any` is not set\n";
+
+#[tokio::test]
+async fn who_may_ask_and_where_that_leads_can_be_narrowed() {
+    let (_reporter, server) = servers::health().await;
+    let port = server.address.port();
+    let line = format!("127.0.0.1 {port} no-ssl shop.example\n");
+    let networks = |text: &str| vec![text.parse().unwrap()];
+    let refused = stats::AGENT.refused.value();
+    let from = rig(|_| {}, |agent| (agent.allow_any, agent.allow_from) = (true, networks("10.0.0.0/8")));
+    for line in [&line, "b/s\n"] {
+        assert!(from.ask(line).await.starts_with("# error: this address may not ask"), "{line}");
+    }
+    let mut health = HealthConfig { backends: vec![BackendConfig::named("b")], ..HealthConfig::default() };
+    health.single.allow_to = networks("10.0.0.0/8");
+    let (tasks, _stop) = servers::tasks();
+    let checker = crate::health::Checker::start(&health, &tasks).unwrap();
+    checker.sweep(&[]);
+    let mut config = AgentConfig { listen: Some("127.0.0.1:0".parse().unwrap()), ..AgentConfig::default() };
+    config.allow_any = true;
+    let listener = AgentListener::bind(&config, &health, &checker, &tasks).unwrap().unwrap();
+    let mut stream = TcpStream::connect(listener.address().unwrap()).await.unwrap();
+    tasks.spawn("agent door", listener.run(tasks.stop()));
+    for host in ["127.0.0.1", "localhost"] {
+        stream.write_all(format!("{host} {port} no-ssl shop.example\n").as_bytes()).await.unwrap();
+        let reply = reply(&mut stream).await;
+        assert!(reply.starts_with("# error: ") && reply.ends_with("is not in `agent.allow_to`\n"), "{reply}");
+    }
+    assert_eq!(stats::AGENT.refused.value() - refused, 4);
+}
