@@ -85,7 +85,7 @@ fn of(result: &CheckResult) -> String {
 
 impl Call {
     fn line(&self) -> Result<String, CallError> {
-        let TargetSpec { backend, host, port, tls, authority, service } = &self.target;
+        let TargetSpec { backend, host, port, tls, authority, service, foreign: _ } = &self.target;
         let fields = [
             "check",
             &self.within.as_millis().to_string(),
@@ -112,6 +112,7 @@ impl Call {
             tls: tls == "1",
             authority: present(authority),
             service: service.strip_prefix('=').map(str::to_owned),
+            foreign: false,
         };
         Some(Self { within: Duration::from_millis(within.parse().ok()?), target })
     }
@@ -126,6 +127,7 @@ fn read(spec: &LuaTable) -> Result<Call, CallError> {
         tls: spec.get::<Option<bool>>("tls").map_err(|_| CallError::Wrong("tls", "true or false"))?.unwrap_or(false),
         authority: text(spec, "authority")?,
         service: text(spec, "service")?,
+        foreign: false,
     };
     let wrong = CallError::Wrong("timeout", "seconds, more than 0 and at most 60");
     let seconds: f64 = match spec.get("timeout") {
