@@ -97,7 +97,8 @@ impl Answers {
             Request::Server { backend, server } => {
                 Ok(self.oracle.server(backend, server).ok_or("no such server is checked")?)
             }
-            Request::Target { address, tls, authority } => self.target(address, tls, authority, peer).await,
+            // A check's own state is large: it is there while the check runs, and not in every connection.
+            Request::Target { address, tls, authority } => Box::pin(self.target(address, tls, authority, peer)).await,
         }
     }
 
