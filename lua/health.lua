@@ -9,12 +9,16 @@ local SWEEP_TICKS = 5 -- of 200 ms each: src/host/health/hub.rs, TICK
 local FALLBACK_MS = 50
 local FALLBACK_ROUNDS = 20
 local SILENCE_S = 5
+local TURN_WORK = 500 -- servers looked at or forced, and words heard: some 10 ms of computing
+local LOST_S = 2
 local YIELD_EVERY = 100
 local WATCH_S = 1
 local MAX_WATCHES = 64
 
 -- How HAProxy's servers are told apart: by backend and name. `seen_changes` counts events.
 local watched, objects, seen_changes, stopped = {}, {}, 0, false
+-- What the task that listens has done: see `tend`.
+local worked = 0
 
 -- A server as a table for the core; nil for one that is deleted.
 local function view(backend, server)
@@ -46,6 +50,7 @@ local function look(may_yield)
                 servers[#servers + 1] = server
             end
         end
+        worked = worked + #servers
         for number, server in ipairs(servers) do
             local one = view(backend, server)
             if one then
@@ -77,6 +82,7 @@ local function apply_to(server, action)
 end
 
 local function apply(actions)
+    worked = worked + #actions
     for _, action in ipairs(actions) do
         local key = action.backend .. "/" .. action.server
         local server = objects[key]
@@ -137,7 +143,11 @@ local function tick()
     end
 end
 
+-- The newest of the tasks that listen, and when it last heard a word, in seconds.
+local turn, heard = 0, 0
+
 local function hear(word)
+    heard, worked = core.now().sec, worked + 1
     if word == "change" then
         apply(native.health_changes())
     else
@@ -145,40 +155,59 @@ local function hear(word)
     end
 end
 
--- Waits for words of the checker, as long as they come.
-local function listen(address)
+-- Waits for words of the checker, as long as they come. True at the end of the turn.
+local function listen(address, mine)
     local socket = core.tcp()
+    local word
     socket:settimeout(SILENCE_S)
     if socket:connect(address) and socket:send("wait\n") then
-        while not stopped do
-            local word = socket:receive("*l")
-            if not word then
+        word = socket:receive("*l")
+        -- What changed before somebody listened.
+        guard("health", hear, "change")
+        while word and not stopped and mine == turn do
+            guard("health", hear, word)
+            if worked > TURN_WORK then
                 break
             end
-            guard("health", hear, word)
+            word = socket:receive("*l")
         end
     end
     socket:close()
+    return word ~= nil
 end
 
--- One loop per process, until the process stops.
+-- HAProxy counts what a task computes over its whole life against `tune.lua.task-timeout`, and ends it without a word to
+-- Lua: so no task lives long. One listens at a time, until the process stops.
 local function tend()
-    local address = native.health_address()
-    while not stopped do
-        if address then
-            guard("health socket", listen, address)
-        end
-        -- Not heard, or no longer: asking instead, for a while.
-        for round = 1, FALLBACK_ROUNDS do
-            if not stopped then
-                core.msleep(FALLBACK_MS)
-                guard("health", hear, "change")
-                if round % 4 == 0 then
-                    guard("health", hear, "tick")
-                end
+    turn, worked = turn + 1, 0
+    local mine, address = turn, native.health_address()
+    local is_over = address and guard("health socket", listen, address, mine)
+    -- Not heard, or no longer: asking instead, for a while.
+    for round = 1, is_over and 0 or FALLBACK_ROUNDS do
+        if not stopped and mine == turn then
+            core.msleep(FALLBACK_MS)
+            guard("health", hear, "change")
+            if round % 4 == 0 then
+                guard("health", hear, "tick")
             end
         end
     end
+    if not stopped and mine == turn then
+        core.register_task(tend)
+    end
+end
+
+-- Begins a turn when the one before has come to no end of its own.
+local function mind()
+    core.sleep(1)
+    if stopped then
+        return
+    end
+    if core.now().sec - heard > LOST_S then
+        heard = core.now().sec
+        core.register_task(tend)
+    end
+    core.register_task(mind)
 end
 
 -- What HAProxy tells of a server, as soon as it happens.
@@ -221,7 +250,9 @@ function health.follow()
     if #native.health_backends() == 0 then
         return
     end
+    heard = core.now().sec
     core.register_task(tend)
+    core.register_task(mind)
     core.event_sub({
         "SERVER_ADD",
         "SERVER_DEL",
@@ -272,7 +303,33 @@ end
 
 local watches = 0
 
--- A task that checks again and again and tells each change.
+-- Until the checker or the caller leaves.
+local function follow(line, handle, tell)
+    local socket = core.tcp()
+    socket:settimeout(SILENCE_S)
+    local refused
+    if socket:connect(native.health_address()) and socket:send(line) then
+        while not (refused or handle.stopped or stopping()) do
+            local said = socket:receive("*l")
+            if not said then
+                break
+            elseif said ~= "tick" then
+                local result, problem = native.health_answer(said)
+                if result then
+                    tell(result)
+                else
+                    refused = problem
+                end
+            end
+        end
+    end
+    socket:close()
+    if refused then
+        error(refused, 0)
+    end
+end
+
+-- A task that is told each change of a target.
 local function watch(spec)
     local interval = type(spec) == "table" and (spec.interval or WATCH_S)
     if type(spec) ~= "table" or type(spec.on_change) ~= "function" then
@@ -281,7 +338,7 @@ local function watch(spec)
     if type(interval) ~= "number" or interval < 0.1 or interval > 3600 then
         return nil, "`interval`: expected seconds, 0.1 to 3600"
     end
-    local line, problem = native.health_request(spec)
+    local line, problem = native.health_request(spec, interval)
     if not line then
         return nil, problem
     end
@@ -292,11 +349,15 @@ local function watch(spec)
     local handle = { stop = function(self) self.stopped = true end }
     core.register_task(function()
         local last
-        while not (handle.stopped or stopping()) do
-            local result = check(spec)
-            if result and result.state ~= last and not handle.stopped then
+        local function tell(result)
+            if result.state ~= last and not handle.stopped then
                 last = result.state
                 guard("on_change", spec.on_change, result)
+            end
+        end
+        while not (handle.stopped or stopping()) do
+            if native.health_address() then
+                guard("watch", follow, line, handle, tell)
             end
             core.msleep(math.floor(interval * 1000))
         end

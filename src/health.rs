@@ -3,7 +3,7 @@
 //! The host shows every server it has and applies the actions that come back; nothing here calls HAProxy.
 //!
 //! For all others who want to know or to say something: [`Checker::status`] (one server), [`Checker::subscribe`] (each
-//! change), [`Checker::once`] (any target), [`Checker::check_now`], [`Checker::hold`], [`Checker::release`].
+//! change), [`Checker::once`] and [`Checker::watch`] (any target), [`Checker::check_now`], [`Checker::hold`], [`Checker::release`].
 
 mod address;
 mod agent;
@@ -17,6 +17,7 @@ mod fault;
 #[doc(hidden)]
 pub mod fuzz;
 mod group;
+mod inquiry;
 mod lateness;
 mod link;
 mod load;
@@ -32,19 +33,23 @@ mod profile;
 mod reconcile;
 mod registry;
 mod schedule;
+mod servers_state;
 mod state;
+mod stats_socket;
 mod status;
 mod target;
+mod taught;
 mod tls;
 mod voice;
 mod watch;
+mod watching;
 mod weight;
 
 #[cfg(test)]
 mod tests;
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -53,7 +58,8 @@ use tokio::sync::mpsc::Receiver;
 use crate::config::{BackendConfig, HealthConfig};
 use crate::log::{self, Level};
 use crate::runtime::Tasks;
-use observe::{CheckEvent, Snapshot, Watcher};
+use inquiry::Inquiry;
+use observe::{CheckEvent, Watcher};
 use once::Desk;
 use profile::{Profile, default_profile, profiles};
 use registry::{Asked, Hands, Registry};
@@ -68,6 +74,7 @@ pub use outcome::{CheckResult, Class, MAX_TEXT, Outcome};
 pub use pattern::is_pattern;
 pub use profile::HealthError;
 pub use status::{ServerState, ServerStatus};
+pub use watching::Watching;
 
 /// One server, as HAProxy shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -168,17 +175,20 @@ impl Checker {
         let (watcher, events) = Watcher::new(config.spans).unzip();
         let voice = Arc::new(Voice::new(say, config.max_concurrent).with_watcher(watcher));
         let room = Arc::new(Semaphore::new(config.max_concurrent));
+        let inquiry = config.stats_socket.clone().map(|socket| Arc::new(Inquiry::new(socket, Arc::clone(&voice))));
         let hands = || Hands {
             tasks: tasks.clone(),
             voice: Arc::clone(&voice),
             room: Arc::clone(&room),
             size: config.max_concurrent,
+            inquiry: inquiry.clone(),
         };
         warn_of_insecure(&profiles, &config.single.profile, &voice);
         let registry = Mutex::new(Registry::new(&profiles, hands()));
         let desk = Desk::new(&profiles, default_profile(config)?, &config.single, hands());
         let (config, events) = (config.clone(), Mutex::new(events));
         let shared = Arc::new(Shared { config, tasks: tasks.clone(), voice, registry, desk, events });
+        taught::begin(&shared, inquiry);
         let (weak, mut stop) = (Arc::downgrade(&shared), tasks.stop());
         tasks.spawn("health desk", async move {
             loop {
@@ -293,6 +303,15 @@ impl Checker {
         }
     }
 
+    /// Watches any target for the caller alone: each result counts, `every` is the time between two Checks of a server
+    /// that has no `Watch`, `within` the bound of a connection and a call together. Or why it cannot be watched.
+    pub fn watch(&self, spec: &TargetSpec, every: Duration, within: Duration) -> Result<Watching, String> {
+        if self.is_stopping() || self.registry().is_stopped() {
+            return Err("the checker is stopping".to_owned());
+        }
+        Watching::start(&self.0.desk, spec, every, within)
+    }
+
     /// A number that changes with every change of any server's state: for waiting, then asking [`Checker::status`].
     pub fn subscribe(&self) -> tokio::sync::watch::Receiver<u64> {
         self.0.voice.subscribe()
@@ -337,26 +356,6 @@ impl Checker {
         self.0.events.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// The figures of all checks: for metrics.
-    pub fn observe(&self) -> Snapshot {
-        let (targets, in_flight, stopped) = {
-            let registry = self.registry();
-            (registry.targets(), registry.in_flight(), registry.is_stopped())
-        };
-        // Not under the lock that HAProxy's threads take.
-        let whole = Snapshot { stopped, in_flight: in_flight as u64, ..Snapshot::of(targets) };
-        Snapshot { single: self.0.desk.tally(), lateness: self.lateness(), ..whole }
-    }
-
-    /// A checker that goes when all others have gone.
-    fn downgrade(&self) -> Weak<Shared> {
-        Arc::downgrade(&self.0)
-    }
-
-    fn upgrade(weak: &Weak<Shared>) -> Option<Self> {
-        weak.upgrade().map(Self)
-    }
-
     /// The text of `show vitals health`: a summary, then one line per server, sorted by name. Ends with a line break.
     pub fn describe(&self) -> String {
         self.registry().describe(self.is_stopping())
@@ -367,17 +366,20 @@ impl Checker {
     }
 
     fn registry(&self) -> MutexGuard<'_, Registry> {
-        self.0.registry.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.registry()
+    }
+}
+
+impl Shared {
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 fn warn_of_insecure(profiles: &[Arc<Profile>], single: &BackendConfig, voice: &Voice) {
     for profile in profiles.iter().filter(|profile| profile.config.insecure_skip_verify) {
-        let name = &profile.config.name;
-        voice.say(
-            Level::Warning,
-            format!("health.backend `{name}`: `insecure_skip_verify` is set: anybody may answer for its servers"),
-        );
+        let (name, risk) = (&profile.config.name, "`insecure_skip_verify` is set: anybody may answer for its servers");
+        voice.say(Level::Warning, format!("health.backend `{name}`: {risk}"));
     }
     if single.insecure_skip_verify {
         voice.say(Level::Warning, "`agent.insecure_skip_verify` is set: anybody may answer for its targets".to_owned());

@@ -30,6 +30,7 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("ring", requests::ring),
     ("routes", rules::routes),
     ("sampling_rules", rules::sampling),
+    ("servers_state", answers::servers_state),
     ("settings_arguments", settings::arguments),
     ("settings_environment", settings::environment),
     ("settings_file", settings::file),

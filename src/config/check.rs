@@ -21,6 +21,7 @@ pub(super) fn whole(loaded: &mut Loaded) -> Result<(), ConfigError> {
     baggage_in_use(loaded);
     attempt_within_export(loaded);
     single(loaded)?;
+    auto_without_socket(loaded);
     listeners(loaded)
 }
 
@@ -99,6 +100,20 @@ fn listeners(loaded: &Loaded) -> Result<(), ConfigError> {
         }
     }
     Ok(())
+}
+
+/// HAProxy 3.2 does not show Lua which servers are encrypted.
+fn auto_without_socket(loaded: &mut Loaded) {
+    let health = &loaded.config.health;
+    let auto = health.backends.iter().find(|backend| backend.tls == TlsMode::Auto);
+    if let Some(backend) = auto.filter(|_| health.stats_socket.is_none()) {
+        let key = format!("health.backend.{}.tls", one_line(&backend.name));
+        let origin = loaded.origins.of(&key);
+        loaded.warnings.push(format!(
+            "`{key}` ({origin}): auto is off, because `health.stats_socket`, from which it is learnt which servers \
+             HAProxy encrypts, is not set"
+        ));
+    }
 }
 
 /// One backend and the table that it was read from.

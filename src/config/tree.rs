@@ -24,7 +24,7 @@ pub use export::{
 };
 pub use health::{
     BackendConfig, CheckMode, CheckSpans, CodeRule, Codes, HealthConfig, InitState, MetadataValue, OnNotServing,
-    OnOverload, OnUnimplemented, SingleConfig, TlsMode, Way,
+    OnOverload, OnUnimplemented, SingleConfig, StatsSocket, TlsMode, Way,
 };
 pub use log::{LogConfig, LogFormat, LogTarget, Rotation};
 pub use logs::LogsConfig;

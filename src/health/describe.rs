@@ -32,8 +32,8 @@ impl Report {
         }
     }
 
-    /// Adds a checked server.
-    pub(crate) fn target(&mut self, target: &Target, stopped: bool) {
+    /// Adds a checked server, with what is told of it elsewhere.
+    pub(crate) fn target(&mut self, target: &Target, stopped: bool, told: &str) {
         let wanted = target.wanted();
         let book = target.book();
         let health = book.machine.health();
@@ -49,7 +49,7 @@ impl Report {
         let kept = if wanted == health { String::new() } else { format!(",kept-{}", wanted.word()) };
         self.checks += book.checks;
         self.overdue += book.overdue;
-        self.line(target, &book, &format!("{}{held}{watched}{kept}", health.word()));
+        self.line(target, &book, &format!("{}{held}{watched}{kept}", health.word()), told);
     }
 
     /// Adds a server that is not checked, and why.
@@ -58,18 +58,18 @@ impl Report {
         let _ = writeln!(self.lines, "{backend}/{server} {} skipped: {reason}", shown(address));
     }
 
-    /// The whole text. `under_way` counts checks.
-    pub(crate) fn finish(self, under_way: usize, stopped: bool) -> String {
+    /// The whole text. `under_way` counts checks; `notes` end the summary.
+    pub(crate) fn finish(self, notes: &str, under_way: usize, stopped: bool) -> String {
         let Self { lines, up, drain, down, pending, skipped, checks, overdue, panics } = self;
         let servers = up + drain + down + pending;
         let stopped = if stopped { "; stopped: every server keeps its last state" } else { "" };
         format!(
             "servers: {servers}, up: {up}, drain: {drain}, down: {down}, pending: {pending}, skipped: {skipped}, \
-             checks: {checks}, under way: {under_way}, overdue: {overdue}{panics}{stopped}\n{lines}"
+             checks: {checks}, under way: {under_way}, overdue: {overdue}{panics}{notes}{stopped}\n{lines}"
         )
     }
 
-    fn line(&mut self, target: &Target, book: &Book, state: &str) {
+    fn line(&mut self, target: &Target, book: &Book, state: &str, told: &str) {
         let (name, server, address) = (&target.profile.config.name, &target.server, shown(&target.address));
         let (passes, rise) = book.machine.rising();
         let (failures, fall) = book.machine.falling();
@@ -82,7 +82,7 @@ impl Report {
         let _ = writeln!(
             self.lines,
             "{name}/{server} {address} {state} since={}s last=\"{text}\" class={class} rise={passes}/{rise} \
-             fall={failures}/{fall} checks={} overdue={} took={}ms next={}ms{weight}",
+             fall={failures}/{fall} checks={} overdue={} took={}ms next={}ms{weight}{told}",
             book.since.elapsed().as_secs(),
             book.checks,
             book.overdue,

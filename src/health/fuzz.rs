@@ -8,6 +8,7 @@ use super::call::{self, Answer};
 use super::fault::LinkFault;
 use super::outcome::CheckResult;
 use super::policy::Policy;
+use super::servers_state;
 use crate::config::BackendConfig;
 
 /// What each part of one answer says about the server by the default settings: its head, its messages, its trailers.
@@ -36,4 +37,10 @@ pub fn results(head: &Response<()>, body: &[u8], trailers: &HeaderMap) -> Vec<Ch
 /// The `:authority` of a server with this address, where there is one.
 pub fn authority(text: &str) -> Option<String> {
     Address::parse(text).ok().map(|address| address.authority())
+}
+
+/// The servers that an answer of HAProxy's stats socket tells of, where it is one: backend, server and name of each.
+pub fn servers_state(text: &str) -> Option<Vec<(&str, &str, Option<&str>)>> {
+    let answer = servers_state::Answer::parse(text).ok()?;
+    Some(answer.rows.iter().map(|row| (row.backend, row.server, row.name)).collect())
 }

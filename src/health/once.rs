@@ -9,7 +9,7 @@ use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::address::Address;
-use super::observe::{Figures, Tally};
+use super::observe::Figures;
 use super::outcome::{CheckResult, Class};
 use super::pattern;
 use super::probe::{GrpcProbe, Probe, Spot};
@@ -49,7 +49,8 @@ pub(crate) struct Desk {
     max_targets: usize,
     hands: Hands,
     slots: Mutex<HashMap<TargetSpec, Slot>>,
-    figures: Figures,
+    /// Of all of them.
+    figures: Arc<Figures>,
 }
 
 struct Slot {
@@ -75,7 +76,7 @@ impl Desk {
             max_targets: config.max_targets,
             hands,
             slots: Mutex::default(),
-            figures: Figures::new(),
+            figures: Arc::new(Figures::new()),
         }
     }
 
@@ -117,14 +118,19 @@ impl Desk {
         result
     }
 
-    /// What all of them came to.
-    pub(crate) fn tally(&self) -> Tally {
-        self.figures.tally()
+    /// Counts them.
+    pub(crate) fn figures(&self) -> &Arc<Figures> {
+        &self.figures
     }
 
     /// Lets go of what nobody asked for of late.
     pub(crate) fn tidy(&self) {
         self.slots().retain(|_, slot| slot.used.elapsed() <= MAX_IDLE);
+    }
+
+    /// What a new target needs.
+    pub(super) fn hands(&self) -> &Hands {
+        &self.hands
     }
 
     /// How many targets are known.
@@ -144,22 +150,28 @@ impl Desk {
             let oldest = oldest.min_by_key(|(_, slot)| slot.used).map(|(spec, _)| spec.clone());
             slots.remove(&oldest.ok_or_else(schedule::overdue)?);
         }
-        let probe = self.probe(&spec).map_err(|reason| CheckResult::hold(Class::Fault, reason))?;
+        let probe = self.profile_of(&spec).and_then(|profile| self.probe(profile, &spec));
+        let probe = probe.map_err(|reason| CheckResult::hold(Class::Fault, reason))?;
         let state = Arc::new(AsyncMutex::new(State { probe, last: None }));
         slots.insert(spec, Slot { used: Instant::now(), state: Arc::clone(&state) });
         Ok(state)
     }
 
-    fn probe(&self, spec: &TargetSpec) -> Result<GrpcProbe, String> {
+    /// The settings that hold for a target.
+    pub(super) fn profile_of(&self, spec: &TargetSpec) -> Result<Arc<Profile>, String> {
         let profile = match &spec.backend {
             None if spec.foreign => &self.confined,
             None => &self.default,
             Some(name) => self.profile(name).ok_or("no backend of that name is configured")?,
         };
-        let profile = match &spec.service {
+        Ok(match &spec.service {
             None => Arc::clone(profile),
             Some(service) => Arc::new(profile.for_service(service)),
-        };
+        })
+    }
+
+    /// A probe of a target by these settings, or why there is none.
+    pub(super) fn probe(&self, profile: Arc<Profile>, spec: &TargetSpec) -> Result<GrpcProbe, String> {
         let address = Address::of(&spec.host, spec.port).map_err(|error| error.to_string())?;
         let spot =
             Spot { address, tls: profile.encrypts(Some(spec.tls)), authority: spec.authority.clone(), name: None };

@@ -1,30 +1,24 @@
 //! Which servers are checked, and the tasks that check them.
 
 mod asked;
+mod facts;
+mod hands;
 mod notice;
 mod patterns;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
-use tokio::time::Instant;
-
-use super::address::Address;
 use super::describe::Report;
 use super::group::Group;
-use super::link::AbortOnDrop;
-use super::observe::Figures;
-use super::probe::{GrpcProbe, Spot};
 use super::profile::Profile;
 use super::target::Target;
-use super::voice::Voice;
 use super::weight::Scale;
-use super::{Action, Force, ServerSeen, is_pattern, load, reconcile, schedule, watch};
-use crate::config::CheckMode;
-use crate::log::Level;
-use crate::runtime::Tasks;
+use super::{Action, Force, ServerSeen, is_pattern, reconcile};
+use hands::Work;
+
 pub(crate) use asked::Asked;
+pub(crate) use hands::Hands;
 
 /// Every configured backend with the servers that HAProxy last showed. Bound: HAProxy's own servers.
 pub(crate) struct Registry {
@@ -58,6 +52,8 @@ struct Entry {
     untouchable: bool,
     /// What events have done since that sweep.
     news: notice::News,
+    /// What HAProxy's stats socket told.
+    told: facts::Told,
     /// Its weight in HAProxy.
     scale: Scale,
 }
@@ -71,25 +67,14 @@ enum Kind {
 /// Goes with its task.
 struct Checked {
     target: Arc<Target>,
-    task: AbortOnDrop,
-    /// Reads load reports beside the checks.
-    stream: Option<AbortOnDrop>,
+    /// Absent until something is told of the server, or for too long nothing was.
+    work: Option<Work>,
 }
 
 impl Drop for Checked {
     fn drop(&mut self) {
         self.target.retire();
     }
-}
-
-/// What a new target needs.
-pub(crate) struct Hands {
-    pub(crate) tasks: Tasks,
-    pub(crate) voice: Arc<Voice>,
-    /// Checks that may be under way at once.
-    pub(crate) room: Arc<Semaphore>,
-    /// How many those are.
-    pub(crate) size: usize,
 }
 
 impl Registry {
@@ -141,8 +126,7 @@ impl Registry {
         for (backend, Backend { servers, .. }) in &mut self.backends {
             for (server, entry) in servers {
                 if let Kind::Checked(checked) = &entry.kind {
-                    checked.task.0.abort();
-                    checked.stream.iter().for_each(|stream| stream.0.abort());
+                    checked.work.iter().for_each(Work::end);
                 }
                 let weight = entry.scale.give_back();
                 actions.extend(entry.action(backend, server, None, weight));
@@ -164,18 +148,24 @@ impl Registry {
             report.group(backend, group);
             for (server, entry) in servers {
                 match &entry.kind {
-                    Kind::Checked(checked) => report.target(&checked.target, stopped),
+                    Kind::Checked(checked) => {
+                        report.target(&checked.target, stopped, &entry.told.describe(entry.waits()));
+                    }
                     Kind::Skipped(reason) => report.skipped(backend, server, &entry.address, reason),
                 }
             }
         }
-        report.finish(self.in_flight(), stopped)
+        let mut notes = String::new();
+        if let Some(inquiry) = &self.hands.inquiry {
+            inquiry.describe(&mut notes);
+        }
+        report.finish(&notes, self.in_flight(), stopped)
     }
 
     /// Every server that is checked.
     pub(crate) fn targets(&self) -> Vec<Arc<Target>> {
         let entries = self.backends.values().flat_map(|backend| backend.servers.values());
-        entries.filter_map(|entry| Some(Arc::clone(&entry.checked()?.target))).collect()
+        entries.filter_map(Entry::target).map(Arc::clone).collect()
     }
 
     /// Checks under way.
@@ -188,14 +178,17 @@ impl Registry {
         let Backend { profile, group, servers } = self.backends.get_mut(&seen.backend)?;
         if !servers.get(&seen.server).is_some_and(|entry| entry.is(seen)) {
             // A former server of this name goes first, with its task.
-            let former = servers.remove(&seen.server);
-            let former = former.filter(|former| former.id == seen.id);
+            let former = servers.remove(&seen.server).filter(|former| former.id == seen.id);
             // The same server at another address goes on counting.
-            let figures = former.as_ref().and_then(Entry::checked).map(|checked| Arc::clone(&checked.target.figures));
-            let scale = former.map(|former| former.scale).unwrap_or_default();
-            let kind = self.hands.admit(profile, group, seen, *admitted, figures);
+            let figures = former.as_ref().and_then(Entry::target).map(|target| Arc::clone(&target.figures));
+            let (told, scale) = former.map(|former| (former.told, former.scale)).unzip();
+            let mut told = facts::Told::after(told);
+            let kind = self.hands.admit(profile, group, seen, &mut told, *admitted, figures);
             *admitted += 1;
-            servers.insert(seen.server.clone(), Entry { scale, ..Entry::new(seen, kind) });
+            servers.insert(
+                seen.server.clone(),
+                Entry { scale: scale.unwrap_or_default(), ..Entry::new(seen, kind, told) },
+            );
         }
         let entry = servers.get_mut(&seen.server)?;
         entry.round = self.round;
@@ -217,7 +210,7 @@ impl Backend {
 }
 
 impl Entry {
-    fn new(seen: &ServerSeen, kind: Kind) -> Self {
+    fn new(seen: &ServerSeen, kind: Kind, told: facts::Told) -> Self {
         Self {
             id: seen.id,
             address: seen.address.clone(),
@@ -229,13 +222,15 @@ impl Entry {
             round: 0,
             untouchable: false,
             news: notice::News::default(),
+            told,
             scale: Scale::default(),
         }
     }
 
-    fn checked(&self) -> Option<&Checked> {
+    /// What is checked of it, if anything.
+    fn target(&self) -> Option<&Arc<Target>> {
         match &self.kind {
-            Kind::Checked(checked) => Some(checked),
+            Kind::Checked(Checked { target, .. }) => Some(target),
             Kind::Skipped(_) => None,
         }
     }
@@ -283,65 +278,5 @@ impl Entry {
             Kind::Skipped(reason) => reason.clone(),
         };
         Some(Action { backend: backend.to_owned(), server: server.to_owned(), id: self.id, force, weight, reason })
-    }
-}
-
-impl Hands {
-    /// Starts to check the `nth` server that a sweep found, or says why not.
-    fn admit(
-        &self,
-        profile: &Arc<Profile>,
-        group: &Arc<Group>,
-        seen: &ServerSeen,
-        nth: usize,
-        figures: Option<Arc<Figures>>,
-    ) -> Kind {
-        let probe = match self.probe(profile, seen) {
-            Ok(probe) => probe,
-            Err(reason) => {
-                self.voice.say(Level::Warning, format!("{}/{} is not checked: {reason}", seen.backend, seen.server));
-                return Kind::Skipped(reason);
-            }
-        };
-        let next = Instant::now() + schedule::first_delay(nth, profile.config.interval, rand::random());
-        let (server, address) = (seen.server.clone(), seen.address.clone());
-        let (profile, group, voice) = (Arc::clone(profile), Arc::clone(group), Arc::clone(&self.voice));
-        let mode = profile.config.mode;
-        let figures = figures.unwrap_or_else(|| Arc::new(Figures::new()));
-        let target = Arc::new(Target::new(profile, group, server, address, voice, next, figures));
-        let probe = probe.with_meter(target.meter.clone());
-        let stream = self.stream(&target, seen);
-        let (checked, room, stop) = (Arc::clone(&target), Arc::clone(&self.room), self.tasks.stop());
-        let task = match mode {
-            CheckMode::Check => self.tasks.spawn("health check", schedule::run(checked, probe, room, stop)),
-            CheckMode::Watch => self.tasks.spawn("health watch", watch::run(checked, probe, room, stop)),
-        };
-        Kind::Checked(Checked { target, task: AbortOnDrop(task), stream })
-    }
-
-    /// Reads the server's load reports, where they come by a stream of their own.
-    fn stream(&self, target: &Target, seen: &ServerSeen) -> Option<AbortOnDrop> {
-        let meter = target.meter.clone().filter(|_| target.profile.config.weight.has_stream())?;
-        let probe = self.probe(&target.profile, seen).ok()?;
-        Some(AbortOnDrop(self.tasks.spawn("health load", load::run(meter, probe, self.tasks.stop()))))
-    }
-
-    /// The probe of a server, or why it cannot be checked.
-    fn probe(&self, profile: &Arc<Profile>, seen: &ServerSeen) -> Result<GrpcProbe, String> {
-        if seen.native_check && profile.is_forced() {
-            let name = &seen.backend;
-            return Err(format!(
-                "its server line has `check`, and HAProxy's own checks would overrule these: remove `check`, or leave \
-                 backend {name} out of [health]"
-            ));
-        }
-        if seen.tracks {
-            return Err("it follows another server (`track`)".to_owned());
-        }
-        let address = Address::parse(&seen.address).map_err(|error| error.to_string())?;
-        let tls = profile.encrypts(seen.tls);
-        let spot = Spot { name: address.named(seen.name.as_deref()), address, tls, authority: None };
-        let (voice, tasks) = (Arc::clone(&self.voice), self.tasks.clone());
-        GrpcProbe::new(Arc::clone(profile), spot, voice, tasks).map_err(|error| error.to_string())
     }
 }

@@ -176,6 +176,12 @@ impl Target {
         }
     }
 
+    /// Another task checks it from now on, first at `next`.
+    pub(crate) fn begin_anew(&self, next: Instant) {
+        let mut book = self.book();
+        (book.next, book.watched) = (next, false);
+    }
+
     /// Its figures now.
     pub(crate) fn observed(&self) -> ServerFigures {
         let state = ServerState::of(self.wanted());

@@ -3,6 +3,7 @@
 mod agent;
 mod bridge;
 mod connections;
+mod inquiry;
 mod interface;
 mod observing;
 mod once;
@@ -58,12 +59,15 @@ impl Bench {
         let mut backend =
             BackendConfig { interval, fast_interval: interval, down_interval: interval, ..BackendConfig::named("b") };
         change(&mut backend);
+        Self::of(&HealthConfig { backends: vec![backend], ..HealthConfig::default() })
+    }
+
+    fn of(config: &HealthConfig) -> Self {
         let (tasks, stop) = servers::tasks();
         let lines = Arc::new(Mutex::new(Vec::new()));
         let said = Arc::clone(&lines);
         let say = Box::new(move |level, text| said.lock().unwrap().push((level, text)));
-        let config = HealthConfig { backends: vec![backend], ..HealthConfig::default() };
-        Self { checker: Checker::with_log(&config, &tasks, say).unwrap(), lines, stop }
+        Self { checker: Checker::with_log(config, &tasks, say).unwrap(), lines, stop }
     }
 
     /// Checks backend `b` every 20 ms, and tells of checks as `spans` has it.
@@ -130,6 +134,11 @@ fn seen(address: impl std::fmt::Display, status: &str) -> ServerSeen {
         name: None,
         weight: None,
     }
+}
+
+/// Another server of `b`, up.
+fn seen_as(server: &str, address: impl std::fmt::Display) -> ServerSeen {
+    ServerSeen { server: server.to_owned(), ..seen(address, "UP") }
 }
 
 fn forces(actions: &[Action]) -> Vec<Force> {

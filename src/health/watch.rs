@@ -21,15 +21,22 @@ use super::state::Weight;
 use super::target::Target;
 use crate::runtime::Stop;
 
-/// Watches `target` until the process stops. Connecting and checking take part in `room`, waiting does not.
-pub(crate) async fn run(target: Arc<Target>, mut probe: GrpcProbe, room: Arc<Semaphore>, mut stop: Stop) {
+/// Watches `target` until the process stops. Connecting and checking take part in `room`, waiting does not; `longest` is between
+/// two attempts.
+pub(crate) async fn run(
+    target: Arc<Target>,
+    mut probe: GrpcProbe,
+    room: Arc<Semaphore>,
+    mut stop: Stop,
+    longest: Duration,
+) {
     tokio::select! {
-        () = sessions(&target, &mut probe, &room) => {}
+        () = sessions(&target, &mut probe, &room, longest) => {}
         () = stop.wait() => {}
     }
 }
 
-async fn sessions(target: &Target, probe: &mut GrpcProbe, room: &Semaphore) {
+async fn sessions(target: &Target, probe: &mut GrpcProbe, room: &Semaphore, longest: Duration) {
     let mut backoff = Backoff::default();
     loop {
         let due = target.book().next;
@@ -55,9 +62,9 @@ async fn sessions(target: &Target, probe: &mut GrpcProbe, room: &Semaphore) {
             }
             Some(End::Lost) => {
                 backoff = Backoff::default();
-                backoff.next(rand::random())
+                backoff.next(rand::random()).min(longest)
             }
-            Some(End::Failed) | None => backoff.next(rand::random()),
+            Some(End::Failed) | None => backoff.next(rand::random()).min(longest),
         };
         target.book().next = Instant::now() + pause;
     }
@@ -252,6 +259,7 @@ impl Backoff {
 
 const BASE: Duration = Duration::from_secs(1);
 const FACTOR: f64 = 1.6;
+/// The longest pause, before its jitter.
 const MAX: Duration = Duration::from_secs(30);
 const JITTER: f64 = 0.2;
 /// 1.6 to this power is beyond the longest pause.

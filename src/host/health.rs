@@ -39,7 +39,10 @@ pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
         })?,
     )?;
     native.set("health_address", lua.create_function(|_, ()| Ok(process::health_address()))?)?;
-    native.set("health_request", lua.create_function(|lua, spec: LuaTable| request(lua, &spec))?)?;
+    native.set(
+        "health_request",
+        lua.create_function(|lua, (spec, every): (LuaTable, Option<f64>)| request(lua, &spec, every))?,
+    )?;
     native.set("health_answer", lua.create_function(|lua, line: String| answer(lua, &line))?)?;
     native.set("health_status", lua.create_function(|lua, server: String| status(lua, &server))?)?;
     native.set(
@@ -116,8 +119,8 @@ fn write(lua: &Lua, actions: Vec<Action>) -> LuaResult<LuaTable> {
 }
 
 /// The line to send and the bound in seconds, or nothing and why.
-fn request(lua: &Lua, spec: &LuaTable) -> LuaResult<(Option<String>, LuaValue)> {
-    match call::request(spec) {
+fn request(lua: &Lua, spec: &LuaTable, every: Option<f64>) -> LuaResult<(Option<String>, LuaValue)> {
+    match call::request(spec, every) {
         Ok((line, seconds)) => Ok((Some(line), LuaValue::Number(seconds))),
         Err(problem) => Ok((None, LuaValue::String(lua.create_string(problem.to_string())?))),
     }

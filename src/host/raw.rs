@@ -15,7 +15,6 @@ use super::{boundary, process};
 use crate::trace::carry::TRACEPARENT_LEN;
 use crate::trace::hot::Hot;
 use crate::trace::incoming::{Head, Incoming};
-use crate::trace::propagation::Seen;
 
 /// Puts `begin`, `begin_parts`, `finish` and `finish_connection` into `native`.
 pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
@@ -42,8 +41,11 @@ pub(super) fn publish(variables: &[(&'static str, String)]) {
 unsafe extern "C-unwind" fn begin(state: *mut lua_State) -> c_int {
     // SAFETY: the string stays on Lua's stack, so alive and in place, until this function returns.
     let request = Incoming::of_profile(unsafe { argument(state, 1) });
-    // SAFETY: this is a call of Lua's.
-    unsafe { push_begin(state, &request, false) }
+    // SAFETY: this is a call of Lua's, which guarantees 20 slots.
+    let answer = |carried: &[u8]| unsafe { push(state, carried) };
+    // A header value is owed to HAProxy: an untraced, valid one.
+    with_hot(|hot| answer(hot.begin(&request))).unwrap_or_else(|| answer(&Hot::detached_traceparent()));
+    1
 }
 
 /// `begin_parts(header block, method, target, version [, "single" or "", "asked" [, frontend, source, tls]]) -> what HAProxy
@@ -54,51 +56,60 @@ unsafe extern "C-unwind" fn begin_parts(state: *mut lua_State) -> c_int {
     let count = unsafe { lua_gettop(state) };
     // SAFETY: the strings stay on Lua's stack, so alive and in place, until this function returns.
     let given = |index| unsafe { argument(state, index) };
-    let headers = given(1);
-    if count < 6 && Seen::has_traceparent(headers) {
-        return 0;
-    }
     let head = (count >= 9).then(|| Head { frontend: given(7), source: given(8), tls: given(9) == b"1" });
     let request = Incoming {
-        headers,
+        headers: given(1),
         method: given(2),
         target: given(3),
         version: given(4),
-        single_span: count >= 5 && !given(5).is_empty(),
+        single_span: !given(5).is_empty(),
         head,
     };
-    // SAFETY: this is a call of Lua's.
-    unsafe { push_begin(state, &request, true) }
+    let asked = count >= 6;
+    // SAFETY: this is a call of Lua's, which guarantees 20 slots.
+    let answer = |carried: &[u8]| unsafe { push_parts(state, carried) };
+    let begun =
+        with_hot(
+            |hot| if asked { Some(answer(hot.begin(&request))) } else { hot.begin_unless_begun(&request).map(answer) },
+        );
+    match begun {
+        Some(pushed) => pushed.unwrap_or(0),
+        None => answer(&Hot::detached_traceparent()),
+    }
 }
 
-/// Pushes what [`Hot::begin`] gives; with `parts`, its traceparent too, and its verdict as a text where the `tracestate` does not
-/// stay as it came.
+/// Pushes what [`Hot::begin`] gives, its traceparent, and its verdict as a text where the `tracestate` does not stay as it came.
+/// The number of values.
 ///
 /// # Safety
 ///
-/// `state` must be Lua's, in a call of its own with three free slots, as Lua guarantees 20 of them. A failing allocation inside ends
-/// HAProxy, as it does everywhere in Lua without a protected call.
-unsafe fn push_begin(state: *mut lua_State, request: &Incoming<'_>, parts: bool) -> c_int {
-    let push = |text: &[u8]| {
-        // SAFETY: Lua copies the bytes; the caller promises the slots.
-        unsafe { lua_pushlstring(state, text.as_ptr().cast::<c_char>(), text.len()) };
-    };
-    let push_all = |carried: &[u8]| {
-        push(carried);
-        if !parts {
-            return 1;
+/// As for [`push`], with three free slots.
+unsafe fn push_parts(state: *mut lua_State, carried: &[u8]) -> c_int {
+    let traceparent = carried.get(..TRACEPARENT_LEN).unwrap_or_default();
+    // SAFETY: the caller promises the slots.
+    unsafe {
+        push(state, carried);
+        push(state, traceparent);
+    }
+    match carried.get(TRACEPARENT_LEN..=TRACEPARENT_LEN) {
+        None | Some(b"S" | b"R" | b"X") => 2,
+        Some(verdict) => {
+            // SAFETY: as above.
+            unsafe { push(state, verdict) };
+            3
         }
-        push(carried.get(..TRACEPARENT_LEN).unwrap_or_default());
-        match carried.get(TRACEPARENT_LEN..=TRACEPARENT_LEN) {
-            None | Some(b"S" | b"R" | b"X") => 2,
-            Some(verdict) => {
-                push(verdict);
-                3
-            }
-        }
-    };
-    // A header value is owed to HAProxy: an untraced, valid one.
-    with_hot(|hot| push_all(hot.begin(request))).unwrap_or_else(|| push_all(&Hot::detached_traceparent()))
+    }
+}
+
+/// Pushes a text.
+///
+/// # Safety
+///
+/// `state` must be Lua's, in a call of its own with a free slot. A failing allocation inside ends HAProxy, as it does everywhere
+/// in Lua without a protected call.
+unsafe fn push(state: *mut lua_State, text: &[u8]) {
+    // SAFETY: Lua copies the bytes; the caller promises the slot.
+    unsafe { lua_pushlstring(state, text.as_ptr().cast::<c_char>(), text.len()) };
 }
 
 /// `finish(record, ...) -> ""`: the parts are joined by single spaces. See [`Hot::end`].

@@ -61,7 +61,7 @@ impl Text {
         let _ = writeln!(self.out, "# TYPE {family} {kind}\n# HELP {family} Target metadata");
         self.out.push_str("target_info{");
         let pairs = resource.iter().map(|(name, value)| (name.as_str(), value.clone()));
-        self.labels(pairs);
+        push_labels(&mut self.out, pairs);
         self.out.push_str("} 1\n");
     }
 
@@ -104,17 +104,17 @@ impl Text {
     }
 
     fn number(&mut self, name: &str, point: &NumberPoint) {
-        self.sample(name, &point.attributes, None);
+        self.sample(name, &scoped(&point.attributes), None);
         let _ = writeln!(self.out, " {}", point.value);
     }
 
     fn histogram(&mut self, family: &str, bounds: &[f64], point: &HistogramPoint) {
-        let name = format!("{family}_bucket");
+        let (name, labels) = (format!("{family}_bucket"), scoped(&point.attributes));
         let mut below = 0;
         for (number, count) in point.buckets.iter().enumerate() {
             below += count;
             let bound = bounds.get(number).map_or_else(|| "+Inf".to_owned(), |bound| format!("{bound:?}"));
-            self.sample(&name, &point.attributes, Some(&bound));
+            self.sample(&name, &labels, Some(&bound));
             let _ = write!(self.out, " {below}");
             let exemplar = point.exemplars.get(number).and_then(Option::as_ref);
             if let Some(exemplar) = exemplar.filter(|_| self.format == Format::OpenMetrics) {
@@ -122,46 +122,21 @@ impl Text {
             }
             self.out.push('\n');
         }
-        self.sample(&format!("{family}_sum"), &point.attributes, None);
+        self.sample(&format!("{family}_sum"), &labels, None);
         let _ = writeln!(self.out, " {:?}", point.sum);
-        self.sample(&format!("{family}_count"), &point.attributes, None);
+        self.sample(&format!("{family}_count"), &labels, None);
         let _ = writeln!(self.out, " {}", point.count);
     }
 
     /// A sample's name and labels.
-    fn sample(&mut self, name: &str, attributes: &Attributes, le: Option<&str>) {
-        self.out.push_str(name);
-        let _ = write!(
-            self.out,
-            "{{otel_scope_name=\"{SCOPE}\",otel_scope_version=\"{}\",otel_scope_schema_url=\"{SCHEMA_URL}\"",
-            crate::VERSION
-        );
-        let pairs: Vec<_> = attributes.iter().map(|(name, value)| (name, plain(value))).collect();
-        if !pairs.is_empty() {
-            self.out.push(',');
-            self.labels(pairs.into_iter());
+    fn sample(&mut self, name: &str, labels: &str, le: Option<&str>) {
+        for part in [name, "{", labels] {
+            self.out.push_str(part);
         }
         if let Some(le) = le {
             let _ = write!(self.out, ",le=\"{le}\"");
         }
         self.out.push('}');
-    }
-
-    /// Names that become the same label share it: their values are joined by `;`.
-    fn labels<'n>(&mut self, pairs: impl Iterator<Item = (&'n str, String)>) {
-        let mut sorted: Vec<_> = pairs.collect();
-        sorted.sort_by_key(|(name, _)| *name);
-        let mut labels: BTreeMap<String, String> = BTreeMap::new();
-        for (name, value) in sorted {
-            let joined = labels.entry(label(name)).and_modify(|joined| joined.push(';')).or_default();
-            joined.push_str(&value);
-        }
-        for (number, (name, value)) in labels.iter().enumerate() {
-            let comma = if number > 0 { "," } else { "" };
-            let _ = write!(self.out, "{comma}{name}=\"");
-            push_escaped(&mut self.out, value);
-            self.out.push('"');
-        }
     }
 
     /// `OpenMetrics` 1.0, "Exemplars": time in seconds.
@@ -172,6 +147,37 @@ impl Text {
         push_hex(&mut self.out, &exemplar.span_id);
         let (seconds, nanos) = (exemplar.time_unix_nanos / 1_000_000_000, exemplar.time_unix_nanos % 1_000_000_000);
         let _ = write!(self.out, "\"}} {:?} {seconds}.{:03}", exemplar.value, nanos / 1_000_000);
+    }
+}
+
+/// The labels of a point: the scope's, and its own.
+fn scoped(attributes: &Attributes) -> String {
+    let mut out = format!(
+        "otel_scope_name=\"{SCOPE}\",otel_scope_version=\"{}\",otel_scope_schema_url=\"{SCHEMA_URL}\"",
+        crate::VERSION
+    );
+    let mut pairs = attributes.iter().map(|(name, value)| (name, plain(value))).peekable();
+    if pairs.peek().is_some() {
+        out.push(',');
+        push_labels(&mut out, pairs);
+    }
+    out
+}
+
+/// Names that become the same label share it: their values are joined by `;`.
+fn push_labels<'n>(out: &mut String, pairs: impl Iterator<Item = (&'n str, String)>) {
+    let mut sorted: Vec<_> = pairs.collect();
+    sorted.sort_by_key(|(name, _)| *name);
+    let mut labels: BTreeMap<String, String> = BTreeMap::new();
+    for (name, value) in sorted {
+        let joined = labels.entry(label(name)).and_modify(|joined| joined.push(';')).or_default();
+        joined.push_str(&value);
+    }
+    for (number, (name, value)) in labels.iter().enumerate() {
+        let comma = if number > 0 { "," } else { "" };
+        let _ = write!(out, "{comma}{name}=\"");
+        push_escaped(out, value);
+        out.push('"');
     }
 }
 

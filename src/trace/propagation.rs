@@ -10,6 +10,8 @@ pub mod jaeger;
 mod lines;
 mod policy;
 mod seen;
+#[cfg(test)]
+mod tests;
 pub mod xray;
 
 pub use context::{Context, Found, Sent};

@@ -1,6 +1,7 @@
 //! The way from HAProxy to the collector: protocols, compression, TLS, proxies, and what goes wrong on it.
 
 mod circuit;
+mod collector;
 mod failures;
 mod matrix;
 mod proxies;

@@ -7,6 +7,7 @@ mod metrics;
 mod otlp;
 mod pushed;
 mod recent;
+mod understood;
 
 use std::net::SocketAddr;
 

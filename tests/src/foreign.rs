@@ -1,4 +1,4 @@
-//! gRPC health servers that others wrote, as processes: grpcio and grpc-js. `tasks/grpc-servers` installs them.
+//! gRPC health servers that others wrote, as processes: grpcio and grpc-js. `tasks/third-party` installs them.
 
 mod process;
 

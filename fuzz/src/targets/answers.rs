@@ -34,6 +34,16 @@ pub(crate) fn health(data: &[u8]) {
     }
 }
 
+/// What HAProxy's stats socket answers to `show info;show servers state`.
+pub(crate) fn servers_state(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    for (backend, server, name) in health::servers_state(text).into_iter().flatten() {
+        for word in [Some(backend), Some(server), name].into_iter().flatten() {
+            assert!(!word.is_empty() && !word.contains([' ', '\n']), "{word:?}");
+        }
+    }
+}
+
 /// The text of a file below `/proc`, `/etc` or the kubelet's folders.
 pub(crate) fn resource_files(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };

@@ -2,6 +2,7 @@
 
 mod single;
 mod spans;
+mod stats_socket;
 mod values;
 mod weight;
 
@@ -18,6 +19,7 @@ pub(in crate::config) use values::METADATA;
 
 pub(in crate::config) static KEYS: &[Key<Config>] = &[
     key!("health.max_concurrent", health.max_concurrent, whole(1..=4096), plain),
+    key!("health.stats_socket", health.stats_socket, stats_socket(), show_stats_socket),
     key!("health.spans", health.spans, check_spans(), show_check_spans),
 ];
 
@@ -64,7 +66,9 @@ const BACKEND_KEYS: &[Key<BackendConfig>] = &[
             tree.authority = setting.authority()?;
             Ok(())
         },
-        show: Show::One(|tree| tree.authority.as_ref().map_or("(the server's address)".to_owned(), |name| text(name))),
+        show: Show::One(|tree| {
+            tree.authority.as_ref().map_or("(the server's name or address)".to_owned(), |name| text(name))
+        }),
     },
     key!("metadata", metadata, metadata(), show_metadata),
     key!("user_agent", user_agent, user_agent(), show_user_agent),
@@ -101,6 +105,7 @@ const BACKEND_KEYS: &[Key<BackendConfig>] = &[
 ];
 
 use spans::show_check_spans;
+use stats_socket::show_stats_socket;
 use values::{show_codes, show_metadata, show_path, show_paths, show_server_name, show_services, show_user_agent};
 use weight::{show_orca, show_weight_metadata};
 

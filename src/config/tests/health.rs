@@ -2,7 +2,8 @@
 
 use super::{from_file, loaded, options};
 use crate::config::{
-    BackendConfig, CheckSpans, CodeRule, MetadataValue, OnNotServing, OrcaMetric, OrcaReport, TlsMode, Value,
+    BackendConfig, CheckSpans, CodeRule, MetadataValue, OnNotServing, OrcaMetric, OrcaReport, StatsSocket, TlsMode,
+    Value,
 };
 
 fn backend(lines: &str) -> Result<BackendConfig, String> {
@@ -79,6 +80,35 @@ fn words_and_bounds() {
     assert!(backend("server_name = 'a:1'").is_err());
     let loaded = loaded(options(&[("health.max_concurrent", Value::Integer(7))])).unwrap();
     assert_eq!(loaded.config.health.max_concurrent, 7);
+}
+
+#[test]
+fn stats_socket_is_an_address_as_haproxy_writes_it() {
+    let file = |value: &str| from_file(&format!("[health]\nstats_socket = {value}\n"));
+    let socket = |value: &str| file(value).map(|loaded| loaded.config.health.stats_socket);
+    assert_eq!(socket("'/run/s'").unwrap(), Some(StatsSocket::Unix("/run/s".into())));
+    let named = StatsSocket::Abstract { name: "s".to_owned(), padded: true };
+    assert_eq!(socket("'abns@s'").unwrap(), Some(named));
+    assert_eq!(socket("''").unwrap(), None);
+    let message = "`health.stats_socket` (FILE:2): expected the address of HAProxy's stats socket: `abns@NAME`, \
+                   `unix@/PATH`, `/PATH` or an IP address and a port, found `run/s`";
+    assert_eq!(socket("'run/s'").unwrap_err(), message);
+    let message = "`health.stats_socket` (FILE:2): expected text, found number `7`";
+    assert_eq!(socket("7").unwrap_err(), message);
+    let message = from_file("[health]\nstat_socket = '/run/s'\n").unwrap_err();
+    assert!(message.contains("did you mean `health.stats_socket`?"), "{message}");
+    assert!(file("'/run/s'").unwrap().describe().contains("= \"unix@/run/s\""));
+}
+
+#[test]
+fn auto_encryption_without_a_stats_socket_is_a_warning() {
+    let auto = "[[health.backend]]\nname = 'api'\ntls = 'auto'\n";
+    let warnings = from_file(auto).unwrap().warnings;
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    let expected = ":3): auto is off, because `health.stats_socket`, from which it is learnt which servers";
+    assert!(warnings[0].starts_with("`health.backend.api.tls` (") && warnings[0].contains(expected), "{warnings:?}");
+    let warnings = from_file(&format!("[health]\nstats_socket = 'abns@s'\n{auto}")).unwrap().warnings;
+    assert_eq!(warnings, [""; 0]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `[health]`: the settings, typed.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,6 +14,8 @@ use super::WeightConfig;
 pub struct HealthConfig {
     /// Checks under way at once in the whole process, 1 to 4096.
     pub max_concurrent: usize,
+    /// Where HAProxy tells what Lua cannot see; absent means that nobody asks.
+    pub stats_socket: Option<StatsSocket>,
     /// Which checks become spans.
     pub spans: CheckSpans,
     /// `[[health.backend]]`, in order; a name stands at most once.
@@ -23,7 +26,13 @@ pub struct HealthConfig {
 
 impl Default for HealthConfig {
     fn default() -> Self {
-        Self { max_concurrent: 64, spans: CheckSpans::Off, backends: Vec::new(), single: SingleConfig::default() }
+        Self {
+            max_concurrent: 64,
+            stats_socket: None,
+            spans: CheckSpans::Off,
+            backends: Vec::new(),
+            single: SingleConfig::default(),
+        }
     }
 }
 
@@ -62,6 +71,22 @@ pub enum CheckSpans {
     Failures,
     /// Those, and this share of the others, 0 to 1.
     Share(f64),
+}
+
+/// HAProxy's own stats socket, as its worker sees it after its chroot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StatsSocket {
+    /// An IP address and a port other than 0.
+    Tcp(SocketAddr),
+    /// An absolute path of at most 107 bytes.
+    Unix(PathBuf),
+    /// An abstract socket.
+    Abstract {
+        /// 1 to 107 bytes.
+        name: String,
+        /// HAProxy fills the name up with NULs (`abns@`), or does not (`abnsz@`).
+        padded: bool,
+    },
 }
 
 /// `[[health.backend]]`: one of HAProxy's backends whose servers are checked.

@@ -102,8 +102,8 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.crowd.seats().taken.remove(&self.number);
-        self.crowd.moved.notify_one();
         self.crowd.stats.ended.add(1);
+        self.crowd.moved.notify_one();
     }
 }
 

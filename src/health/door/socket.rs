@@ -139,7 +139,10 @@ fn listen(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.set_reuseport(shared)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    let listener = socket.listen(BACKLOG)?;
+    // Who closed before has left the port steered.
+    steer::to_all(&listener);
+    Ok(listener)
 }
 
 /// Binds beside the path and renames: at every moment somebody answers there. What stands there already must be a socket.

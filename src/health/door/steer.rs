@@ -5,12 +5,22 @@ use nix::sys::socket::{setsockopt, sockopt::AttachReusePortCbpf};
 use tokio::net::TcpListener;
 
 /// New connections go to the second of a port's listeners, for good: to the one of the worker that a reload brought, when
-/// the one that is about to close is the first. socket(7), `SO_ATTACH_REUSEPORT_CBPF`: the program's result is the index
-/// of a listener, in the order in which they began to listen; where there is none with that index, as after the first has
-/// closed, the kernel chooses as it does without a program. A kernel that refuses it is one too.
+/// the one that is about to close is the first.
 pub(super) fn to_the_other(listener: &TcpListener) {
+    to(listener, 1);
+}
+
+/// New connections go to any of a port's listeners, as if nobody had steered them.
+pub(super) fn to_all(listener: &TcpListener) {
+    to(listener, u32::MAX);
+}
+
+/// socket(7), `SO_ATTACH_REUSEPORT_CBPF`: the program's result is the index of a listener, in the order in which they began
+/// to listen; where there is none with that index the kernel chooses as it does without a program. One that refuses the
+/// program chooses so too.
+fn to(listener: &TcpListener, index: u32) {
     let Ok(code) = u16::try_from(BPF_RET | BPF_K) else { return };
-    let mut program = [sock_filter { code, jt: 0, jf: 0, k: 1 }];
+    let mut program = [sock_filter { code, jt: 0, jf: 0, k: index }];
     let program = sock_fprog { len: 1, filter: program.as_mut_ptr() };
     let _ = setsockopt(listener, AttachReusePortCbpf, &program);
 }

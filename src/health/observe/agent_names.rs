@@ -1,7 +1,7 @@
 //! The figures that haproxy-grpc-agent has, under its names: for dashboards that were made for it.
 
 use std::fmt;
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 
 use super::super::{Checker, Class, Shared};
 use super::figures::{DURATION_BOUNDS, Tally};
@@ -16,13 +16,13 @@ pub struct AgentNames(Weak<Shared>);
 impl AgentNames {
     /// Of this checker's figures, and of those of the agent.
     pub fn new(checker: &Checker) -> Self {
-        Self(checker.downgrade())
+        Self(Arc::downgrade(&checker.0))
     }
 }
 
 impl MeterSource for AgentNames {
     fn collect(&self, out: &mut Vec<Metric>) {
-        if let Some(checker) = Checker::upgrade(&self.0) {
+        if let Some(checker) = self.0.upgrade().map(Checker) {
             out.extend(metrics(&checker.observe(), AGENT.connections(), AGENT.refused.value()));
         }
     }

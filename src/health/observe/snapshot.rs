@@ -1,10 +1,8 @@
 //! All figures at one moment.
 
-use std::sync::Arc;
-
+use super::super::Checker;
 use super::super::lateness::LatenessSeen;
 use super::super::status::ServerState;
-use super::super::target::Target;
 use super::figures::Tally;
 use crate::stats::{
     HEALTH_CONNECTIONS_CLOSED, HEALTH_CONNECTIONS_OPENED, HEALTH_EVENTS_DROPPED, HEALTH_PANICS, LOAD_REPORTS_MALFORMED,
@@ -52,19 +50,27 @@ pub struct ServerFigures {
     pub moves: Vec<(&'static str, u64)>,
 }
 
-impl Snapshot {
-    /// Of these servers, and of what is counted for the whole process.
-    pub(crate) fn of(mut targets: Vec<Arc<Target>>) -> Self {
+impl Checker {
+    /// The figures of all checks: for metrics.
+    pub fn observe(&self) -> Snapshot {
+        let (mut targets, in_flight, stopped) = {
+            let registry = self.registry();
+            (registry.targets(), registry.in_flight(), registry.is_stopped())
+        };
+        // Not under the lock that HAProxy's threads take.
         targets.sort_by_key(|target| target.figures.order());
         // Those that have closed were opened: read in this order, there are never fewer than none.
         let closed = HEALTH_CONNECTIONS_CLOSED.value();
-        Self {
+        Snapshot {
             servers: targets.iter().map(|target| target.observed()).collect(),
+            stopped,
+            single: self.0.desk.figures().tally(),
+            lateness: self.lateness(),
+            in_flight: in_flight as u64,
             connections: HEALTH_CONNECTIONS_OPENED.value().saturating_sub(closed),
             panics: HEALTH_PANICS.value(),
             load_reports_malformed: LOAD_REPORTS_MALFORMED.value(),
             events_dropped: HEALTH_EVENTS_DROPPED.value(),
-            ..Self::default()
         }
     }
 }

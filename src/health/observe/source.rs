@@ -1,7 +1,7 @@
 //! The figures of checks as metrics.
 
 use std::fmt;
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 
 use super::super::{Checker, ServerState, Shared};
 use super::figures::{DURATION_BOUNDS, Tally};
@@ -26,13 +26,13 @@ impl CheckMetrics {
         let agent = config.agent.listen.is_some().then_some(("agent", &stats::AGENT));
         let bridge = config.bridge.listen.is_some().then_some(("bridge", &stats::BRIDGE));
         let doors = agent.into_iter().chain(bridge).collect();
-        Self { checker: checker.downgrade(), limit: config.metrics.cardinality_limit, doors }
+        Self { checker: Arc::downgrade(&checker.0), limit: config.metrics.cardinality_limit, doors }
     }
 }
 
 impl MeterSource for CheckMetrics {
     fn collect(&self, out: &mut Vec<Metric>) {
-        let Some(checker) = Checker::upgrade(&self.checker) else { return };
+        let Some(checker) = self.checker.upgrade().map(Checker) else { return };
         let snapshot = checker.observe();
         let all = servers(&snapshot).into_iter().chain(whole(&snapshot)).chain(doors(&self.doors));
         out.extend(all.filter(|metric| !metric.is_empty()).map(|metric| metric.within(self.limit)));

@@ -23,7 +23,7 @@ impl Registry {
         let entries = self.backends.values().flat_map(|backend| backend.servers.values());
         let mut meant = None;
         for (entry, target) in entries.filter_map(|entry| Some((entry, entry.target()?))) {
-            if !entry.is_at(asked.address) || target.profile.encrypts(entry.tls) != asked.tls {
+            if !entry.is_at(asked.address) || target.profile.encrypts(entry.encrypted()) != asked.tls {
                 continue;
             }
             match &target.profile.config.authority {
@@ -42,16 +42,12 @@ impl Registry {
 }
 
 impl Entry {
-    fn target(&self) -> Option<&Arc<Target>> {
-        Some(&self.checked()?.target)
-    }
-
     fn is_at(&self, asked: &Address) -> bool {
         let Ok(own) = Address::parse(&self.address) else { return false };
         match (asked, &own) {
             (Address::Name(name, port), Address::Tcp(own)) => {
-                let is_named = |own: &String| plain(own).eq_ignore_ascii_case(plain(name));
-                *port == own.port() && self.name.as_ref().is_some_and(is_named)
+                let is_named = |own: &str| plain(own).eq_ignore_ascii_case(plain(name));
+                *port == own.port() && self.known_name().is_some_and(is_named)
             }
             (Address::Tcp(asked), Address::Tcp(own)) => {
                 asked.port() == own.port() && asked.ip().to_canonical() == own.ip().to_canonical()

@@ -1,5 +1,7 @@
 //! The agent over real sockets.
 
+mod targets;
+
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -8,7 +10,7 @@ use tonic_health::ServingStatus;
 
 use super::{Bench, seen, servers};
 use crate::config::{AgentConfig, BackendConfig, HealthConfig, OnAgentError, OnNotServing};
-use crate::health::{AgentListener, ServerSeen};
+use crate::health::AgentListener;
 use crate::stats;
 
 /// A listening agent in front of a checker.
@@ -43,19 +45,6 @@ fn plain() -> Rig {
     rig(|_| {}, |_| {})
 }
 
-/// One that takes targets which are not configured.
-fn any(agent: impl FnOnce(&mut AgentConfig)) -> Rig {
-    let rig = rig(
-        |_| {},
-        |config| {
-            config.allow_any = true;
-            agent(config);
-        },
-    );
-    rig.bench.checker.sweep(&[]);
-    rig
-}
-
 impl Rig {
     async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
@@ -78,8 +67,6 @@ impl Rig {
         reply(&mut stream).await
     }
 }
-
-const NOT_CHECKED: &str = "# error: no such server is checked, and `agent.allow_any` is not set\n";
 
 async fn reply(stream: &mut TcpStream) -> String {
     let mut text = String::new();
@@ -144,59 +131,6 @@ async fn every_end_of_a_line_is_one() {
 }
 
 #[tokio::test]
-async fn four_fields_are_answered_for_servers_that_are_checked() {
-    let (reporter, server) = servers::health().await;
-    let rig = plain();
-    rig.bench.checker.sweep(&[seen(server.address, "DOWN")]);
-    rig.bench.changes().await;
-    let port = server.address.port();
-    for host in ["127.0.0.1", "::ffff:127.0.0.1"] {
-        assert_eq!(rig.ask(&format!("{host} {port} no-ssl shop.example\n")).await, "up\n", "{host}");
-    }
-    for other in [format!("127.0.0.2 {port} no-ssl a\n"), format!("127.0.0.1 {port} ssl a\n")] {
-        assert_eq!(rig.ask(&other).await, NOT_CHECKED, "{other}");
-    }
-    reporter.set_service_status("", ServingStatus::NotServing).await;
-    rig.bench.changes().await;
-    assert!(rig.ask(&format!("127.0.0.1 {port} no-ssl x\n")).await.starts_with("down #NOT_SERVING"));
-}
-
-#[tokio::test]
-async fn names_and_every_way_to_write_an_address_mean_the_same_server() {
-    let (_reporter, server) = servers::health_on(servers::listen("[::1]:0").await);
-    let rig = plain();
-    let port = server.address.port();
-    // As HAProxy prints it: without brackets.
-    let seen = ServerSeen { name: Some("Shop.Example".to_owned()), ..seen(format!("::1:{port}"), "DOWN") };
-    rig.bench.checker.sweep(&[seen]);
-    rig.bench.changes().await;
-    for host in ["::1", "[::1]", "0:0:0:0:0:0:0:1", "shop.example", "SHOP.example."] {
-        assert_eq!(rig.ask(&format!("{host} {port} no-ssl ::1\n")).await, "up\n", "{host}");
-    }
-    assert_eq!(rig.ask(&format!("shop {port} no-ssl shop\n")).await, NOT_CHECKED);
-    assert_eq!(rig.ask("::1 1 no-ssl ::1\n").await, NOT_CHECKED);
-}
-
-#[tokio::test]
-async fn an_authority_tells_apart_only_servers_that_have_one() {
-    let (_reporter, server) = servers::health().await;
-    let rig = rig_of(
-        Bench::with(Duration::from_millis(50), |backend| backend.authority = Some("a.example".to_owned())),
-        &HealthConfig::default(),
-        |_| {},
-    );
-    rig.bench.checker.sweep(&[seen(server.address, "DOWN")]);
-    rig.bench.changes().await;
-    let port = server.address.port();
-    for authority in ["a.example", "A.example", &format!("a.example:{port}")] {
-        assert_eq!(rig.ask(&format!("127.0.0.1 {port} no-ssl {authority}\n")).await, "up\n", "{authority}");
-    }
-    for authority in ["b.example", "a.example:1"] {
-        assert_eq!(rig.ask(&format!("127.0.0.1 {port} no-ssl {authority}\n")).await, NOT_CHECKED, "{authority}");
-    }
-}
-
-#[tokio::test]
 async fn before_haproxy_has_shown_its_servers_nothing_is_an_error() {
     let rig = rig(|_| {}, |agent| agent.on_error = OnAgentError::Down);
     for line in ["b/s\n", "127.0.0.1 1 no-ssl a\n"] {
@@ -204,91 +138,6 @@ async fn before_haproxy_has_shown_its_servers_nothing_is_an_error() {
     }
     rig.bench.checker.sweep(&[]);
     assert_eq!(rig.ask("b/s\n").await, "down #error: no such server is checked\n");
-}
-
-#[tokio::test]
-async fn any_target_is_checked_where_that_is_allowed() {
-    let (_reporter, server) = servers::health().await;
-    let rig = any(|_| {});
-    let port = server.address.port();
-    assert_eq!(rig.ask(&format!("127.0.0.1 {port} no-ssl shop.example\n")).await, "up\n");
-    assert!(rig.ask("127.0.0.1 1 no-ssl shop.example\n").await.starts_with("down #"));
-    // What cannot be a target, or is not for others to ask about, says nothing about a server.
-    for host in ["/run/grpc.sock", "unix@/run/grpc.sock", "abns@grpc", "user@127.0.0.1", "127.0.0.1:80", "0.0.0.0"] {
-        let expected = "# error: the host is not an IP address or a name to connect to\n";
-        assert_eq!(rig.ask(&format!("{host} {port} no-ssl a\n")).await, expected, "{host}");
-    }
-    for authority in ["a:1:2/x?y", "user@a"] {
-        let expected = "# error: the authority is not a host, with or without a port\n";
-        assert_eq!(rig.ask(&format!("127.0.0.1 {port} no-ssl {authority}\n")).await, expected, "{authority}");
-    }
-}
-
-#[tokio::test]
-async fn any_target_is_asked_over_ipv6_with_its_own_authority() {
-    let (_reporter, server) = servers::health_on(servers::listen("[::1]:0").await);
-    let rig = any(|_| {});
-    let port = server.address.port();
-    for host in ["::1", "[::1]"] {
-        assert_eq!(rig.ask(&format!("{host} {port} no-ssl {host}\n")).await, "up\n", "{host}");
-    }
-    let spy = servers::Spy::answering(|| servers::status(1)).await;
-    let port = spy.server.address.port();
-    for authority in ["first.example", "second.example:8443"] {
-        assert_eq!(rig.ask(&format!("127.0.0.1 {port} no-ssl {authority}\n")).await, "up\n");
-    }
-    let heads = spy.heads.lock().unwrap();
-    let asked: Vec<_> = heads.iter().map(|head| head.uri.authority().unwrap().as_str().to_owned()).collect();
-    assert_eq!(asked, ["first.example", "second.example:8443"]);
-    for head in heads.iter() {
-        assert!(head.headers["user-agent"].to_str().unwrap().starts_with("haproxy-vitals/"), "{head:?}");
-        assert_eq!(head.headers["grpc-timeout"], "1000m");
-    }
-}
-
-/// HAProxy's default `agent-inter` is 2 s: without an answer by then it would keep the last state.
-#[tokio::test]
-async fn a_target_that_is_silent_at_any_stage_is_down_well_within_two_seconds() {
-    let silent = servers::raw(|stream| async move { stream }).await;
-    let hanging = servers::Spy::answering(servers::never).await;
-    let slow = servers::Spy::start(servers::never, |_, stream| async move {
-        tokio::time::sleep(Duration::from_millis(900)).await;
-        Some(stream)
-    })
-    .await;
-    let rig = any(|_| {});
-    let ask = async |port: u16, tls: &str| {
-        let begin = Instant::now();
-        let reply = rig.ask(&format!("127.0.0.1 {port} {tls} a\n")).await;
-        assert!(reply.starts_with("down #"), "{reply}");
-        assert!(begin.elapsed() < Duration::from_millis(1900), "{reply} after {:?}", begin.elapsed());
-    };
-    tokio::join!(
-        ask(silent.address.port(), "no-ssl"),
-        ask(silent.address.port(), "ssl"),
-        ask(hanging.server.address.port(), "no-ssl"),
-        ask(slow.server.address.port(), "no-ssl"),
-    );
-}
-
-/// Who asks for a target that somebody else asks about already has no second turn of waiting.
-#[tokio::test]
-async fn who_comes_while_a_silent_target_is_asked_shares_its_failure() {
-    let slow = servers::Spy::start(servers::never, |_, stream| async move {
-        tokio::time::sleep(Duration::from_millis(900)).await;
-        Some(stream)
-    })
-    .await;
-    let rig = any(|_| {});
-    let line = format!("127.0.0.1 {} no-ssl a\n", slow.server.address.port());
-    let ask = async |after: u64| {
-        tokio::time::sleep(Duration::from_millis(after)).await;
-        let begin = Instant::now();
-        let reply = rig.ask(&line).await;
-        assert!(reply.starts_with("down #"), "{reply}");
-        assert!(begin.elapsed() < Duration::from_millis(1900), "{:?}", begin.elapsed());
-    };
-    tokio::join!(ask(0), ask(300), ask(1000), ask(1500));
 }
 
 #[tokio::test]

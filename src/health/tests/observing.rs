@@ -134,6 +134,19 @@ async fn single_checks_are_counted_apart_each_once() {
 }
 
 #[tokio::test]
+async fn what_a_target_tells_that_somebody_watches_is_a_single_check() {
+    let (_reporter, server) = servers::health().await;
+    let bench = Bench::once();
+    let spec =
+        TargetSpec { host: server.address.ip().to_string(), port: server.address.port(), ..TargetSpec::default() };
+    let second = Duration::from_secs(1);
+    let mut watching = bench.checker.watch(&spec, second, second).unwrap();
+    assert_eq!(watching.changed().await.state, ServerState::Up);
+    until(&bench, |snapshot| snapshot.single.count(|result, _| result == "pass") >= 1).await;
+    assert!(bench.checker.observe().servers.is_empty());
+}
+
+#[tokio::test]
 async fn metrics_have_one_series_for_each_state_until_the_checks_end() {
     let (_reporter, server) = servers::health().await;
     let bench = Bench::once();

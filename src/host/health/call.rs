@@ -1,23 +1,27 @@
 //! A check that Lua asks for, as one line there and one line back.
 //!
-//! There: `check`, the bound in milliseconds, and the target's fields, separated by tabs; an empty field is absent but for the
-//! service, which has a mark before it. Back: `pass`, `fail`, `drain`, `hold` or `fault`, the class, the text.
+//! There: `check`, or `watch` with the time between checks in milliseconds; the bound in milliseconds, and the target's fields,
+//! separated by tabs; an empty field is absent but for the service, which has a mark before it. Back: `pass`, `fail`, `drain`, `hold` or `fault`, the class, the text.
 
 use std::time::Duration;
 
 use mlua::prelude::*;
 use tokio::time::timeout;
 
-use crate::health::{CheckResult, Checker, Class, Outcome, TargetSpec};
+use crate::health::{CheckResult, Checker, Class, Outcome, ServerState, ServerStatus, TargetSpec, Watching};
 
 /// Checks that Lua waits for at once; more are refused.
 pub(super) const MAX_CALLS: usize = 64;
+/// Targets that Lua watches at once; more are refused.
+pub(super) const MAX_WATCHES: usize = 256;
 /// Bytes of the line there, with its line break.
 pub(super) const MAX_LINE: usize = 2048;
 
 /// What Lua asks for.
 #[derive(Debug, PartialEq)]
 struct Call {
+    /// Absent for a single check.
+    every: Option<Duration>,
     within: Duration,
     target: TargetSpec,
 }
@@ -31,9 +35,11 @@ pub(super) enum CallError {
     Unspeakable,
 }
 
-/// The line for a table `{ address, backend, service, tls, authority, timeout }`, and the bound in seconds.
-pub(super) fn request(spec: &LuaTable) -> Result<(String, f64), CallError> {
-    let call = read(spec)?;
+/// The line for a table `{ address, backend, service, tls, authority, timeout }`, and the bound in seconds. `every`: seconds between
+/// checks of what is watched.
+pub(super) fn request(spec: &LuaTable, every: Option<f64>) -> Result<(String, f64), CallError> {
+    let mut call = read(spec)?;
+    call.every = every.map(|seconds| Duration::from_secs_f64(seconds.clamp(0.1, 3600.0)));
     Ok((call.line()?, call.within.as_secs_f64()))
 }
 
@@ -61,13 +67,46 @@ pub(super) async fn answer(checker: &Checker, line: &str) -> String {
     }
 }
 
+/// Whether a line asks to watch.
+pub(super) fn is_watch(line: &str) -> bool {
+    line.starts_with("watch ")
+}
+
+/// Begins what a line asks to watch, or gives the line that says why not.
+pub(super) fn watch(checker: &Checker, line: &str) -> Result<Watching, String> {
+    let call = Call::parse(line).ok_or_else(|| fault("nothing to watch"))?;
+    let every = call.every.ok_or_else(|| fault("nothing to watch"))?;
+    checker.watch(&call.target, every, call.within).map_err(|problem| fault(&problem))
+}
+
+/// The line for the state of what is watched.
+pub(super) fn told(status: &ServerStatus) -> String {
+    let word = match status.state {
+        ServerState::Up => "pass",
+        ServerState::Drain => "drain",
+        ServerState::Down => "fail",
+        ServerState::Unknown => "hold",
+    };
+    line_of(word, status.class, &status.reason)
+}
+
 /// The answer when [`MAX_CALLS`] are under way.
 pub(super) fn no_room() -> String {
     fault(&format!("{MAX_CALLS} checks are under way"))
 }
 
+/// The answer when [`MAX_WATCHES`] targets are watched.
+pub(super) fn no_room_to_watch() -> String {
+    fault(&format!("{MAX_WATCHES} targets are watched"))
+}
+
 fn fault(text: &str) -> String {
-    format!("fault\t{}\t{text}\n", Class::Fault.word())
+    line_of("fault", Some(Class::Fault), text)
+}
+
+fn line_of(word: &str, class: Option<Class>, text: &str) -> String {
+    let text = text.replace(['\n', '\r', '\t'], " ");
+    format!("{word}\t{}\t{text}\n", class.map_or("ok", Class::word))
 }
 
 fn of(result: &CheckResult) -> String {
@@ -79,15 +118,15 @@ fn of(result: &CheckResult) -> String {
         Outcome::Hold(Class::Overdue | Class::Fault) => "fault",
         Outcome::Hold(_) => "hold",
     };
-    let text = result.text.replace(['\n', '\r', '\t'], " ");
-    format!("{word}\t{}\t{text}\n", result.class().map_or("ok", Class::word))
+    line_of(word, result.class(), &result.text)
 }
 
 impl Call {
     fn line(&self) -> Result<String, CallError> {
         let TargetSpec { backend, host, port, tls, authority, service, foreign: _ } = &self.target;
+        let kind = self.every.map_or_else(|| "check".to_owned(), |every| format!("watch {}", every.as_millis()));
         let fields = [
-            "check",
+            kind.as_str(),
             &self.within.as_millis().to_string(),
             backend.as_deref().unwrap_or_default(),
             host,
@@ -103,7 +142,12 @@ impl Call {
 
     fn parse(line: &str) -> Option<Self> {
         let fields: Vec<&str> = line.split('\t').collect();
-        let ["check", within, backend, host, port, tls, authority, service] = fields[..] else { return None };
+        let [kind, within, backend, host, port, tls, authority, service] = fields[..] else { return None };
+        let every = match kind.strip_prefix("watch ") {
+            Some(millis) => Some(Duration::from_millis(millis.parse().ok()?)),
+            None if kind == "check" => None,
+            None => return None,
+        };
         let present = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let target = TargetSpec {
             backend: present(backend),
@@ -114,7 +158,7 @@ impl Call {
             service: service.strip_prefix('=').map(str::to_owned),
             foreign: false,
         };
-        Some(Self { within: Duration::from_millis(within.parse().ok()?), target })
+        Some(Self { every, within: Duration::from_millis(within.parse().ok()?), target })
     }
 }
 
@@ -139,7 +183,7 @@ fn read(spec: &LuaTable) -> Result<Call, CallError> {
     if !(0.001..=MAX_SECONDS).contains(&seconds) {
         return Err(wrong);
     }
-    Ok(Call { within: Duration::from_secs_f64(seconds), target })
+    Ok(Call { every: None, within: Duration::from_secs_f64(seconds), target })
 }
 
 fn text(spec: &LuaTable, key: &'static str) -> Result<Option<String>, CallError> {
@@ -178,14 +222,22 @@ mod tests {
     fn call(host: &str, service: Option<&str>) -> Call {
         let target =
             TargetSpec { host: host.to_owned(), port: 1, service: service.map(str::to_owned), ..TargetSpec::default() };
-        Call { within: Duration::from_millis(1500), target }
+        Call { every: None, within: Duration::from_millis(1500), target }
     }
 
     #[test]
     fn a_call_is_the_same_on_the_other_side() {
         for call in [call("127.0.0.1", None), call("::1", Some("")), call("/run/x.sock", Some("shop.Cart"))] {
             let line = call.line().unwrap();
+            assert!(!is_watch(&line));
             assert_eq!(Call::parse(line.strip_suffix('\n').unwrap()), Some(call));
+        }
+        let call = Call { every: Some(Duration::from_millis(200)), ..call("::1", Some("a")) };
+        let line = call.line().unwrap();
+        assert!(is_watch(&line));
+        assert_eq!(Call::parse(line.strip_suffix('\n').unwrap()), Some(call));
+        for wrong in ["watch\t1\t\ta\t1\t\t\t", "watch x\t1\t\ta\t1\t\t\t", "look\t1\t\ta\t1\t\t\t"] {
+            assert_eq!(Call::parse(wrong), None);
         }
     }
 

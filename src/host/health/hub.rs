@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `wait` | `change` when a server's wanted state changed, `tick` every [`TICK`], until the checker stops |
 //! | `check ...` | one line, when the check is done: see `call` |
+//! | `watch ...` | the same line for the first result and whenever the state changes, and `tick` every [`WATCH_TICK`] |
 
 use std::io;
 use std::os::linux::net::SocketAddrExt;
@@ -40,7 +41,9 @@ impl Hub {
         listener.set_nonblocking(true)?;
         let listener = UnixListener::from_std(listener)?;
         let (closed, close) = watch::channel(false);
-        let desk = Desk { checker: checker.clone(), close, room: Arc::new(Semaphore::new(call::MAX_CALLS)) };
+        let room = |places| Arc::new(Semaphore::new(places));
+        let desk =
+            Desk { checker: checker.clone(), close, calls: room(call::MAX_CALLS), watches: room(call::MAX_WATCHES) };
         tasks.spawn("health hub", accept(listener, desk, tasks.clone()));
         Ok(Self { address: format!("abns@{name}"), closed })
     }
@@ -62,7 +65,9 @@ struct Desk {
     checker: Checker,
     close: watch::Receiver<bool>,
     /// For checks that Lua asks for.
-    room: Arc<Semaphore>,
+    calls: Arc<Semaphore>,
+    /// For targets that Lua watches.
+    watches: Arc<Semaphore>,
 }
 
 async fn accept(listener: UnixListener, desk: Desk, tasks: Tasks) {
@@ -101,7 +106,10 @@ async fn serve(stream: UnixStream, desk: Desk) -> io::Result<()> {
     if line == "wait" {
         return tell(&stream, desk.checker.subscribe()).await;
     }
-    let answer = match desk.room.try_acquire() {
+    if call::is_watch(&line) {
+        return follow(&stream, &desk, &line).await;
+    }
+    let answer = match desk.calls.try_acquire() {
         Ok(_permit) => call::answer(&desk.checker, &line).await,
         Err(_) => call::no_room(),
     };
@@ -118,9 +126,44 @@ async fn tell(stream: &UnixStream, mut changes: watch::Receiver<u64>) -> io::Res
                 Ok(()) => b"change\n",
                 Err(_) => return Ok(()),
             },
+            () = leaves(stream) => return Ok(()),
             _ = tick.tick() => b"tick\n",
         };
         write(stream, line).await?;
+    }
+}
+
+/// Until the other side leaves.
+async fn follow(stream: &UnixStream, desk: &Desk, line: &str) -> io::Result<()> {
+    let Ok(_permit) = desk.watches.try_acquire() else {
+        return write(stream, call::no_room_to_watch().as_bytes()).await;
+    };
+    let mut watching = match call::watch(&desk.checker, line) {
+        Ok(watching) => watching,
+        Err(problem) => return write(stream, problem.as_bytes()).await,
+    };
+    let mut tick = interval(WATCH_TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let line = tokio::select! {
+            status = watching.changed() => call::told(&status),
+            _ = tick.tick() => "tick\n".to_owned(),
+            () = leaves(stream) => return Ok(()),
+        };
+        write(stream, line.as_bytes()).await?;
+    }
+}
+
+/// Returns when the other side has closed, or says more than it should.
+async fn leaves(stream: &UnixStream) {
+    loop {
+        let more = match stream.readable().await {
+            Ok(()) => stream.try_read(&mut [0]),
+            Err(error) => Err(error),
+        };
+        if !more.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+            return;
+        }
     }
 }
 
@@ -157,6 +200,8 @@ async fn write(stream: &UnixStream, mut line: &[u8]) -> io::Result<()> {
 
 /// Between two looks for the process's stop: a soft stop waits for the task that looks.
 const TICK: Duration = Duration::from_millis(200);
+/// Between two looks of a task that watches for its own end.
+const WATCH_TICK: Duration = Duration::from_secs(1);
 /// From the connection to its first line.
 const FIRST_LINE: Duration = Duration::from_secs(1);
 /// `sun_path` without its leading NUL.

@@ -8,6 +8,8 @@ use crate::trace::w3c::{Traceparent, Tracestate, read_tracestate};
 pub struct Seen {
     /// The context to continue. Absent: a trace starts here.
     pub parent: Option<Traceparent>,
+    /// Lines of `traceparent`, valid or not.
+    pub traceparent_lines: usize,
     /// Lines of `tracestate`.
     pub tracestate_lines: usize,
     /// Where there is more to say than W3C Trace Context of a trusted caller does.
@@ -45,35 +47,23 @@ impl Seen {
     /// Reads W3C Trace Context. Hot path.
     pub fn read(block: &[u8]) -> Self {
         let mut seen = Self::default();
-        let mut traceparent_lines = 0;
         let mut headers = Headers::new(block);
         // The first letter and the length tell most names apart without a comparison.
         while let Some((name, value)) = headers.next_of(b"t") {
             match name.len() {
                 10 if name.eq_ignore_ascii_case(b"tracestate") => seen.tracestate_lines += 1,
                 11 if name.eq_ignore_ascii_case(b"traceparent") => {
-                    traceparent_lines += 1;
+                    seen.traceparent_lines += 1;
                     seen.parent = Traceparent::parse(value);
                 }
                 _ => {}
             }
         }
         // Several lines are no valid header: nobody can tell which one counts.
-        if traceparent_lines > 1 {
+        if seen.traceparent_lines > 1 {
             seen.parent = None;
         }
         seen
-    }
-
-    /// Whether there is a `traceparent`, valid or not. Hot path.
-    pub fn has_traceparent(block: &[u8]) -> bool {
-        let mut headers = Headers::new(block);
-        while let Some((name, _)) = headers.next_of(b"t") {
-            if name.eq_ignore_ascii_case(b"traceparent") {
-                return true;
-            }
-        }
-        false
     }
 
     /// The parent as samplers see it: with a decision, or not at all.

@@ -105,21 +105,42 @@ fn status_and_fetch_tell_what_the_checks_say() {
     haproxy.finish();
 }
 
-#[test]
-fn task_is_told_each_change_of_a_target_that_it_watches() {
-    let (backend, other) = (GrpcBackend::start(), GrpcBackend::start());
+/// A script that watches `address` on the first thread and logs what it is told.
+fn watching(backend: &GrpcBackend, address: &str) -> Builder {
     let watch = format!(
-        "require('haproxy_vitals').watch({{ address = '{}', interval = 0.2, on_change = function(result) \
-         core.Info('told ' .. result.state) end }})",
-        other.addr()
+        "require('haproxy_vitals').watch({{ address = '{address}', interval = 0.2, on_change = function(result) \
+         core.Info('told ' .. result.state) end }})"
     );
-    let haproxy =
-        scripted(&backend).file("script.lua", &format!("{SCRIPT}\nif core.thread == 1 then {watch} end\n")).start();
-    haproxy.wait_log("told up", SOON);
+    scripted(backend).file("script.lua", &format!("{SCRIPT}\nif core.thread == 1 then {watch} end\n"))
+}
+
+fn told(haproxy: &Haproxy, state: &str, times: usize) {
+    let line = format!("told {state}");
+    poll::until(SOON, &line, || haproxy.log().matches(&line).count() == times);
+}
+
+#[test]
+fn task_is_told_each_change_of_a_target_that_it_watches_without_asking_again() {
+    let (backend, other) = (GrpcBackend::start(), GrpcBackend::start());
+    let haproxy = watching(&backend, &other.addr().to_string()).start();
+    told(&haproxy, "up", 1);
     other.set_not_serving("");
-    haproxy.wait_log("told down", SOON);
+    told(&haproxy, "down", 1);
     other.set_serving("");
-    poll::until(SOON, "it is told again", || haproxy.log().matches("told up").count() == 2);
+    told(&haproxy, "up", 2);
+    assert_eq!((other.watches(), other.checks()), (1, 0));
+    haproxy.finish();
+}
+
+#[test]
+fn watched_target_that_comes_back_is_told_too() {
+    let (backend, other) = (GrpcBackend::start(), GrpcBackend::start());
+    other.stop();
+    let haproxy = watching(&backend, &other.addr().to_string()).start();
+    told(&haproxy, "down", 1);
+    other.restart();
+    told(&haproxy, "up", 1);
+    assert_eq!((other.watches(), other.checks()), (1, 0));
     haproxy.finish();
 }
 
@@ -138,13 +159,14 @@ fn without_health_checks_scripts_get_a_reason() {
 fn soft_stop_does_not_wait_for_checks_of_scripts() {
     let (backend, silent) = (GrpcBackend::start(), GrpcBackend::start());
     silent.answer(Answer::Hang);
-    let watch = format!(
-        "require('haproxy_vitals').watch({{ address = '{}', timeout = 30, on_change = function() end }})",
-        silent.addr()
+    let spec = format!("address = '{}', timeout = 30", silent.addr());
+    let wait = format!(
+        "core.register_task(function() require('haproxy_vitals').check({{ {spec} }}) end)
+         require('haproxy_vitals').watch({{ {spec}, on_change = function() end }})"
     );
     let haproxy =
-        scripted(&backend).file("script.lua", &format!("{SCRIPT}\nif core.thread == 1 then {watch} end\n")).start();
-    poll::until(SOON, "a check under way", || silent.checks() == 1);
+        scripted(&backend).file("script.lua", &format!("{SCRIPT}\nif core.thread == 1 then {wait} end\n")).start();
+    poll::until(SOON, "a check and a watch under way", || (silent.checks(), silent.watches()) == (1, 1));
     let begin = Instant::now();
     haproxy.soft_stop();
     assert_eq!(haproxy.wait_exit(SOON).code(), Some(0));

@@ -114,3 +114,29 @@ fn server_that_moves_is_checked_at_the_new_place() {
     assert_eq!(served_by(&haproxy), "s");
     haproxy.finish();
 }
+
+#[test]
+fn servers_that_went_leave_no_descriptor_and_no_task() {
+    let (first, second) = (GrpcBackend::start(), GrpcBackend::start());
+    let haproxy = proxy_of(&first).start();
+    wait_up(&haproxy, "s", SOON);
+    let names: Vec<String> = (0..20).map(|number| format!("dyn{number}")).collect();
+    let (fds, threads) = (haproxy.open_fds(), haproxy.threads());
+    for _ in 0..3 {
+        for name in &names {
+            add(&haproxy, name, second.addr());
+        }
+        poll::until(SOON, "each is up", || haproxy.cli("show vitals health").starts_with("servers: 21, up: 21,"));
+        // Each has its connection, give or take those of the stats socket.
+        assert!(haproxy.open_fds() > fds + names.len() / 2, "{} descriptors after {fds}", haproxy.open_fds());
+        for name in &names {
+            delete(&haproxy, name);
+        }
+        poll::until(SOON, "their connections are closed", || haproxy.open_fds() <= fds + 2);
+    }
+    assert_eq!(haproxy.threads(), threads);
+    second.clear();
+    first.wait_checks(3, SOON);
+    assert_eq!(second.checks(), 0);
+    haproxy.finish();
+}

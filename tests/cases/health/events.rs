@@ -35,12 +35,14 @@ fn routing_times(changes: usize, gap: Duration) -> Vec<Duration> {
     let backend = GrpcBackend::start();
     let haproxy = routed(&backend).start();
     wait_told(&haproxy, "s", " up,watched ");
+    // HAProxy hears it a moment later.
+    wait_up(&haproxy, "s", SOON);
     let mut session = Session::connect(haproxy.addr("http"));
     let mut route = move || session.get("/", &[]).unwrap().status;
     let mut times = Vec::new();
     for change in 0..changes {
         let (before, after) = if change % 2 == 0 { (200, 503) } else { (503, 200) };
-        poll::always(gap, "nothing changes by itself", || route() == before);
+        poll::always(gap, &format!("nothing changes by itself before change {change}"), || route() == before);
         if after == 503 {
             backend.set_not_serving("");
         } else {
@@ -64,15 +66,15 @@ fn percentile(times: &[Duration], share: usize) -> Duration {
 
 #[test]
 fn watched_change_reaches_routing_within_fifty_milliseconds() {
-    let times = routing_times(120, Duration::from_millis(25));
+    let times = routing_times(200, Duration::from_millis(25));
     assert!(percentile(&times, 99) < Duration::from_millis(50), "{times:?}");
 }
 
 #[test]
 fn watched_changes_in_quick_succession_all_reach_routing() {
     // One message per 10 ms is read from a server, and the rest is the machine's.
-    let times = routing_times(120, Duration::ZERO);
-    assert!(percentile(&times, 90) < Duration::from_millis(50), "{times:?}");
+    let times = routing_times(200, Duration::ZERO);
+    assert!(percentile(&times, 99) < Duration::from_millis(50), "{times:?}");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Backends that die, hang, or do not know the question.
 
+use std::time::{Duration, Instant};
+
 use haproxy_vitals_tests::grpc_backend::{Answer, GrpcBackend};
 use haproxy_vitals_tests::{Haproxy, Port, SOON, poll};
 use tonic::Code;
@@ -23,6 +25,34 @@ fn killed_backend_is_down_after_fall_and_up_again_when_it_is_back() {
         let up = wait_up(&haproxy, "s", SOON);
         assert!(up <= 3 * INTERVAL + SLACK, "up after {up:?}");
         assert_eq!(get(&haproxy).status, 200);
+    }
+    haproxy.finish();
+}
+
+#[test]
+fn killed_backend_gets_no_request_once_its_failures_are_enough() {
+    let (interval, fast) = (Duration::from_millis(600), Duration::from_millis(200));
+    let (one, two) = (GrpcBackend::start(), GrpcBackend::start());
+    let settings = SETTINGS.replace("interval = \"300ms\"\nfast", "interval = \"600ms\"\nfast");
+    let settings = settings.replace("fast_interval = \"300ms\"", "fast_interval = \"200ms\"");
+    let haproxy = proxy(&[("one", &one.addr().to_string()), ("two", &two.addr().to_string())])
+        .file("vitals.toml", &settings.replace("\"150ms\"", "\"100ms\""))
+        .start();
+    for _ in 0..3 {
+        wait_up(&haproxy, "one", SOON);
+        wait_up(&haproxy, "two", SOON);
+        one.stop();
+        let (killed, mut last) = (Instant::now(), Duration::ZERO);
+        poll::until(SOON, "no request has failed for a second", || {
+            if get(&haproxy).status != 200 {
+                last = killed.elapsed();
+            }
+            killed.elapsed() > last + Duration::from_secs(1)
+        });
+        // It is noticed within an interval; then come the other failures of `fall`, which is 3.
+        assert!(last <= interval + 3 * fast + SLACK, "the last request was lost after {last:?}");
+        assert_eq!(status(&haproxy, "one"), "DOWN");
+        one.restart();
     }
     haproxy.finish();
 }

@@ -46,8 +46,8 @@ fn two_hundred_servers_are_judged_each_by_its_own_backend() {
 }
 
 #[test]
-fn reload_with_three_hundred_held_servers_loses_no_request_and_checks_twice_only_while_the_old_worker_learns() {
-    const HELD: usize = 300;
+fn reload_with_a_thousand_held_servers_loses_nothing_and_checks_twice_only_while_the_old_worker_learns() {
+    const HELD: usize = 1000;
     let backend = GrpcBackend::start();
     let servers: Vec<(String, String)> = (0..HELD).map(|n| (format!("s{n}"), backend.addr().to_string())).collect();
     let servers: Vec<(&str, &str)> = servers.iter().map(|(name, addr)| (name.as_str(), addr.as_str())).collect();
@@ -59,7 +59,11 @@ fn reload_with_three_hundred_held_servers_loses_no_request_and_checks_twice_only
         .start();
     let all_up = format!("servers: {HELD}, up: {HELD}, ");
     poll::until(3 * SOON, "every server is up", || haproxy.cli("show vitals health").starts_with(&all_up));
-    let load = Load::new(2, Until::Stopped, "/").spawn(haproxy.addr("http"));
+    let load = Load::new(1, Until::Stopped, "/").spawn(haproxy.addr("http"));
+    // A connection for each request: the listener is never away.
+    let mut fresh = Load::new(1, Until::Stopped, "/");
+    fresh.headers = vec![("connection".to_owned(), "close".to_owned())];
+    let fresh = fresh.spawn(haproxy.addr("http"));
     for _ in 0..2 {
         haproxy.reload();
         haproxy.wait_one_worker(SOON);
@@ -69,8 +73,10 @@ fn reload_with_three_hundred_held_servers_loses_no_request_and_checks_twice_only
     }
     let report = load.stop();
     assert_eq!((report.failed, report.ok), (0, report.total()), "{report:?}");
+    let report = fresh.stop();
+    assert_eq!((report.failed, report.ok), (0, report.connects), "{report:?}");
     assert!(!haproxy.log_contains(" is DOWN"), "a server flapped");
-    // One checker is left: 300 checks per 2 s. Two would be 600; the jitter is a tenth.
+    // One checker is left: 1 000 checks per 2 s. Two would be 2 000; the jitter is a tenth.
     let before = backend.checks();
     let begin = Instant::now();
     poll::until(SOON, "so many checks", || backend.checks() >= before + 2 * HELD);

@@ -21,6 +21,9 @@ fn servers_that_cannot_be_checked_are_named_once_with_the_reason() {
         ("unresolved", "nowhere.invalid:80 init-addr none".to_owned(), "its name is not resolved"),
         ("abstract", "abns@haproxy-vitals-nobody".to_owned(), "an abstract socket?"),
         ("portless", "127.0.0.1".to_owned(), "names no port"),
+        ("same", "127.0.0.1:+0".to_owned(), "names no port"),
+        ("below", "127.0.0.1:-100".to_owned(), "its address is not understood"),
+        ("anywhere", "0.0.0.0:80".to_owned(), "its address is the client's destination"),
     ];
     let mut servers = vec![("s", at.to_string())];
     servers.extend(reasons.iter().map(|(name, line, _)| (*name, line.clone())));

@@ -1,9 +1,9 @@
 //! A server's process: orders go in by lines, what happens comes out by lines.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 
 use super::Foreign;
 use crate::poll;
+use crate::third_party::installed;
 
 /// A running server. Dropping it kills it; when the test process is killed, its closed input ends it.
 pub(super) struct Process {
@@ -99,19 +100,6 @@ fn command(whose: Foreign) -> Command {
             command
         }
     }
-}
-
-/// What `tasks/grpc-servers` has installed, or installs now. A part that is missing fails the test.
-fn installed() -> &'static Path {
-    static FOUND: OnceLock<PathBuf> = OnceLock::new();
-    FOUND.get_or_init(|| {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("tasks/grpc-servers");
-        let found = Command::new(&script).stderr(Stdio::piped()).output();
-        let found = found.unwrap_or_else(|e| panic!("cannot run {}: {e}", script.display()));
-        let why = String::from_utf8_lossy(&found.stderr);
-        assert!(found.status.success(), "no gRPC servers to test with, {} says:\n{why}", script.display());
-        String::from_utf8(found.stdout).unwrap().trim_end().into()
-    })
 }
 
 /// An interpreter takes its time on a busy machine.
