@@ -4,7 +4,7 @@
 //! | moment | what happens |
 //! |---|---|
 //! | [`Standalone::start`] | the log, the runtime, certificates, the ports: whatever cannot be had is an error |
-//! | [`Standalone::close`] | nobody new is let in; who has asked gets an answer, within `agent.timeout` and a little |
+//! | [`StandaloneCloser::close`] | nobody new is let in; who has asked gets an answer, within `agent.timeout` and a little |
 //! | [`Standalone::finish`] | what still runs is abandoned, the last lines are written |
 
 use std::net::SocketAddr;

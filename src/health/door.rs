@@ -49,9 +49,8 @@ impl Closer {
         }
     }
 
-    /// Returns when the listener is closed and all who had come have their answers: at most some half a
-    /// second, or the agent's bound on a check, after it was
-    /// closed or the process began to stop.
+    /// Returns when the listener is closed and all who had come have their answers: at most some `GRACE`, or the agent's bound
+    /// on a check, after it was closed or the process began to stop.
     pub async fn ended(&self) {
         let mut open = self.open.clone();
         while open.changed().await.is_ok() {}
