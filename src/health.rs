@@ -167,7 +167,7 @@ impl Checker {
     /// A checker without servers: [`Checker::sweep`] brings them. Must not run under `haproxy -c`. Reads certificates
     /// and secrets: before HAProxy's chroot.
     pub fn start(config: &HealthConfig, tasks: &Tasks) -> Result<Self, HealthError> {
-        Self::with_log(config, tasks, Box::new(log::say))
+        Self::with_log(config, tasks, Box::new(log::say_with))
     }
 
     fn with_log(config: &HealthConfig, tasks: &Tasks, say: Say) -> Result<Self, HealthError> {

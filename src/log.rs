@@ -142,8 +142,13 @@ impl Line {
 
 /// Hands a line over. Never blocks for long, never fails: past the bound the oldest line goes and is counted.
 pub fn say(level: Level, text: impl Into<String>) {
+    say_with(level, text, Facts::new());
+}
+
+/// The same with facts that are there already.
+pub fn say_with(level: Level, text: impl Into<String>, facts: Facts) {
     if is_said(Topic::Process, level) {
-        wait(Line { level, topic: Topic::Process, text: text.into(), facts: Vec::new(), at: SystemTime::now() });
+        wait(Line { level, topic: Topic::Process, text: text.into(), facts, at: SystemTime::now() });
     }
 }
 

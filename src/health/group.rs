@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     fn group(threshold: u32, servers: &[&str]) -> Group {
-        let group = Group::new("b", threshold, Arc::new(Voice::new(Box::new(|_, _| {}), 64)));
+        let group = Group::new("b", threshold, Arc::new(Voice::new(Box::new(|_, _, _| {}), 64)));
         for server in servers {
             group.moved(server, Pending, Up);
         }

@@ -7,7 +7,7 @@ mod snapshot;
 mod source;
 
 pub use agent_names::AgentNames;
-pub use event::CheckEvent;
+pub use event::{CheckEvent, SpanIds};
 pub(crate) use event::{Seen, Watcher};
 pub(crate) use figures::Figures;
 pub use figures::{DURATION_BOUNDS, Tally};

@@ -157,7 +157,7 @@ mod tests {
     impl Bench {
         fn new() -> Self {
             let (stop, stopped) = watch::channel(false);
-            let voice = Arc::new(Voice::new(Box::new(|_, _| {}), 1));
+            let voice = Arc::new(Voice::new(Box::new(|_, _, _| {}), 1));
             let profile = Arc::new(Profile::load(&BackendConfig::named("b")).unwrap());
             let group = Arc::new(Group::new("b", 0, Arc::clone(&voice)));
             let address = "127.0.0.1:1".to_owned();

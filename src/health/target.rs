@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::group::Group;
 use super::load::Meter;
-use super::observe::{Figures, Seen, ServerFigures};
+use super::observe::{Figures, Seen, ServerFigures, SpanIds};
 use super::outcome::{CheckResult, Class, Outcome};
 use super::profile::Profile;
 use super::state::{Health, Machine, Pace, Weight};
@@ -139,29 +139,34 @@ impl Target {
         let line = self.line(&mut book, &result, changed);
         let wanted = self.wanted_by(&book);
         let after = book.machine.health();
-        self.observe(&result, took, weight, changed.then_some((before, after)));
+        let span = self.observe(&result, took, weight, changed.then_some((before, after)));
         book.last = Some((result, took));
         drop(book);
 
         if let Some((level, text)) = line {
-            self.voice.say(level, text);
+            self.voice.say_with(level, text, span.map(SpanIds::facts).unwrap_or_default());
         }
         if was_wanted != wanted {
             self.note_change();
         }
     }
 
-    /// Counts a check, and tells it to whoever makes spans of checks.
-    fn observe(&self, result: &CheckResult, took: Duration, weight: Weight, change: Option<(Health, Health)>) {
+    /// Counts a check, and tells it to whoever makes spans of checks; the answer is its span.
+    fn observe(
+        &self,
+        result: &CheckResult,
+        took: Duration,
+        weight: Weight,
+        change: Option<(Health, Health)>,
+    ) -> Option<SpanIds> {
         self.figures.check(result.outcome, took);
         if let Some((_, to)) = change {
             self.figures.moved(to);
         }
-        if let Some(watcher) = self.voice.watcher() {
-            let told = weight == Weight::Decisive && took.is_zero();
-            let change = change.map(|(from, to)| (ServerState::of(from), ServerState::of(to)));
-            watcher.tell(self, &Seen { result, took, told, change }, rand::random());
-        }
+        let watcher = self.voice.watcher()?;
+        let told = weight == Weight::Decisive && took.is_zero();
+        let change = change.map(|(from, to)| (ServerState::of(from), ServerState::of(to)));
+        watcher.tell(self, &Seen { result, took, told, change }, rand::random())
     }
 
     /// Freezes the state, or lets it follow the checks again.

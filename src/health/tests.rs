@@ -47,7 +47,11 @@ impl Bench {
         let mut config = HealthConfig::default();
         change(&mut config.single);
         let (tasks, stop) = servers::tasks();
-        Self { checker: Checker::with_log(&config, &tasks, Box::new(|_, _| {})).unwrap(), lines: Arc::default(), stop }
+        Self {
+            checker: Checker::with_log(&config, &tasks, Box::new(|_, _, _| {})).unwrap(),
+            lines: Arc::default(),
+            stop,
+        }
     }
 
     fn every(interval: Duration) -> Self {
@@ -66,7 +70,7 @@ impl Bench {
         let (tasks, stop) = servers::tasks();
         let lines = Arc::new(Mutex::new(Vec::new()));
         let said = Arc::clone(&lines);
-        let say = Box::new(move |level, text| said.lock().unwrap().push((level, text)));
+        let say = Box::new(move |level, text, _| said.lock().unwrap().push((level, text)));
         Self { checker: Checker::with_log(config, &tasks, say).unwrap(), lines, stop }
     }
 
@@ -77,7 +81,7 @@ impl Bench {
             BackendConfig { interval: every, fast_interval: every, down_interval: every, ..BackendConfig::named("b") };
         let (tasks, stop) = servers::tasks();
         let config = HealthConfig { backends: vec![backend], spans, ..HealthConfig::default() };
-        let checker = Checker::with_log(&config, &tasks, Box::new(|_, _| {})).unwrap();
+        let checker = Checker::with_log(&config, &tasks, Box::new(|_, _, _| {})).unwrap();
         Self { checker, lines: Arc::default(), stop }
     }
 

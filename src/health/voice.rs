@@ -8,10 +8,10 @@ use tokio::sync::watch;
 
 use super::lateness::Lateness;
 use super::observe::Watcher;
-use crate::log::{Level, RateLimit};
+use crate::log::{Facts, Level, RateLimit};
 
 /// Where lines go.
-pub(crate) type Say = Box<dyn Fn(Level, String) + Send + Sync>;
+pub(crate) type Say = Box<dyn Fn(Level, String, Facts) + Send + Sync>;
 
 /// What the targets tell the outside.
 pub(crate) struct Voice {
@@ -50,7 +50,12 @@ impl Voice {
 
     /// Tells the operator.
     pub(crate) fn say(&self, level: Level, text: String) {
-        (self.say)(level, text);
+        self.say_with(level, text, Facts::new());
+    }
+
+    /// The same, with what belongs to it.
+    pub(crate) fn say_with(&self, level: Level, text: String, facts: Facts) {
+        (self.say)(level, text, facts);
     }
 
     /// Notes that a server's wanted state changed.

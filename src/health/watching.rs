@@ -30,7 +30,7 @@ impl Watching {
         let profile = Arc::new(in_haste(&*desk.profile_of(spec)?, every, within / 2));
         let probe = desk.probe(Arc::clone(&profile), spec)?;
         let hands = desk.hands();
-        let voice = Arc::new(Voice::new(Box::new(|_, _| {}), hands.size));
+        let voice = Arc::new(Voice::new(Box::new(|_, _, _| {}), hands.size));
         let group = Arc::new(Group::new("", 0, Arc::clone(&voice)));
         let (changes, now) = (voice.subscribe(), Instant::now());
         let figures = Arc::clone(desk.figures());

@@ -70,9 +70,8 @@ fn span(event: &CheckEvent) -> Span {
     let took = u64::try_from(event.took.as_nanos()).unwrap_or(u64::MAX);
     let error = error_type(event);
     Span {
-        // Trace Context: neither is all zero.
-        trace_id: rand::random::<u128>().max(1).to_be_bytes().to_vec(),
-        span_id: rand::random::<u64>().max(1).to_be_bytes().to_vec(),
+        trace_id: event.ids.trace.to_be_bytes().to_vec(),
+        span_id: event.ids.span.to_be_bytes().to_vec(),
         // W3C's flag "sampled"; 0x100 says that it is known whether the parent is remote.
         flags: 0x101,
         name: format!("{HEALTH}/{}", event.method),

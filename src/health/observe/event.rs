@@ -8,11 +8,35 @@ use super::super::outcome::{CheckResult, Class};
 use super::super::status::ServerState;
 use super::super::target::Target;
 use crate::config::CheckSpans;
+use crate::log::Facts;
 use crate::stats;
+
+/// A span's identifiers. Trace Context, 3.2.2.3 and 3.2.2.4: neither is zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpanIds {
+    /// Of a trace of its own: nobody waits for a check.
+    pub trace: u128,
+    /// Of the span.
+    pub span: u64,
+}
+
+impl SpanIds {
+    fn random() -> Self {
+        Self { trace: rand::random::<u128>().max(1), span: rand::random::<u64>().max(1) }
+    }
+
+    /// As log lines bear them.
+    pub(crate) fn facts(self) -> Facts {
+        let Self { trace, span } = self;
+        vec![("trace_id", format!("{trace:032x}").into()), ("span_id", format!("{span:016x}").into())]
+    }
+}
 
 /// A check that is worth a span.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CheckEvent {
+    /// Of the span that it becomes.
+    pub ids: SpanIds,
     /// The backend's name.
     pub backend: String,
     /// The server's name.
@@ -55,8 +79,8 @@ impl Watcher {
         (spans != CheckSpans::Off).then_some((Self { spans, events }, receiver))
     }
 
-    /// Tells a check, if it is wanted. `random` is 0 to 1.
-    pub(crate) fn tell(&self, target: &Target, check: &Seen<'_>, random: f64) {
+    /// Tells a check, if it is wanted; then the answer is its span. `random` is 0 to 1.
+    pub(crate) fn tell(&self, target: &Target, check: &Seen<'_>, random: f64) -> Option<SpanIds> {
         let failed = check.result.class().is_some();
         let wanted = match self.spans {
             CheckSpans::Off => false,
@@ -65,10 +89,11 @@ impl Watcher {
             CheckSpans::Share(share) => check.change.is_some() || failed || random < share,
         };
         if !wanted || check.result.class() == Some(Class::Overdue) {
-            return;
+            return None;
         }
-        let config = &target.profile.config;
+        let (ids, config) = (SpanIds::random(), &target.profile.config);
         let event = CheckEvent {
+            ids,
             backend: config.name.clone(),
             server: target.server.clone(),
             address: target.address.clone(),
@@ -84,9 +109,11 @@ impl Watcher {
             change: check.change,
         };
         // Nobody listens where nothing is exported: that is no loss.
-        if let Err(TrySendError::Full(_)) = self.events.try_send(event) {
+        let told = self.events.try_send(event);
+        if let Err(TrySendError::Full(_)) = told {
             stats::HEALTH_EVENTS_DROPPED.add(1);
         }
+        told.is_ok().then_some(ids)
     }
 }
 

@@ -30,7 +30,7 @@ impl Asker {
     pub(super) fn of(spot: Spot, config: &BackendConfig) -> Self {
         let (tasks, stop) = servers::tasks();
         let profile = Arc::new(Profile::load(config).unwrap());
-        let voice = Arc::new(Voice::new(Box::new(|_, _| {}), 64));
+        let voice = Arc::new(Voice::new(Box::new(|_, _, _| {}), 64));
         Self { probe: GrpcProbe::new(profile, spot, voice, tasks).unwrap(), _stop: stop }
     }
 
@@ -133,7 +133,7 @@ async fn what_is_no_authority_is_refused() {
     for text in ["", "user@shop.example", "a:1:2/x?y", "a b"] {
         let config = BackendConfig { authority: Some(text.to_owned()), ..patient() };
         let spot = Spot { address: Address::parse("127.0.0.1:1").unwrap(), tls: false, authority: None, name: None };
-        let (profile, voice) = (Profile::load(&config).unwrap(), Voice::new(Box::new(|_, _| {}), 1));
+        let (profile, voice) = (Profile::load(&config).unwrap(), Voice::new(Box::new(|_, _, _| {}), 1));
         assert!(GrpcProbe::new(Arc::new(profile), spot, Arc::new(voice), tasks.clone()).is_err(), "{text}");
     }
 }

@@ -38,6 +38,8 @@ fn changes_and_failures_are_spans_with_what_happened() {
         (change.attributes.str("haproxy.health.state.from"), change.attributes.str("haproxy.health.state.to")),
         (Some("unknown"), Some("up"))
     );
+    let ids = format!("trace_id={} span_id={}", up.trace_id, up.span_id);
+    haproxy.wait_log(&format!("b/s is UP: SERVING (service \"\") {ids}"), SOON);
     backend.answer(Answer::Fail(Code::Unavailable));
     wait_down(&haproxy, "s", SOON);
     let failed = wait(&receiver, |span| span.has("error.type"));
