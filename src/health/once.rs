@@ -54,7 +54,22 @@ struct Slot {
 /// Locked by the one check under way.
 struct State {
     probe: GrpcProbe,
-    last: Option<(Instant, CheckResult)>,
+    last: Option<Last>,
+}
+
+/// What the last check came to.
+struct Last {
+    at: Instant,
+    result: CheckResult,
+    /// It was given up after so long: who waits longer may learn more.
+    late: Option<Duration>,
+}
+
+impl Last {
+    fn answers(&self, bound: Option<Duration>) -> bool {
+        let is_enough = self.late.is_none_or(|late| bound.is_some_and(|bound| bound <= late));
+        self.at.elapsed() <= MAX_AGE && is_enough
+    }
 }
 
 impl Desk {
@@ -72,10 +87,8 @@ impl Desk {
             Err(result) => return result,
         };
         let Some(mut state) = within(deadline, state.lock()).await else { return schedule::overdue() };
-        if let Some((at, result)) = &state.last
-            && at.elapsed() <= MAX_AGE
-        {
-            return result.clone();
+        if let Some(last) = state.last.as_ref().filter(|last| last.answers(bound)) {
+            return last.result.clone();
         }
         let wait = if bound.is_some() { SHORT_WAIT } else { MAX_WAIT };
         let Ok(Ok(_permit)) = timeout(wait, self.hands.room.acquire()).await else {
@@ -84,19 +97,19 @@ impl Desk {
             return result;
         };
         let counted = self.figures.begin();
-        let result = match within(deadline, fenced(state.probe.check())).await {
-            Some(Some(result)) => result,
+        let (result, late) = match within(deadline, fenced(state.probe.check())).await {
+            Some(Some(result)) => (result, None),
             Some(None) => {
                 state.probe.reset();
-                schedule::fault()
+                (schedule::fault(), None)
             }
             None => {
                 state.probe.reset();
-                late(bound)
+                (late(bound), bound)
             }
         };
         counted.end(result.outcome);
-        state.last = Some((Instant::now(), result.clone()));
+        state.last = Some(Last { at: Instant::now(), result: result.clone(), late });
         result
     }
 
