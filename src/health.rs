@@ -32,6 +32,7 @@ mod probe;
 mod profile;
 mod reconcile;
 mod registry;
+mod resolve;
 mod schedule;
 mod servers_state;
 mod state;
