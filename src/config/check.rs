@@ -9,7 +9,9 @@ use super::error::ConfigError;
 use super::list::Table;
 use super::load::Loaded;
 use super::origin::Origin;
-use super::tree::{BackendConfig, CheckMode, ExporterKind, LogTarget, ParentSampler, Propagator, QueryMode, TlsMode, Way};
+use super::tree::{
+    BackendConfig, CheckMode, ExporterKind, LogTarget, ParentSampler, Propagator, QueryMode, TlsMode, Way,
+};
 use super::value::{one_line, quoted};
 
 /// The tree without its backends.

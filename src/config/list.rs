@@ -107,8 +107,10 @@ impl List {
         });
         let name = name.filter(|_| known.contains(&NAME));
         let path = name.map_or(unnamed, |name| joined(self.name, &name));
-        let settings: Vec<_> =
-            entries.into_iter().map(|(name, node)| self.setting(&path, &known, &name, node)).collect::<Result<_, _>>()?;
+        let settings: Vec<_> = entries
+            .into_iter()
+            .map(|(name, node)| self.setting(&path, &known, &name, node))
+            .collect::<Result<_, _>>()?;
         refuse_repeated(settings.iter())?;
         Ok(Table { path, origin: node.origin, settings })
     }

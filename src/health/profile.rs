@@ -154,7 +154,10 @@ mod tests {
             assert!(message.starts_with("`server_name`: expected a name"), "{message}");
         }
         let message = load(None, Some("-:443"), TlsMode::Auto).unwrap_err();
-        assert!(message.starts_with("`authority`: ") && message.ends_with("found `-:443`: set `server_name`"), "{message}");
+        assert!(
+            message.starts_with("`authority`: ") && message.ends_with("found `-:443`: set `server_name`"),
+            "{message}"
+        );
         for (name, authority, tls) in [
             (Some("shop.example"), Some("-"), TlsMode::On),
             (Some("10.0.0.1"), None, TlsMode::On),

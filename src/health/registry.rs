@@ -193,6 +193,12 @@ impl Registry {
         let entry = servers.get_mut(&seen.server)?;
         entry.round = self.round;
         entry.untouchable = reconcile::is_untouchable(&seen.status);
+        if let Some(target) = entry.target() {
+            target.set_away(reconcile::is_maintenance(&seen.status));
+            if self.round == FIRST && reconcile::is_trusted(target.profile.config.init, &seen.status) {
+                target.trust();
+            }
+        }
         entry.scale.show(seen.weight);
         let force = entry.wanted().and_then(|wanted| reconcile::force(wanted, &seen.status));
         let weight = entry.new_weight();
@@ -280,3 +286,6 @@ impl Entry {
         Some(Action { backend: backend.to_owned(), server: server.to_owned(), id: self.id, force, weight, reason })
     }
 }
+
+/// The sweep at HAProxy's init.
+const FIRST: u64 = 1;

@@ -33,10 +33,7 @@ pub(super) async fn look_up(host: &str, port: u16, tasks: &Tasks) -> Result<Vec<
 
 /// Connects by `attempt` to the first of `addresses` that answers: the next one is tried when the one before has failed, or
 /// not answered for [`STAGGER`]. RFC 8305, section 5.
-pub(super) async fn first<T, F>(
-    addresses: Vec<SocketAddr>,
-    attempt: impl Fn(SocketAddr) -> F,
-) -> Result<T, LinkFault>
+pub(super) async fn first<T, F>(addresses: Vec<SocketAddr>, attempt: impl Fn(SocketAddr) -> F) -> Result<T, LinkFault>
 where
     F: Future<Output = Result<T, LinkFault>>,
 {

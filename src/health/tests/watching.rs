@@ -150,12 +150,13 @@ async fn a_wait_for_room_is_no_part_of_connecting() {
 
 #[tokio::test]
 async fn a_server_without_watch_that_keeps_no_connection_is_asked_no_more_often() {
-    let spy = Spy::answering_by_path(
-        |path| {
-            if path.ends_with("/Watch") { servers::grpc_head("12") } else { servers::status(1) }
-        },
-    )
-    .await;
+    let spy =
+        Spy::answering_by_path(
+            |path| {
+                if path.ends_with("/Watch") { servers::grpc_head("12") } else { servers::status(1) }
+            },
+        )
+        .await;
     let bench = Bench::with(Duration::from_secs(2), |config| {
         (config.mode, config.reuse) = (CheckMode::Watch, false);
     });
