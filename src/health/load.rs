@@ -156,12 +156,7 @@ async fn streams(meter: &Meter, probe: &mut GrpcProbe, doors: &Semaphore) {
 }
 
 /// One stream, to its end: the code.
-async fn stream(
-    meter: &Meter,
-    probe: &mut GrpcProbe,
-    doors: &Semaphore,
-    heard: &mut bool,
-) -> Result<i32, LinkFault> {
+async fn stream(meter: &Meter, probe: &mut GrpcProbe, doors: &Semaphore, heard: &mut bool) -> Result<i32, LinkFault> {
     let link = {
         // An error would mean that nobody may pass any more, which does not happen.
         let _permit = doors.acquire().await;

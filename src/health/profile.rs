@@ -145,7 +145,7 @@ mod tests {
         let load = |server_name: Option<&str>, authority: Option<&str>, tls| {
             let own = |text: Option<&str>| text.map(str::to_owned);
             let (server_name, authority) = (own(server_name), own(authority));
-            let config = BackendConfig { server_name, authority, tls, ..BackendConfig::named("b") };
+            let config = BackendConfig { authority, tls, server_name, ..BackendConfig::named("b") };
             let config = BackendConfig { insecure_skip_verify: true, ..config };
             Profile::load(&config).map(drop).map_err(|error| error.to_string())
         };

@@ -179,12 +179,16 @@ impl Registry {
         if !servers.get(&seen.server).is_some_and(|entry| entry.is(seen)) {
             // A former server of this name goes first, with its task.
             let former = servers.remove(&seen.server).filter(|former| former.id == seen.id);
-            // The same server at another address goes on counting.
+            // The same server at another address goes on counting, and an operator goes on holding it.
             let figures = former.as_ref().and_then(Entry::target).map(|target| Arc::clone(&target.figures));
+            let held = former.as_ref().and_then(Entry::target).and_then(|target| target.book().held);
             let (told, scale) = former.map(|former| (former.told, former.scale)).unzip();
             let mut told = facts::Told::after(told);
             let kind = self.hands.admit(profile, group, seen, &mut told, *admitted, figures);
             *admitted += 1;
+            if let Kind::Checked(Checked { target, .. }) = &kind {
+                target.book().held = held;
+            }
             servers.insert(
                 seen.server.clone(),
                 Entry { scale: scale.unwrap_or_default(), ..Entry::new(seen, kind, told) },

@@ -36,6 +36,7 @@ pub(crate) struct Target {
 }
 
 /// What is known about a server.
+#[expect(clippy::struct_excessive_bools, reason = "each is said by somebody else, whatever the others are")]
 pub(crate) struct Book {
     /// Rise and fall.
     pub(crate) machine: Machine,

@@ -260,8 +260,7 @@ async fn no_more_streams_are_opened_at_once_than_checks() {
     let mut backend = BackendConfig::named("b");
     (backend.connect_timeout, backend.fall) = (Duration::from_millis(50), 1);
     (backend.weight.orca, backend.weight.orca_report) = (Some(OrcaMetric::Cpu), OrcaReport::Stream);
-    let bench =
-        Bench::of(&HealthConfig { max_concurrent: 2, backends: vec![backend], ..HealthConfig::default() });
+    let bench = Bench::of(&HealthConfig { max_concurrent: 2, backends: vec![backend], ..HealthConfig::default() });
     let all: Vec<_> = (0..40).map(|number| seen_as(&format!("s{number}"), server.address)).collect();
     bench.checker.sweep(&all);
     bench.until_described("down: 40,").await;
