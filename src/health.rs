@@ -32,6 +32,7 @@ mod probe;
 mod profile;
 mod reconcile;
 mod registry;
+mod resolve;
 mod schedule;
 mod servers_state;
 mod state;
@@ -175,12 +176,14 @@ impl Checker {
         let (watcher, events) = Watcher::new(config.spans).unzip();
         let voice = Arc::new(Voice::new(say, config.max_concurrent).with_watcher(watcher));
         let room = Arc::new(Semaphore::new(config.max_concurrent));
+        let doors = Arc::new(Semaphore::new(config.max_concurrent));
         let inquiry = config.stats_socket.clone().map(|socket| Arc::new(Inquiry::new(socket, Arc::clone(&voice))));
         let hands = || Hands {
             tasks: tasks.clone(),
             voice: Arc::clone(&voice),
             room: Arc::clone(&room),
             size: config.max_concurrent,
+            doors: Arc::clone(&doors),
             inquiry: inquiry.clone(),
         };
         warn_of_insecure(&profiles, &config.single.profile, &voice);

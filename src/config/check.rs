@@ -1,5 +1,7 @@
 //! What no single key can know: settings that contradict each other.
 
+mod unused;
+
 use std::path::Path;
 
 use super::duration::show;
@@ -7,7 +9,9 @@ use super::error::{ConfigError, Hint};
 use super::list::Table;
 use super::load::Loaded;
 use super::origin::Origin;
-use super::tree::{BackendConfig, ExporterKind, LogTarget, ParentSampler, Propagator, QueryMode, TlsMode, Way};
+use super::tree::{
+    BackendConfig, CheckMode, ExporterKind, LogTarget, ParentSampler, Propagator, QueryMode, TlsMode, Way,
+};
 use super::value::{one_line, quoted};
 
 /// The tree without its backends.
@@ -22,6 +26,7 @@ pub(super) fn whole(loaded: &mut Loaded) -> Result<(), ConfigError> {
     attempt_within_export(loaded);
     auto_without_socket(loaded);
     single(loaded)?;
+    unused::in_backends(loaded);
     listeners(loaded)
 }
 
@@ -298,9 +303,15 @@ fn weights(backend: &BackendConfig, table: &Table) -> Result<(), ConfigError> {
     if weight.min > weight.max {
         return refused("weight_min", "at most `weight_max`", weight.min.to_string());
     }
-    let between = if weight.has_stream() { weight.orca_interval } else { backend.interval };
-    if weight.is_on() && weight.expiry <= between {
-        let expected = "more than `interval` (with `orca_report = \"stream\"`: than `orca_interval`)";
+    let between = match backend.mode {
+        _ if weight.has_stream() => weight.orca_interval,
+        CheckMode::Check => backend.interval,
+        CheckMode::Watch => backend.watch_recheck,
+    };
+    // Checks are up to a tenth late.
+    if weight.is_on() && weight.expiry <= between.saturating_add(between / 10) {
+        let expected = "more than `interval` and a tenth (with `mode = \"watch\"`: than `watch_recheck` and a tenth; with \
+                        `orca_report = \"stream\"`: than `orca_interval` and a tenth)";
         return refused("weight_expiry", expected, quoted(&show(weight.expiry)));
     }
     Ok(())

@@ -96,6 +96,11 @@ impl Hint {
         nearest(word, known).map_or_else(Self::default, |near| Self(format!("; did you mean `{near}`?").into()))
     }
 
+    /// This is what is meant.
+    pub(super) fn is(meant: &str) -> Self {
+        Self(format!("; did you mean `{meant}`?").into())
+    }
+
     /// The known key that is nearest to `key`; if none is near, those `beside` it.
     pub(super) fn key(key: &str, known: &[&str], beside: &[&str]) -> Self {
         let last = |key: &str| key.rsplit('.').next().map(str::to_owned);

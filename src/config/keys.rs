@@ -86,8 +86,13 @@ pub(super) fn is_metadata(key: &str) -> bool {
     key.rsplit('.').next() == Some(METADATA)
 }
 
-/// What to say about `path`, which is no key: the nearest key anywhere, else all in the same section.
+/// What to say about `path`, which is no key: the list whose tables have it, else the nearest key anywhere, else all in the
+/// same section.
 pub(super) fn hint(path: &str) -> Hint {
+    if let Some(list) = LISTS.iter().find(|list| list.is_meant_by(path)) {
+        let name = path.rsplit('.').next().unwrap_or_default();
+        return Hint::is(&format!("{name}` in `[[{}]]", list.name));
+    }
     let all: Vec<_> = names().chain(SECTIONS).chain([CONFIG]).filter(|key| *key != path).collect();
     let beside: Vec<_> = match path.split_once('.') {
         Some((section, _)) if is_section(section) => names().filter(|key| key.starts_with(section)).collect(),

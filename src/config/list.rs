@@ -65,6 +65,16 @@ pub(super) struct Table {
 }
 
 impl List {
+    /// The section that the list stands in.
+    fn section(&self) -> &'static str {
+        self.name.rsplit_once('.').map_or("", |(section, _)| section)
+    }
+
+    /// Whether `path` is a key of its tables that was set beside the list.
+    pub(super) fn is_meant_by(&self, path: &str) -> bool {
+        path.rsplit_once('.').is_some_and(|(section, name)| section == self.section() && (self.known)().contains(&name))
+    }
+
     /// The list of `T`.
     pub(super) const fn of<T: Item>() -> Self {
         Self { name: T::LIST, most: T::MOST, known: known::<T>, take: take::<T>, show: show::<T> }
@@ -97,10 +107,23 @@ impl List {
         });
         let name = name.filter(|_| known.contains(&NAME));
         let path = name.map_or(unnamed, |name| joined(self.name, &name));
-        let settings: Vec<_> =
-            entries.into_iter().map(|(name, node)| setting(&path, &known, &name, node)).collect::<Result<_, _>>()?;
+        let settings: Vec<_> = entries
+            .into_iter()
+            .map(|(name, node)| self.setting(&path, &known, &name, node))
+            .collect::<Result<_, _>>()?;
         refuse_repeated(settings.iter())?;
         Ok(Table { path, origin: node.origin, settings })
+    }
+
+    fn setting(&self, table: &str, known: &[&'static str], name: &str, node: Node) -> Result<Setting, ConfigError> {
+        let path = joined(table, name);
+        let Some(key) = known.iter().find(|key| **key == name) else {
+            // It may be one of the section's own.
+            let beside = keys::find(keys::all(), &joined(self.section(), name));
+            let hint = beside.map_or_else(|| Hint::key(name, known, known), |key| Hint::is(key.name));
+            return Err(ConfigError::UnknownKey { key: one_line(&path), origin: node.origin, hint });
+        };
+        Ok(Setting { key, path, origin: node.origin.clone(), value: node.into_value() })
     }
 }
 
@@ -114,18 +137,6 @@ impl Table {
 
 fn known<T: Item>() -> Vec<&'static str> {
     T::KEYS.iter().map(|key| key.name).collect()
-}
-
-fn setting(table: &str, known: &[&'static str], name: &str, node: Node) -> Result<Setting, ConfigError> {
-    let path = joined(table, name);
-    let Some(key) = known.iter().find(|key| **key == name) else {
-        return Err(ConfigError::UnknownKey {
-            key: one_line(&path),
-            origin: node.origin,
-            hint: Hint::key(name, known, known),
-        });
-    };
-    Ok(Setting { key, path, origin: node.origin.clone(), value: node.into_value() })
 }
 
 fn take<T: Item>(config: &mut Config, tables: &[Table]) -> Result<(), ConfigError> {

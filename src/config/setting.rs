@@ -116,8 +116,12 @@ impl Setting {
     /// RFC 9113, section 8.3.1, `:authority`.
     pub(super) fn authority(&self) -> Result<Option<String>, ConfigError> {
         let text = self.text()?;
-        match text.parse::<http::uri::Authority>() {
-            Ok(authority) if !authority.as_str().contains('@') => Ok(Some(text.to_owned())),
+        let is_host = |authority: &http::uri::Authority| {
+            let (host, all) = (authority.host(), authority.as_str());
+            !host.is_empty() && !all.contains('@') && (host == all || authority.port_u16().is_some())
+        };
+        match text.parse() {
+            Ok(authority) if is_host(&authority) => Ok(Some(text.to_owned())),
             _ => Err(self.bad_text("a host, with a port or without")),
         }
     }

@@ -74,8 +74,9 @@ impl Report {
         let (passes, rise) = book.machine.rising();
         let (failures, fall) = book.machine.falling();
         let (text, class, took) = match &book.last {
-            Some((result, took)) => (result.text.as_str(), result.class().map_or("ok", Class::word), *took),
-            None => ("none", "none", Duration::ZERO),
+            // A server's own words must not end the field.
+            Some((result, took)) => (result.text.replace('"', "'"), result.class().map_or("ok", Class::word), *took),
+            None => ("none".to_owned(), "none", Duration::ZERO),
         };
         let weight = target.meter.as_ref().and_then(|meter| meter.wanted());
         let weight = weight.map(|percent| format!(" weight={percent}%")).unwrap_or_default();

@@ -1,6 +1,5 @@
 //! From an address to a connection that is ready for requests: name, TCP, TLS, HTTP/2, within one bound.
 
-use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,7 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
@@ -17,7 +16,7 @@ use super::address::Address;
 use super::alert::Alerted;
 use super::fault::{LinkFault, Stage};
 use super::link::{Fault, Io, Link};
-use super::outcome::printable;
+use super::resolve;
 use super::tls::{ALPN, Tls};
 use super::voice::Voice;
 use crate::runtime::Tasks;
@@ -91,16 +90,9 @@ impl Dial {
             }
             Address::Name(host, port) => {
                 at(Stage::Resolve);
-                let found = look_up(host, *port).await?;
+                let found = resolve::look_up(host, *port, &self.tasks).await?;
                 at(Stage::Tcp);
-                let mut failure = LinkFault::Connect("no address".to_owned());
-                for address in found {
-                    match self.tcp(address).await {
-                        Ok(io) => return Ok(io),
-                        Err(fault) => failure = fault,
-                    }
-                }
-                Err(failure)
+                resolve::first(found, |address| self.tcp(address)).await
             }
         }
     }
@@ -131,14 +123,4 @@ async fn tcp(address: SocketAddr) -> Result<Pin<Box<dyn Io>>, LinkFault> {
     Ok(Box::pin(stream))
 }
 
-async fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, LinkFault> {
-    let unresolved =
-        |error: &io::Error| LinkFault::Dns { host: host.to_owned(), reason: printable(&error.to_string()) };
-    let found = lookup_host((host, port)).await.map_err(|error| unresolved(&error))?;
-    Ok(found.take(MAX_ADDRESSES).collect())
-}
-
 const STAGES: [Stage; 4] = [Stage::Resolve, Stage::Tcp, Stage::Tls, Stage::Settings];
-
-/// Addresses of one name that are tried.
-const MAX_ADDRESSES: usize = 8;

@@ -19,7 +19,7 @@ pub(crate) struct Group {
 
 #[derive(Default)]
 struct Count {
-    /// Servers with a verdict.
+    /// Servers with a verdict, and not in maintenance.
     judged: usize,
     up: usize,
     /// Unhealthy servers that stay up. Bound: the servers of the backend.
@@ -59,7 +59,18 @@ impl Group {
         self.end_if_enough(&mut count);
     }
 
-    /// A server is no longer checked.
+    /// A server counts from now on.
+    pub(crate) fn joined(&self, health: Health) {
+        if self.threshold == 0 || health == Health::Pending {
+            return;
+        }
+        let mut count = self.count();
+        count.judged += 1;
+        count.up += usize::from(health == Health::Up);
+        self.end_if_enough(&mut count);
+    }
+
+    /// A server does not count any more.
     pub(crate) fn left(&self, server: &str, was: Health) {
         if self.threshold == 0 || was == Health::Pending {
             return;

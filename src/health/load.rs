@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 use prost::Message;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::call::{self, Answers, Frame};
@@ -125,19 +126,20 @@ impl Meter {
 
 /// Reads `StreamCoreMetrics` until the process stops. Attempts follow as [`Backoff`] has them; a server without the service is
 /// asked again after [`NOT_OFFERED`].
-pub(crate) async fn run(meter: Arc<Meter>, mut probe: GrpcProbe, mut stop: Stop) {
+/// Connecting takes part in `doors`: after an outage, and at the start, all servers want a connection at once.
+pub(crate) async fn run(meter: Arc<Meter>, mut probe: GrpcProbe, doors: Arc<Semaphore>, mut stop: Stop) {
     tokio::select! {
-        () = streams(&meter, &mut probe) => {}
+        () = streams(&meter, &mut probe, &doors) => {}
         () = stop.wait() => {}
     }
 }
 
-async fn streams(meter: &Meter, probe: &mut GrpcProbe) {
+async fn streams(meter: &Meter, probe: &mut GrpcProbe, doors: &Semaphore) {
     let mut backoff = Backoff::default();
     let mut said = false;
     loop {
         let mut heard = false;
-        let end = stream(meter, probe, &mut heard).await;
+        let end = stream(meter, probe, doors, &mut heard).await;
         if heard {
             backoff = Backoff::default();
         }
@@ -154,9 +156,12 @@ async fn streams(meter: &Meter, probe: &mut GrpcProbe) {
 }
 
 /// One stream, to its end: the code.
-async fn stream(meter: &Meter, probe: &mut GrpcProbe, heard: &mut bool) -> Result<i32, LinkFault> {
-    let bound = probe.profile.config.connect_timeout;
-    let link = probe.connect(Instant::now() + bound).await?;
+async fn stream(meter: &Meter, probe: &mut GrpcProbe, doors: &Semaphore, heard: &mut bool) -> Result<i32, LinkFault> {
+    let link = {
+        // An error would mean that nobody may pass any more, which does not happen.
+        let _permit = doors.acquire().await;
+        probe.connect(Instant::now() + probe.profile.config.connect_timeout).await?
+    };
     let request = probe.request_to(PATH).ok_or(LinkFault::Malformed("no such path"))?;
     let body = call::frame_of(&question(meter.config.orca_interval));
     let silence = meter.config.expiry;

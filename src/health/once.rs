@@ -61,7 +61,23 @@ struct Slot {
 /// Locked by the one check under way.
 struct State {
     probe: GrpcProbe,
-    last: Option<(Instant, CheckResult)>,
+    last: Option<Last>,
+}
+
+/// What the last check came to.
+struct Last {
+    at: Instant,
+    result: CheckResult,
+    /// It was given up after so long: who waits longer may learn more.
+    late: Option<Duration>,
+}
+
+impl Last {
+    /// Whether it is what somebody wants to know who `asked` then and waits no longer than `bound`.
+    fn answers(&self, asked: Instant, max_age: Duration, bound: Option<Duration>) -> bool {
+        let is_enough = self.late.is_none_or(|late| bound.is_some_and(|bound| bound <= late));
+        is_enough && (self.at >= asked || self.at.elapsed() <= max_age)
+    }
 }
 
 impl Desk {
@@ -90,10 +106,8 @@ impl Desk {
             Err(result) => return result,
         };
         let Some(mut state) = within(deadline, state.lock()).await else { return schedule::overdue() };
-        if let Some((at, result)) = &state.last
-            && (*at >= asked || at.elapsed() <= self.max_age)
-        {
-            return result.clone();
+        if let Some(last) = state.last.as_ref().filter(|last| last.answers(asked, self.max_age, bound)) {
+            return last.result.clone();
         }
         let wait = if bound.is_some() { SHORT_WAIT } else { MAX_WAIT };
         let Ok(Ok(_permit)) = timeout(wait, self.hands.room.acquire()).await else {
@@ -102,19 +116,19 @@ impl Desk {
             return result;
         };
         let counted = self.figures.begin();
-        let result = match within(deadline, fenced(state.probe.check())).await {
-            Some(Some(result)) => result,
+        let (result, late) = match within(deadline, fenced(state.probe.check())).await {
+            Some(Some(result)) => (result, None),
             Some(None) => {
                 state.probe.reset();
-                schedule::fault()
+                (schedule::fault(), None)
             }
             None => {
                 state.probe.reset();
-                late(bound)
+                (late(bound), bound)
             }
         };
         counted.end(result.outcome);
-        state.last = Some((Instant::now(), result.clone()));
+        state.last = Some(Last { at: Instant::now(), result: result.clone(), late });
         result
     }
 

@@ -141,7 +141,10 @@ fn json(text: &str) -> Result<OrcaLoadReport, ReportError> {
         match (name.as_str(), value) {
             ("named_metrics" | "namedMetrics", Value::Object(map)) => add(&map, &mut report.named_metrics)?,
             ("utilization", Value::Object(map)) => add(&map, &mut report.utilization)?,
-            (name, Value::Number(number)) => report.set(name, number.as_f64().ok_or(ReportError::Malformed)?),
+            (name, value @ Value::Number(_)) => report.set(name, number(&value)?),
+            (name, value @ Value::String(_)) if name.to_lowercase().ends_with("utilization") => {
+                report.set(name, number(&value)?);
+            }
             _ => {}
         }
     }
@@ -149,10 +152,19 @@ fn json(text: &str) -> Result<OrcaLoadReport, ReportError> {
 }
 
 fn add(map: &serde_json::Map<String, Value>, values: &mut HashMap<String, f64>) -> Result<(), ReportError> {
-    for (name, value) in map {
-        values.insert(name.clone(), value.as_f64().ok_or(ReportError::Malformed)?);
+    for (name, value) in map.iter().filter(|(_, value)| !value.is_null()) {
+        values.insert(name.clone(), number(value)?);
     }
     Ok(())
+}
+
+/// A number, or its text: `NaN` and `Infinity` have no other form.
+fn number(value: &Value) -> Result<f64, ReportError> {
+    let number = match value {
+        Value::String(text) => text.parse().ok(),
+        value => value.as_f64(),
+    };
+    number.ok_or(ReportError::Malformed)
 }
 
 /// `cpu_utilization=0.3, named_metrics.queue=0.5`; some servers write a colon.
@@ -245,6 +257,20 @@ mod tests {
         }
         let nonsense = OrcaLoadReport { cpu_utilization: -1.0, mem_utilization: f64::INFINITY, ..report };
         assert_eq!((nonsense.load(&OrcaMetric::Cpu), nonsense.load(&OrcaMetric::Memory)), (None, None));
+    }
+
+    #[test]
+    fn what_protobuf_writes_as_text_in_json_is_read() {
+        let text = r#"{"cpu_utilization":"0.5","rpsFractional":"NaN","note":"x","named_metrics":{"queue":"0.25","idle":"Infinity","gone":null},"utilization":null}"#;
+        let report = read(&headers(JSON, text)).unwrap().unwrap();
+        assert_eq!(report.load(&OrcaMetric::Cpu), Some(0.5));
+        assert_eq!(report.load(&OrcaMetric::Named("queue".to_owned())), Some(0.25));
+        for name in ["idle", "gone"] {
+            assert_eq!(report.load(&OrcaMetric::Named(name.to_owned())), None);
+        }
+        for text in [r#"{"named_metrics":{"queue":"much"}}"#, r#"{"cpuUtilization":"much"}"#] {
+            assert_eq!(read(&headers(JSON, text)), Err(ReportError::Malformed));
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::fault::LinkFault;
 use super::link::Link;
 use super::load::Meter;
 use super::outcome::{CheckResult, Class, Outcome};
-use super::profile::Profile;
+use super::profile::{Profile, bare};
 use super::voice::Voice;
 use crate::runtime::Tasks;
 
@@ -252,8 +252,7 @@ pub(crate) type Opening = Pin<Box<dyn Future<Output = Opened> + Send>>;
 fn encryption(profile: &Profile, authority: &str) -> Result<Encryption, SpotError> {
     let tls = profile.tls.clone().ok_or(SpotError::NoTls)?;
     let host = authority.parse::<http::uri::Authority>().map_err(|_| SpotError::Authority)?;
-    let host = host.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-    let name = profile.config.server_name.clone().unwrap_or(host);
+    let name = profile.config.server_name.clone().unwrap_or_else(|| bare(host.host()).to_owned());
     Ok(Encryption { tls, name: ServerName::try_from(name).map_err(|_| SpotError::ServerName)? })
 }
 

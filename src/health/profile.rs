@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::uri::Authority;
 use ipnet::IpNet;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::policy::Policy;
 use super::tls::{Tls, TlsError, bounded};
@@ -43,6 +45,10 @@ pub(crate) enum ProfileError {
     Unreadable { name: String, path: String, source: std::io::Error },
     #[error("`metadata.{name}`: the environment has no {variable}")]
     Unset { name: String, variable: String },
+    #[error("`server_name`: expected a name or an address that a certificate can bear, found `{0}`")]
+    ServerName(String),
+    #[error("`authority`: expected a name or an address that a certificate can bear, found `{0}`: set `server_name`")]
+    Authority(String),
     #[error("`metadata.{name}`: expected text of up to {MAX_VALUE_BYTES} bytes that a header can carry, found other")]
     Refused { name: String },
 }
@@ -50,6 +56,7 @@ pub(crate) enum ProfileError {
 impl Profile {
     /// Reads what the settings name. Blocks.
     pub(crate) fn load(config: &BackendConfig) -> Result<Self, ProfileError> {
+        names(config)?;
         let tls = match config.tls {
             TlsMode::Off => None,
             TlsMode::On | TlsMode::Auto => Some(Arc::new(Tls::load(config)?)),
@@ -118,6 +125,23 @@ pub(crate) fn default_profile(config: &HealthConfig) -> Result<Arc<Profile>, Hea
     }
 }
 
+/// With TLS, what stands for the server's name can be in a certificate.
+fn names(config: &BackendConfig) -> Result<(), ProfileError> {
+    let is_refused = |name: &&str| config.tls != TlsMode::Off && ServerName::try_from(*name).is_err();
+    if let Some(name) = &config.server_name {
+        let refused = Some(name.as_str()).filter(is_refused);
+        return refused.map_or(Ok(()), |name| Err(ProfileError::ServerName(name.to_owned())));
+    }
+    let authority = config.authority.as_ref().and_then(|authority| authority.parse::<Authority>().ok());
+    let refused = authority.filter(|authority| is_refused(&bare(authority.host())));
+    refused.map_or(Ok(()), |authority| Err(ProfileError::Authority(authority.to_string())))
+}
+
+/// A host of an authority without the brackets of an IPv6 address.
+pub(crate) fn bare(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+}
+
 fn headers(config: &BackendConfig) -> Result<HeaderMap, ProfileError> {
     let mut headers = HeaderMap::with_capacity(config.metadata.len() + 1);
     for (name, source) in &config.metadata {
@@ -167,6 +191,35 @@ mod tests {
     fn with(value: MetadataValue) -> Result<HeaderMap, String> {
         let config = BackendConfig { metadata: vec![("x-key".to_owned(), value)], ..BackendConfig::named("b") };
         Profile::load(&config).map(|profile| profile.headers).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_name_that_no_certificate_can_bear_is_refused_at_once() {
+        let load = |server_name: Option<&str>, authority: Option<&str>, tls| {
+            let own = |text: Option<&str>| text.map(str::to_owned);
+            let (server_name, authority) = (own(server_name), own(authority));
+            let config = BackendConfig { authority, tls, server_name, ..BackendConfig::named("b") };
+            let config = BackendConfig { insecure_skip_verify: true, ..config };
+            Profile::load(&config).map(drop).map_err(|error| error.to_string())
+        };
+        for wrong in [".", "-", "a..b"] {
+            let message = load(Some(wrong), None, TlsMode::On).unwrap_err();
+            assert!(message.starts_with("`server_name`: expected a name"), "{message}");
+        }
+        let message = load(None, Some("-:443"), TlsMode::Auto).unwrap_err();
+        assert!(
+            message.starts_with("`authority`: ") && message.ends_with("found `-:443`: set `server_name`"),
+            "{message}"
+        );
+        for (name, authority, tls) in [
+            (Some("shop.example"), Some("-"), TlsMode::On),
+            (Some("10.0.0.1"), None, TlsMode::On),
+            (None, Some("[::1]:443"), TlsMode::On),
+            (None, Some("-"), TlsMode::Off),
+            (None, None, TlsMode::On),
+        ] {
+            assert_eq!(load(name, authority, tls), Ok(()));
+        }
     }
 
     #[test]

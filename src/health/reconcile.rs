@@ -36,6 +36,15 @@ pub(crate) fn is_untouchable(status: &str) -> bool {
     Shown::parse(status) == Shown::Untouchable
 }
 
+/// True for a server that gets requests before its first result.
+pub(crate) fn is_trusted(init: InitState, status: &str) -> bool {
+    match init {
+        InitState::Down => false,
+        InitState::Up => true,
+        InitState::Hold => Shown::parse(status) == Shown::Up,
+    }
+}
+
 /// True in maintenance, whoever set it.
 pub(crate) fn is_maintenance(status: &str) -> bool {
     status.starts_with("MAINT")

@@ -179,12 +179,16 @@ impl Registry {
         if !servers.get(&seen.server).is_some_and(|entry| entry.is(seen)) {
             // A former server of this name goes first, with its task.
             let former = servers.remove(&seen.server).filter(|former| former.id == seen.id);
-            // The same server at another address goes on counting.
+            // The same server at another address goes on counting, and an operator goes on holding it.
             let figures = former.as_ref().and_then(Entry::target).map(|target| Arc::clone(&target.figures));
+            let held = former.as_ref().and_then(Entry::target).and_then(|target| target.book().held);
             let (told, scale) = former.map(|former| (former.told, former.scale)).unzip();
             let mut told = facts::Told::after(told);
             let kind = self.hands.admit(profile, group, seen, &mut told, *admitted, figures);
             *admitted += 1;
+            if let Kind::Checked(Checked { target, .. }) = &kind {
+                target.book().held = held;
+            }
             servers.insert(
                 seen.server.clone(),
                 Entry { scale: scale.unwrap_or_default(), ..Entry::new(seen, kind, told) },
@@ -193,6 +197,12 @@ impl Registry {
         let entry = servers.get_mut(&seen.server)?;
         entry.round = self.round;
         entry.untouchable = reconcile::is_untouchable(&seen.status);
+        if let Some(target) = entry.target() {
+            target.set_away(reconcile::is_maintenance(&seen.status));
+            if self.round == FIRST && reconcile::is_trusted(target.profile.config.init, &seen.status) {
+                target.trust();
+            }
+        }
         entry.scale.show(seen.weight);
         let force = entry.wanted().and_then(|wanted| reconcile::force(wanted, &seen.status));
         let weight = entry.new_weight();
@@ -280,3 +290,6 @@ impl Entry {
         Some(Action { backend: backend.to_owned(), server: server.to_owned(), id: self.id, force, weight, reason })
     }
 }
+
+/// The sweep at HAProxy's init.
+const FIRST: u64 = 1;

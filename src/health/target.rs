@@ -36,6 +36,7 @@ pub(crate) struct Target {
 }
 
 /// What is known about a server.
+#[expect(clippy::struct_excessive_bools, reason = "each is said by somebody else, whatever the others are")]
 pub(crate) struct Book {
     /// Rise and fall.
     pub(crate) machine: Machine,
@@ -57,6 +58,10 @@ pub(crate) struct Book {
     pub(crate) watched: bool,
     /// No longer checked: what comes late does not count.
     retired: bool,
+    /// Before its first verdict it counts as healthy: it gets requests.
+    trusted: bool,
+    /// In maintenance: it does not count among its backend's servers.
+    away: bool,
     /// Lines about failures that change nothing.
     repeated: RateLimit,
     /// Classes that were warned of, by [`Class::bit`].
@@ -64,6 +69,14 @@ pub(crate) struct Book {
 }
 
 impl Book {
+    /// As what it counts among its backend's servers.
+    fn standing(&self) -> Health {
+        match self.machine.health() {
+            Health::Pending if self.trusted => Health::Up,
+            health => health,
+        }
+    }
+
     /// What is most often a matter of configuration is warned of once.
     fn is_first_warning(&mut self, class: Option<Class>) -> bool {
         let Some(class) = class.filter(|class| class.hint().is_some() || *class == Class::Fault) else { return false };
@@ -96,6 +109,8 @@ impl Target {
             held: None,
             watched: false,
             retired: false,
+            trusted: false,
+            away: false,
             repeated: RateLimit::per(REPEAT),
             warned: 0,
         };
@@ -124,7 +139,7 @@ impl Target {
         if book.retired {
             return;
         }
-        let (was_wanted, before) = (self.wanted_by(&book), book.machine.health());
+        let (was_wanted, before, stood) = (self.wanted_by(&book), book.machine.health(), book.standing());
         let changed = book.machine.feed(result.outcome, weight);
         if result.outcome == Outcome::Hold(Class::Overdue) {
             book.overdue += 1;
@@ -134,7 +149,9 @@ impl Target {
         if changed {
             book.since = Instant::now();
             book.reason = self.reason(&result);
-            self.group.moved(&self.server, before, book.machine.health());
+            if !book.away {
+                self.group.moved(&self.server, stood, book.standing());
+            }
         }
         let line = self.line(&mut book, &result, changed);
         let wanted = self.wanted_by(&book);
@@ -214,8 +231,29 @@ impl Target {
     /// It is no longer checked.
     pub(crate) fn retire(&self) {
         let mut book = self.book();
-        if !std::mem::replace(&mut book.retired, true) {
-            self.group.left(&self.server, book.machine.health());
+        if !std::mem::replace(&mut book.retired, true) && !book.away {
+            self.group.left(&self.server, book.standing());
+        }
+    }
+
+    /// It gets requests before its first verdict: those that do when the process starts are the last good ones.
+    pub(crate) fn trust(&self) {
+        let mut book = self.book();
+        if book.machine.health() == Health::Pending && !std::mem::replace(&mut book.trusted, true) && !book.away {
+            self.group.joined(book.standing());
+        }
+    }
+
+    /// Whether it is in maintenance. Its checks go on.
+    pub(crate) fn set_away(&self, away: bool) {
+        let mut book = self.book();
+        if book.retired || std::mem::replace(&mut book.away, away) == away {
+            return;
+        }
+        if away {
+            self.group.left(&self.server, book.standing());
+        } else {
+            self.group.joined(book.standing());
         }
     }
 

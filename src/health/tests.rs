@@ -7,6 +7,7 @@ mod inquiry;
 mod interface;
 mod observing;
 mod once;
+mod panic;
 mod servers;
 mod tls;
 mod watching;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::time::timeout;
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -58,6 +59,8 @@ struct Current {
     stamps: Vec<Option<Stamp>>,
     /// When the files were last looked at.
     looked: Instant,
+    /// Somebody is looking at them, or waits for a thread to do so.
+    busy: bool,
 }
 
 impl Tls {
@@ -69,27 +72,31 @@ impl Tls {
             insecure: config.insecure_skip_verify,
         };
         let stamps = files.stamps();
-        let current = Current { config: files.read()?, stamps, looked: Instant::now() };
+        let current = Current { config: files.read()?, stamps, looked: Instant::now(), busy: false };
         Ok(Self { files, period: config.interval, current: Mutex::new(current) })
     }
 
     /// The configuration for a new connection. Looks whether the files have changed, when that was not done of late.
     pub(crate) async fn config(self: &Arc<Self>, backend: &str, voice: &Arc<Voice>) -> Arc<ClientConfig> {
-        if self.is_due() {
-            let (tls, voice, backend) = (Arc::clone(self), Arc::clone(voice), backend.to_owned());
-            // Files may be on a disk that hangs. An error means a panic, which leaves what is known.
-            let _ = tokio::task::spawn_blocking(move || tls.read_again(&backend, &voice)).await;
+        if let Some(look) = self.look() {
+            let (voice, backend) = (Arc::clone(voice), backend.to_owned());
+            let reading = tokio::task::spawn_blocking(move || look.0.read_again(&backend, &voice));
+            // The disk may hang, and resolvers may hold all threads: what is known stays good until then. An error means a
+            // panic, which leaves it too.
+            let _ = timeout(READ_WAIT, reading).await;
         }
         Arc::clone(&self.current().config)
     }
 
-    fn is_due(&self) -> bool {
+    /// A look at the files, when one is due. One at a time.
+    fn look(self: &Arc<Self>) -> Option<Look> {
         let mut current = self.current();
-        let due = current.looked.elapsed() >= self.period && !self.files.is_empty();
-        if due {
-            current.looked = Instant::now();
+        let due = !current.busy && current.looked.elapsed() >= self.period && !self.files.is_empty();
+        if !due {
+            return None;
         }
-        due
+        (current.looked, current.busy) = (Instant::now(), true);
+        Some(Look(Arc::clone(self)))
     }
 
     fn read_again(&self, backend: &str, voice: &Voice) {
@@ -115,6 +122,15 @@ impl Tls {
 
     fn current(&self) -> MutexGuard<'_, Current> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A look at the files, from the wish to the end.
+struct Look(Arc<Tls>);
+
+impl Drop for Look {
+    fn drop(&mut self) {
+        self.0.current().busy = false;
     }
 }
 
@@ -208,6 +224,9 @@ impl ServerCertVerifier for AnyCertificate {
         self.0.signature_verification_algorithms.supported_schemes()
     }
 }
+
+/// A new connection waits so long for a look at the files; then what is known counts.
+const READ_WAIT: Duration = Duration::from_millis(100);
 
 /// RFC 9113, section 3.2.
 pub(crate) const ALPN: &[u8] = b"h2";

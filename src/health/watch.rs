@@ -53,7 +53,8 @@ async fn sessions(target: &Target, probe: &mut GrpcProbe, room: &Semaphore, long
         let pause = match end {
             Some(End::NotOffered) => {
                 checks(target, probe, room).await;
-                Duration::ZERO
+                // When the next check would be due: some servers close every connection.
+                continue;
             }
             // A server that restarts: the next attempt decides, at once.
             Some(End::Lost) if begun.elapsed() >= BASE => {
@@ -82,21 +83,23 @@ enum End {
 
 /// One connection with its streams, from the first to the last.
 async fn session(target: &Target, probe: &mut GrpcProbe, room: &Semaphore) -> End {
-    let begun = Instant::now();
-    let fail = |result: CheckResult| {
-        target.record(result, begun.elapsed(), Weight::Counted);
-        End::Failed
-    };
-    let (link, mut feeds) = {
+    let (begun, link, mut feeds) = {
         let Ok(Ok(_permit)) = timeout(target.interval(), room.acquire()).await else {
-            return fail(schedule::overdue());
+            target.record(schedule::overdue(), Duration::ZERO, Weight::Counted);
+            return End::Failed;
+        };
+        // The wait for room is ours: the server's time begins now.
+        let begun = Instant::now();
+        let fail = |result: CheckResult| {
+            target.record(result, begun.elapsed(), Weight::Counted);
+            End::Failed
         };
         let link = match probe.connect(begun + probe.profile.config.connect_timeout).await {
             Ok(link) => link,
             Err(fault) => return fail(probe.verdict(&fault)),
         };
         match open(probe, &link).await {
-            Ok(feeds) => (link, feeds),
+            Ok(feeds) => (begun, link, feeds),
             Err(Refusal::NotOffered) => {
                 probe.keep(link);
                 return End::NotOffered;

@@ -161,3 +161,62 @@ fn spans_of_checks_are_a_word_or_a_share() {
         );
     }
 }
+
+#[test]
+fn keys_beside_the_list_or_in_it_by_mistake_are_told_where_they_belong() {
+    for (text, hint) in [
+        ("[health]\ninterval = '2s'\n", "did you mean `interval` in `[[health.backend]]`?"),
+        ("[health]\ntls = 'on'\n", "did you mean `tls` in `[[health.backend]]`?"),
+        ("[[health.backend]]\nname = 'a'\nmax_concurrent = 7\n", "did you mean `health.max_concurrent`?"),
+        ("[[health.backend]]\nname = 'a'\nstats_socket = '/x'\n", "did you mean `health.stats_socket`?"),
+        ("[[health.backend]]\nname = 'a'\nintervall = '2s'\n", "did you mean `interval`?"),
+        ("[traces]\npath_prefix = '/x'\n", "did you mean `path_prefix` in `[[traces.rule]]`?"),
+    ] {
+        let message = from_file(text).unwrap_err();
+        assert!(message.ends_with(hint), "{message}");
+    }
+}
+
+#[test]
+fn keys_that_another_one_makes_useless_are_warned_of() {
+    for (lines, key, because) in [
+        ("weight_min = 5", "weight_min", "weights have no source"),
+        ("orca_report = 'stream'", "orca_report", "`orca` is not set"),
+        ("orca = 'cpu'\norca_interval = '3s'", "orca_interval", "load reports do not come by a stream"),
+        ("watch_recheck = '10s'", "watch_recheck", "`mode` is not `watch`"),
+        ("tls = 'on'\ninsecure_skip_verify = true\nca_file = '/c'", "ca_file", "`insecure_skip_verify` takes any"),
+    ] {
+        let warnings = from_file(&format!("[[health.backend]]\nname = 'api'\n{lines}\n")).unwrap().warnings;
+        assert_eq!(warnings.len(), 1, "{lines}: {warnings:?}");
+        assert!(warnings[0].starts_with(&format!("`health.backend.api.{key}` (")), "{warnings:?}");
+        assert!(warnings[0].contains(&format!("): not used, because {because}")), "{warnings:?}");
+    }
+    let all = "mode = 'watch'\nwatch_recheck = '10s'\norca = 'cpu'\norca_report = 'stream'\norca_interval = '3s'\nweight_min = 5";
+    assert_eq!(from_file(&format!("[[health.backend]]\nname = 'api'\n{all}\n")).unwrap().warnings, [""; 0]);
+}
+
+#[test]
+fn a_weight_outlives_the_time_between_two_checks_of_a_watched_server() {
+    let lines = "mode = 'watch'\norca = 'cpu'\nwatch_recheck = '10m'";
+    let message = backend(lines).unwrap_err();
+    assert!(message.starts_with("`health.backend.api.weight_expiry` (default): expected more than"), "{message}");
+    assert!(message.ends_with("found `3m`"), "{message}");
+    assert!(backend(&format!("{lines}\nweight_expiry = '12m'")).is_ok());
+    // By a stream they come as often as ever.
+    assert!(backend(&format!("{lines}\norca_report = 'stream'")).is_ok());
+    // Checks are up to a tenth late.
+    assert!(backend("orca = 'cpu'\nweight_expiry = '2200ms'").is_err());
+    assert!(backend("orca = 'cpu'\nweight_expiry = '2201ms'").is_ok());
+}
+
+#[test]
+fn an_authority_is_a_host() {
+    for wrong in [":443", "a:99999", "a:", "user@a", ""] {
+        let message = backend(&format!("authority = '{wrong}'")).unwrap_err();
+        assert!(message.contains("expected a host, with a port or without"), "{message}");
+    }
+    for fine in ["a", "a:443", "[::1]", "[::1]:443", "127.0.0.1:1"] {
+        assert_eq!(backend(&format!("authority = '{fine}'")).unwrap().authority.as_deref(), Some(fine));
+    }
+    assert_eq!(backend("service = ['a', 'b', 'a']").unwrap().services, ["a", "b"]);
+}

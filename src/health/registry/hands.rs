@@ -30,6 +30,8 @@ pub(crate) struct Hands {
     pub(crate) room: Arc<Semaphore>,
     /// How many those are.
     pub(crate) size: usize,
+    /// As many connections for load reports may be opened at once.
+    pub(crate) doors: Arc<Semaphore>,
     /// Absent where HAProxy's stats socket is not asked.
     pub(crate) inquiry: Option<Arc<Inquiry>>,
 }
@@ -113,7 +115,8 @@ impl Hands {
     fn stream(&self, target: &Target, seen: &ServerSeen, fact: Option<&Fact>) -> Option<AbortOnDrop> {
         let meter = target.meter.clone().filter(|_| target.profile.config.weight.has_stream())?;
         let probe = self.probe(&target.profile, seen, fact).ok()?;
-        Some(AbortOnDrop(self.tasks.spawn("health load", load::run(meter, probe, self.tasks.stop()))))
+        let doors = Arc::clone(&self.doors);
+        Some(AbortOnDrop(self.tasks.spawn("health load", load::run(meter, probe, doors, self.tasks.stop()))))
     }
 
     /// The probe of a server, or why it cannot be checked.

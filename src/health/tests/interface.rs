@@ -147,3 +147,39 @@ async fn how_late_checks_begin_is_counted() {
     bench.until(|_| bench.checker.lateness().checks() >= 3).await;
     assert!(bench.checker.lateness().within(0.5).is_some());
 }
+
+#[tokio::test]
+async fn a_held_server_stays_held_at_another_address() {
+    let (_reporter, old) = servers::health().await;
+    let (reporter, new) = servers::health().await;
+    reporter.set_service_status("", ServingStatus::NotServing).await;
+    let bench = Bench::new();
+    bench.checker.sweep(&[seen(old.address, "DOWN")]);
+    assert_eq!(forces(&bench.changes().await), [Force::Up]);
+    assert!(bench.checker.hold("b", "s"));
+    assert_eq!(bench.checker.sweep(&[seen(new.address, "UP")]), []);
+    bench.until_described(" down,held,kept-up ").await;
+    assert_eq!(forces(&bench.checker.changes()), []);
+    assert!(bench.checker.release("b", "s"));
+    assert_eq!(forces(&bench.changes().await), [Force::Down]);
+    // Another server of that name is nobody's.
+    assert!(bench.checker.hold("b", "s"));
+    bench.checker.sweep(&[ServerSeen { id: 2, ..seen(old.address, "DOWN") }]);
+    assert_eq!(forces(&bench.changes().await), [Force::Up]);
+}
+
+#[tokio::test]
+async fn a_server_cannot_write_fields_of_its_own_into_its_line() {
+    let spy = Spy::answering(|| {
+        let mut answer = servers::grpc_head("14");
+        let message = http::HeaderValue::from_static("x\" class=ok \"");
+        answer.headers_mut().insert("grpc-message", message);
+        answer
+    })
+    .await;
+    let bench = Bench::new();
+    bench.checker.sweep(&[seen(spy.server.address, "UP")]);
+    bench.until_described(" down ").await;
+    let text = bench.checker.describe();
+    assert!(text.contains("last=\"UNAVAILABLE: x' class=ok '\" class=rpc_error "), "{text}");
+}

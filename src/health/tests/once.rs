@@ -121,3 +121,18 @@ async fn who_asks_over_the_network_is_led_into_allowed_networks_only() {
     assert_eq!(spy.connections.load(Ordering::SeqCst), 0);
     assert_eq!(bench.checker.once(spec(&spy)).await.outcome, Outcome::Pass);
 }
+
+#[tokio::test]
+async fn who_waits_longer_does_not_get_the_failure_of_who_did_not() {
+    let late = |_: usize, stream| async move {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        Some(stream)
+    };
+    let spy = Spy::start(|| servers::status(1), late).await;
+    let bench = Bench::once();
+    let hasty = |bound| bench.checker.once_within(spec(&spy), Duration::from_millis(bound));
+    assert_eq!(hasty(50).await.outcome, Outcome::SoftFail(Class::Timeout));
+    // Who waits no longer shares it.
+    assert_eq!(hasty(20).await.text, "no answer within 50 ms, the connection included");
+    assert_eq!(bench.checker.once(spec(&spy)).await.outcome, Outcome::Pass);
+}

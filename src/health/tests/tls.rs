@@ -217,3 +217,32 @@ fn files_that_cannot_be_used_are_an_error_with_the_key() {
     });
     assert!(text.starts_with("`cert_file`: "), "{text}");
 }
+
+#[test]
+fn threads_that_hang_keep_no_server_from_being_checked() {
+    let pki = Pki::new();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    // As a resolver does that does not answer, or a disk.
+    let (end, hangs) = std::sync::mpsc::channel::<()>();
+    runtime.spawn_blocking(move || hangs.recv());
+    runtime.block_on(async {
+        let server = serving(pki.server(false, b"h2")).await;
+        let config = BackendConfig {
+            reuse: false,
+            interval: Duration::ZERO,
+            connect_timeout: Duration::from_secs(2),
+            ..pki.config()
+        };
+        let spot = Spot { address: Address::Tcp(server.address), tls: true, authority: None, name: None };
+        let mut asker = Asker::of(spot, &config);
+        for _ in 0..3 {
+            assert_eq!(asker.ask().await, CheckResult::new(Outcome::Pass, "SERVING").with_code(0));
+        }
+    });
+    drop(end);
+}

@@ -1,5 +1,6 @@
 //! Servers that tell their changes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tonic_health::ServingStatus;
@@ -123,4 +124,45 @@ async fn a_stream_that_stalls_is_found_by_the_check_beside_it() {
     assert_eq!(forces(&bench.changes().await), [Force::Up]);
     assert_eq!(forces(&bench.changes().await), [Force::Down]);
     assert_eq!(bench.said("no answer within 200 ms"), 1);
+}
+
+#[tokio::test]
+async fn a_wait_for_room_is_no_part_of_connecting() {
+    let slowly = |_: usize, stream| async move {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        Some(stream)
+    };
+    let spy = Spy::start(|| servers::open_stream(1), slowly).await;
+    let bench = Bench::with(Duration::from_hours(1), |config| {
+        config.mode = CheckMode::Watch;
+        config.watch_recheck = Duration::from_hours(1);
+        (config.connect_timeout, config.rpc_timeout) = (Duration::from_millis(200), Duration::from_secs(5));
+    });
+    let room = Arc::clone(&bench.checker.0.desk.hands().room);
+    let all = room.acquire_many(64).await.unwrap();
+    bench.checker.sweep(&[seen(spy.server.address, "UP")]);
+    // Longer than the bound on connecting.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    drop(all);
+    bench.until(|text| !text.contains(" pending ")).await;
+    assert!(bench.checker.describe().contains(" up,watched "), "{}", bench.checker.describe());
+}
+
+#[tokio::test]
+async fn a_server_without_watch_that_keeps_no_connection_is_asked_no_more_often() {
+    let spy =
+        Spy::answering_by_path(
+            |path| {
+                if path.ends_with("/Watch") { servers::grpc_head("12") } else { servers::status(1) }
+            },
+        )
+        .await;
+    let bench = Bench::with(Duration::from_secs(2), |config| {
+        (config.mode, config.reuse) = (CheckMode::Watch, false);
+    });
+    bench.checker.sweep(&[seen(spy.server.address, "DOWN")]);
+    bench.until_described(" up ").await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    // One Watch and one Check.
+    assert_eq!(spy.heads.lock().unwrap().len(), 2);
 }

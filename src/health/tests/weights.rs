@@ -1,6 +1,6 @@
 //! Weights from load: each source on the wire, and what the host is asked to do.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use http_body_util::{BodyExt, Full};
 use prost::Message;
 
 use super::servers::{self, Answer, Spy};
-use super::{Bench, forces, seen};
-use crate::config::{BackendConfig, OrcaMetric, OrcaReport};
+use super::{Bench, forces, seen, seen_as};
+use crate::config::{BackendConfig, HealthConfig, OrcaMetric, OrcaReport};
 use crate::health::orca::{OrcaLoadReport, OrcaLoadReportRequest};
 use crate::health::{Action, Force, ServerSeen};
 
@@ -240,4 +240,31 @@ async fn without_a_source_no_weight_is_touched() {
     let changes = Mutex::new(bench.changes().await);
     assert_eq!(forces(&changes.lock().unwrap()), [Force::Up]);
     assert_eq!(bench.checker.sweep(&[weighing(spy.server.address, 20)]), []);
+}
+
+#[tokio::test]
+async fn no_more_streams_are_opened_at_once_than_checks() {
+    let (open, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (now, peak) = (Arc::clone(&open), Arc::clone(&most));
+    // Accepts, and never says a word.
+    let server = servers::behind(move |mut stream| {
+        peak.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        let now = Arc::clone(&now);
+        async move {
+            let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+            now.fetch_sub(1, Ordering::SeqCst);
+            None::<tokio::net::TcpStream>
+        }
+    })
+    .await;
+    let mut backend = BackendConfig::named("b");
+    (backend.connect_timeout, backend.fall) = (Duration::from_millis(50), 1);
+    (backend.weight.orca, backend.weight.orca_report) = (Some(OrcaMetric::Cpu), OrcaReport::Stream);
+    let bench = Bench::of(&HealthConfig { max_concurrent: 2, backends: vec![backend], ..HealthConfig::default() });
+    let all: Vec<_> = (0..40).map(|number| seen_as(&format!("s{number}"), server.address)).collect();
+    bench.checker.sweep(&all);
+    bench.until_described("down: 40,").await;
+    // Two and two, and those that the server has not seen leave yet.
+    let most = most.load(Ordering::SeqCst);
+    assert!(most <= 8, "{most} connections at once");
 }

@@ -16,8 +16,12 @@ impl Setting {
         if let Value::Text(text) = &self.value {
             return Ok(vec![text.clone()]);
         }
-        let mut services = self.texts()?;
-        services.dedup();
+        let mut services = Vec::new();
+        for service in self.texts()? {
+            if !services.contains(&service) {
+                services.push(service);
+            }
+        }
         if services.is_empty() || services.len() > MAX_SERVICES {
             return Err(self.bad_text("a service or a list of 1 to 16"));
         }
