@@ -13,6 +13,8 @@ local TURN_WORK = 500 -- servers looked at or forced, and words heard: some 10 m
 local LOST_S = 2
 local YIELD_EVERY = 100
 local WATCH_S = 1
+local WATCH_WORK = 300 -- words heard: one each second, and a change counts as so many
+local CHANGE_WORK = 30
 local MAX_WATCHES = 64
 
 -- How HAProxy's servers are told apart: by backend and name. `seen_changes` counts events.
@@ -303,19 +305,22 @@ end
 
 local watches = 0
 
--- Until the checker or the caller leaves.
+-- Until the checker or the caller leaves: false. True at the end of the turn: see `tend`.
 local function follow(line, handle, tell)
-    local socket = core.tcp()
+    local socket, work = core.tcp(), 0
     socket:settimeout(SILENCE_S)
     local refused
     if socket:connect(native.health_address()) and socket:send(line) then
-        while not (refused or handle.stopped or stopping()) do
+        while not (refused or handle.stopped or work > WATCH_WORK or stopping()) do
             local said = socket:receive("*l")
+            work = work + 1
             if not said then
+                work = 0
                 break
             elseif said ~= "tick" then
                 local result, problem = native.health_answer(said)
                 if result then
+                    work = work + CHANGE_WORK
                     tell(result)
                 else
                     refused = problem
@@ -327,6 +332,7 @@ local function follow(line, handle, tell)
     if refused then
         error(refused, 0)
     end
+    return work > WATCH_WORK
 end
 
 -- A task that is told each change of a target.
@@ -335,7 +341,8 @@ local function watch(spec)
     if type(spec) ~= "table" or type(spec.on_change) ~= "function" then
         return nil, "expected a table with `on_change`, a function"
     end
-    if type(interval) ~= "number" or interval < 0.1 or interval > 3600 then
+    -- What is no number at all is neither less nor more.
+    if type(interval) ~= "number" or not (interval >= 0.1 and interval <= 3600) then
         return nil, "`interval`: expected seconds, 0.1 to 3600"
     end
     local line, problem = native.health_request(spec, interval)
@@ -347,22 +354,25 @@ local function watch(spec)
     end
     watches = watches + 1
     local handle = { stop = function(self) self.stopped = true end }
-    core.register_task(function()
-        local last
-        local function tell(result)
-            if result.state ~= last and not handle.stopped then
-                last = result.state
-                guard("on_change", spec.on_change, result)
-            end
+    local last
+    local function tell(result)
+        if result.state ~= last and not handle.stopped then
+            last = result.state
+            guard("on_change", spec.on_change, result)
         end
-        while not (handle.stopped or stopping()) do
-            if native.health_address() then
-                guard("watch", follow, line, handle, tell)
-            end
+    end
+    local function turn_of_watch()
+        local is_over = native.health_address() and guard("watch", follow, line, handle, tell)
+        if not is_over then
             core.msleep(math.floor(interval * 1000))
         end
-        watches = watches - 1
-    end)
+        if handle.stopped or stopping() then
+            watches = watches - 1
+        else
+            core.register_task(turn_of_watch)
+        end
+    end
+    core.register_task(turn_of_watch)
     return handle
 end
 

@@ -2,7 +2,6 @@
 
 mod crowd;
 mod socket;
-mod steer;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -33,18 +32,15 @@ pub(crate) struct Door {
 /// Closes a listener. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Closer {
-    /// Absent for a unix socket.
-    close: Option<Arc<Notify>>,
+    close: Arc<Notify>,
     open: watch::Receiver<()>,
 }
 
 impl Closer {
-    /// No more connections: the worker that a reload brought takes them. A unix socket has its path to the new worker
-    /// already, and needs no closing.
+    /// No more connections: the worker that a reload brought takes them. A unix socket, whose path that worker has already,
+    /// is left to it, and needs no closing.
     pub fn close(&self) {
-        if let Some(close) = &self.close {
-            close.notify_one();
-        }
+        self.close.notify_one();
     }
 
     /// Returns when the listener is closed and all who had come have their answers: at most some `GRACE` after it was
@@ -71,7 +67,7 @@ impl Door {
 
     /// Closes it from elsewhere.
     pub(crate) fn closer(&self) -> Closer {
-        Closer { close: self.socket.is_tcp().then(|| Arc::clone(&self.close)), open: self.open.subscribe() }
+        Closer { close: Arc::clone(&self.close), open: self.open.subscribe() }
     }
 
     /// Where it listens, with the port that it got.
@@ -87,13 +83,24 @@ impl Door {
         F: Fn(Stream, Seat) -> W,
         W: Future<Output = ()> + Send + 'static,
     {
-        let Self { socket, crowd, close, open, tasks } = self;
+        let Self { mut socket, crowd, close, open, tasks } = self;
         let admit = |stream| drop(tasks.spawn(name, serve(stream, Crowd::enter(&crowd))));
+        let mut is_ours = true;
         loop {
             let accepted = tokio::select! {
                 () = stop.wait() => break,
-                () = close.notified() => break,
+                () = close.notified() => {
+                    if socket.is_tcp() {
+                        break;
+                    }
+                    is_ours = false;
+                    continue;
+                }
                 accepted = socket.accept() => accepted,
+                () = socket.is_lost(), if is_ours => {
+                    is_ours = socket.take_back();
+                    continue;
+                }
             };
             match accepted {
                 Ok(stream) => admit(stream),

@@ -44,10 +44,13 @@ pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
         lua.create_function(|lua, (spec, every): (LuaTable, Option<f64>)| request(lua, &spec, every))?,
     )?;
     native.set("health_answer", lua.create_function(|lua, line: String| answer(lua, &line))?)?;
-    native.set("health_status", lua.create_function(|lua, server: String| status(lua, &server))?)?;
+    native
+        .set("health_status", lua.create_function(|lua, server: LuaString| status(lua, &server.to_string_lossy()))?)?;
     native.set(
         "health_word",
-        lua.create_function(|_, (backend, server): (String, String)| Ok(word(&backend, &server)))?,
+        lua.create_function(|_, (backend, server): (LuaString, LuaString)| {
+            Ok(word(&backend.to_string_lossy(), &server.to_string_lossy()))
+        })?,
     )?;
     command::install(lua, native)
 }

@@ -8,6 +8,7 @@ mod bridge_ways;
 mod checks;
 mod commands;
 mod discovery;
+mod documented;
 mod drain;
 mod dynamic;
 mod events;

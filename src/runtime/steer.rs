@@ -1,17 +1,19 @@
 //! Which of the listeners that share a port gets a new connection (`SO_REUSEPORT`).
 
+use std::time::Duration;
+
 use nix::libc::{BPF_K, BPF_RET, sock_filter, sock_fprog};
 use nix::sys::socket::{setsockopt, sockopt::AttachReusePortCbpf};
 use tokio::net::TcpListener;
 
 /// New connections go to the second of a port's listeners, for good: to the one of the worker that a reload brought, when
 /// the one that is about to close is the first.
-pub(super) fn to_the_other(listener: &TcpListener) {
+pub(crate) fn to_the_other(listener: &TcpListener) {
     to(listener, 1);
 }
 
 /// New connections go to any of a port's listeners, as if nobody had steered them.
-pub(super) fn to_all(listener: &TcpListener) {
+pub(crate) fn to_all(listener: &TcpListener) {
     to(listener, u32::MAX);
 }
 
@@ -24,3 +26,6 @@ fn to(listener: &TcpListener, index: u32) {
     let program = sock_fprog { len: 1, filter: program.as_mut_ptr() };
     let _ = setsockopt(listener, AttachReusePortCbpf, &program);
 }
+
+/// Between the last connection's first packet and its being there to accept, on this machine or near it.
+pub(crate) const HANDSHAKE: Duration = Duration::from_millis(10);
