@@ -231,4 +231,49 @@ mod tests {
         done.store(true, Ordering::Relaxed);
         tokio::task::spawn_blocking(|| askers.into_iter().for_each(|asker| asker.join().unwrap())).await.unwrap();
     }
+
+    /// Two reloads in one second: the second of three workers is closing too.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn no_connection_is_lost_when_two_of_three_close_at_once() {
+        let (tasks, _stop) = tasks();
+        let listening = |address| {
+            let door = door(address, &tasks);
+            let (address, closer) = (door.address(), door.closer());
+            tasks.spawn("door", door.run("test", echo, tasks.stop()));
+            (address, closer)
+        };
+        let (address, mut old) = listening(free());
+        let (done, lost) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let asked = Arc::new(AtomicUsize::new(0));
+        let askers: Vec<_> = (0..4)
+            .map(|_| {
+                let (done, lost, asked) = (Arc::clone(&done), Arc::clone(&lost), Arc::clone(&asked));
+                thread::spawn(move || {
+                    while !done.load(Ordering::Relaxed) {
+                        asked.fetch_add(1, Ordering::Relaxed);
+                        let stream = TcpStream::connect(address).expect("somebody listens");
+                        if !is_answered(&stream) {
+                            lost.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                })
+            })
+            .collect();
+        for _ in 0..40 {
+            let (_, second) = listening(address);
+            let (_, newest) = listening(address);
+            let (so_far, end) = (asked.load(Ordering::Relaxed), Instant::now() + Duration::from_secs(10));
+            while asked.load(Ordering::Relaxed) < so_far + 50 {
+                assert!(Instant::now() < end, "nobody is answered");
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            old.close();
+            second.close();
+            tokio::join!(old.ended(), second.ended());
+            old = newest;
+        }
+        done.store(true, Ordering::Relaxed);
+        tokio::task::spawn_blocking(|| askers.into_iter().for_each(|asker| asker.join().unwrap())).await.unwrap();
+        assert_eq!(lost.load(Ordering::Relaxed), 0, "of {}", asked.load(Ordering::Relaxed));
+    }
 }

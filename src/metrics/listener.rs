@@ -122,35 +122,41 @@ impl Listener {
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
             }
         }
-        self.leave(&places).await;
+        self.leave(places).await;
     }
 
     fn admit(&self, stream: TcpStream, place: Option<OwnedSemaphorePermit>) {
-        let exposition = Arc::clone(&self.exposition);
-        self.tasks.spawn("scrape", async move {
-            let _ = tokio::time::timeout(SCRAPE_TIMEOUT, serve(stream, exposition)).await;
-            drop(place);
-        });
+        self.tasks.spawn("scrape", scrape(stream, Arc::clone(&self.exposition), place));
     }
 
     /// Takes those who wait to be accepted along: closing alone would reset their connections. The new worker gets all others.
-    async fn leave(self, places: &Arc<Semaphore>) {
-        steer::to_the_other(&self.socket);
-        // Handshakes that have begun here end here.
-        tokio::time::sleep(steer::HANDSHAKE).await;
-        let answers = async {
-            for _ in 0..BACKLOG {
-                let place = Arc::clone(places).acquire_owned().await.ok();
-                // Ready at once, or nobody waits.
-                let Ok(Ok((stream, _))) = tokio::time::timeout(Duration::ZERO, self.socket.accept()).await else {
-                    break;
+    async fn leave(self, places: Arc<Semaphore>) {
+        let Self { socket, exposition, tasks, .. } = self;
+        {
+            let Ok(socket) = socket.into_std() else { return };
+            let take = || {
+                let streams = std::iter::from_fn(|| socket.accept().ok()).take(MAX_WAITING);
+                let serve = |stream: std::net::TcpStream| {
+                    stream.set_nonblocking(true).ok()?;
+                    let (stream, exposition) = (TcpStream::from_std(stream).ok()?, Arc::clone(&exposition));
+                    let places = Arc::clone(&places);
+                    tasks.spawn("scrape", async move {
+                        let place = places.acquire_owned().await.ok();
+                        scrape(stream, exposition, place).await;
+                    });
+                    Some(())
                 };
-                self.admit(stream, place);
-            }
-            let _ = places.acquire_many(MAX_CONNECTIONS).await;
-        };
-        let _ = tokio::time::timeout(GRACE, answers).await;
+                streams.map(|(stream, _)| serve(stream)).count()
+            };
+            steer::away(&socket, take).await;
+        }
+        let _ = tokio::time::timeout(GRACE, places.acquire_many(MAX_CONNECTIONS)).await;
     }
+}
+
+async fn scrape(stream: TcpStream, exposition: Arc<Exposition>, place: Option<OwnedSemaphorePermit>) {
+    let _ = tokio::time::timeout(SCRAPE_TIMEOUT, serve(stream, exposition)).await;
+    drop(place);
 }
 
 fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
@@ -199,6 +205,9 @@ const MAX_CONNECTIONS: u32 = 16;
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 64;
+
+/// Taken at once from those who wait to be accepted when the listener closes.
+const MAX_WAITING: usize = 64;
 
 /// For those who had come when the listener was closed to get their answer.
 const GRACE: Duration = Duration::from_millis(500);

@@ -21,6 +21,7 @@ mod hostile;
 mod init;
 mod life;
 mod lines;
+mod listeners;
 mod log;
 mod many;
 mod metrics;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream as StdTcpStream};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -112,16 +112,14 @@ impl Socket {
     pub(super) async fn close(self, mut give: impl FnMut(Stream)) {
         match self {
             Self::Tcp(socket) => {
-                steer::to_the_other(&socket);
-                // Handshakes that have begun here end here.
-                sleep(steer::HANDSHAKE).await;
                 let Ok(socket) = socket.into_std() else { return };
-                let streams = waiting(|| socket.accept()).filter_map(|(stream, _)| {
+                let mut stream = |(stream, _): (StdTcpStream, SocketAddr)| {
                     stream.set_nonblocking(true).ok()?;
                     let _ = stream.set_nodelay(true);
-                    TcpStream::from_std(stream).ok()
-                });
-                streams.for_each(|stream| give(Box::new(stream)));
+                    give(Box::new(TcpStream::from_std(stream).ok()?));
+                    Some(())
+                };
+                steer::away(&socket, || waiting(|| socket.accept()).map(&mut stream).count()).await;
             }
             Self::Unix(socket, path) => {
                 drop(path);
