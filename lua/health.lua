@@ -12,6 +12,7 @@ local SILENCE_S = 5
 local TURN_WORK = 500 -- servers looked at or forced, and words heard: some 10 ms of computing
 local LOST_S = 2
 local YIELD_EVERY = 100
+local DOWNS_OF_AGENT = 3
 local WATCH_S = 1
 local WATCH_WORK = 300 -- words heard: one each second, and a change counts as so many
 local CHANGE_WORK = 30
@@ -67,7 +68,28 @@ local function look(may_yield)
     return seen, found
 end
 
+-- How often in a row a server was forced down, until somebody was warned of that. Goes with the server.
+local downs = {}
+
+-- Down once more: HAProxy's agent raises a server whenever it says `up`. Once or twice it may have been an operator.
+local function warn_of_agent(server, action)
+    local key = action.backend .. "/" .. action.server
+    local count = downs[key] or 0
+    if count > DOWNS_OF_AGENT then
+        return
+    end
+    count = action.force == "down" and math.min(count + 1, DOWNS_OF_AGENT) or 0
+    downs[key] = count
+    if count == DOWNS_OF_AGENT and (server:get_stats().agent_status or "") ~= "" then
+        downs[key] = count + 1
+        native.health_raised_by_agent(action.backend, action.server)
+    end
+end
+
 local function apply_to(server, action)
+    if action.force then
+        warn_of_agent(server, action)
+    end
     if action.force == "up" then
         server:check_force_up()
     elseif action.force == "nolb" then
@@ -221,7 +243,7 @@ local function on_event(event, data)
     seen_changes = seen_changes + 1
     local key = backend .. "/" .. name
     if event == "SERVER_DEL" then
-        objects[key] = nil
+        objects[key], downs[key] = nil, nil
         native.health_forget(backend, name, tonumber(data.rid) or 0)
         return
     end

@@ -38,6 +38,13 @@ pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
             Ok(())
         })?,
     )?;
+    native.set(
+        "health_raised_by_agent",
+        lua.create_function(|_, (backend, server): (String, String)| {
+            raised_by_agent(&backend, &server);
+            Ok(())
+        })?,
+    )?;
     native.set("health_address", lua.create_function(|_, ()| Ok(process::health_address()))?)?;
     native.set(
         "health_request",
@@ -89,6 +96,14 @@ fn weight_refused(backend: &str, server: &str, reason: &str) {
     if let Some(checker) = process::checker() {
         checker.weight_refused(backend, server, reason);
     }
+}
+
+fn raised_by_agent(backend: &str, server: &str) {
+    let text = format!(
+        "{backend}/{server} was raised while its checks fail: an agent that says `up` does so for a moment each time; let \
+         its `agent-check` say weights alone, or set `way = \"agent\"`"
+    );
+    log::say(Level::Warning, text);
 }
 
 fn read(server: &LuaTable) -> LuaResult<ServerSeen> {
