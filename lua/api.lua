@@ -17,19 +17,24 @@ local function say_what_waits()
     end
 end
 
--- One loop per process. An error ends a round, never the loop.
-local function tend()
-    local left = false
-    while true do
-        pcall(say_what_waits)
-        pcall(function()
-            if not left and health.stopping() then
-                left = true
-                native.close_listeners()
-            end
-        end)
-        core.msleep(LOG_MS)
+local left = false
+
+local function leave()
+    if not left and health.stopping() then
+        left = true
+        native.close_listeners()
     end
+end
+
+-- One per process, a task for each round: HAProxy ends a task without a word when all that it ever computed comes to
+-- `tune.lua.task-timeout`. The next round waits already: neither that nor an error ends more than one.
+local function tend()
+    core.register_task(function()
+        core.msleep(LOG_MS)
+        tend()
+    end)
+    pcall(leave)
+    pcall(say_what_waits)
 end
 
 local function register_commands()

@@ -12,7 +12,10 @@ local SILENCE_S = 5
 local TURN_WORK = 500 -- servers looked at or forced, and words heard: some 10 ms of computing
 local LOST_S = 2
 local YIELD_EVERY = 100
+local DOWNS_OF_AGENT = 3
 local WATCH_S = 1
+local WATCH_WORK = 300 -- words heard: one each second, and a change counts as so many
+local CHANGE_WORK = 30
 local MAX_WATCHES = 64
 
 -- How HAProxy's servers are told apart: by backend and name. `seen_changes` counts events.
@@ -65,7 +68,28 @@ local function look(may_yield)
     return seen, found
 end
 
+-- How often in a row a server was forced down, until somebody was warned of that. Goes with the server.
+local downs = {}
+
+-- Down once more: HAProxy's agent raises a server whenever it says `up`. Once or twice it may have been an operator.
+local function warn_of_agent(server, action)
+    local key = action.backend .. "/" .. action.server
+    local count = downs[key] or 0
+    if count > DOWNS_OF_AGENT then
+        return
+    end
+    count = action.force == "down" and math.min(count + 1, DOWNS_OF_AGENT) or 0
+    downs[key] = count
+    if count == DOWNS_OF_AGENT and (server:get_stats().agent_status or "") ~= "" then
+        downs[key] = count + 1
+        native.health_raised_by_agent(action.backend, action.server)
+    end
+end
+
 local function apply_to(server, action)
+    if action.force then
+        warn_of_agent(server, action)
+    end
     if action.force == "up" then
         server:check_force_up()
     elseif action.force == "nolb" then
@@ -219,7 +243,7 @@ local function on_event(event, data)
     seen_changes = seen_changes + 1
     local key = backend .. "/" .. name
     if event == "SERVER_DEL" then
-        objects[key] = nil
+        objects[key], downs[key] = nil, nil
         native.health_forget(backend, name, tonumber(data.rid) or 0)
         return
     end
@@ -303,19 +327,22 @@ end
 
 local watches = 0
 
--- Until the checker or the caller leaves.
+-- Until the checker or the caller leaves: false. True at the end of the turn: see `tend`.
 local function follow(line, handle, tell)
-    local socket = core.tcp()
+    local socket, work = core.tcp(), 0
     socket:settimeout(SILENCE_S)
     local refused
     if socket:connect(native.health_address()) and socket:send(line) then
-        while not (refused or handle.stopped or stopping()) do
+        while not (refused or handle.stopped or work > WATCH_WORK or stopping()) do
             local said = socket:receive("*l")
+            work = work + 1
             if not said then
+                work = 0
                 break
             elseif said ~= "tick" then
                 local result, problem = native.health_answer(said)
                 if result then
+                    work = work + CHANGE_WORK
                     tell(result)
                 else
                     refused = problem
@@ -327,6 +354,7 @@ local function follow(line, handle, tell)
     if refused then
         error(refused, 0)
     end
+    return work > WATCH_WORK
 end
 
 -- A task that is told each change of a target.
@@ -335,7 +363,8 @@ local function watch(spec)
     if type(spec) ~= "table" or type(spec.on_change) ~= "function" then
         return nil, "expected a table with `on_change`, a function"
     end
-    if type(interval) ~= "number" or interval < 0.1 or interval > 3600 then
+    -- What is no number at all is neither less nor more.
+    if type(interval) ~= "number" or not (interval >= 0.1 and interval <= 3600) then
         return nil, "`interval`: expected seconds, 0.1 to 3600"
     end
     local line, problem = native.health_request(spec, interval)
@@ -347,22 +376,25 @@ local function watch(spec)
     end
     watches = watches + 1
     local handle = { stop = function(self) self.stopped = true end }
-    core.register_task(function()
-        local last
-        local function tell(result)
-            if result.state ~= last and not handle.stopped then
-                last = result.state
-                guard("on_change", spec.on_change, result)
-            end
+    local last
+    local function tell(result)
+        if result.state ~= last and not handle.stopped then
+            last = result.state
+            guard("on_change", spec.on_change, result)
         end
-        while not (handle.stopped or stopping()) do
-            if native.health_address() then
-                guard("watch", follow, line, handle, tell)
-            end
+    end
+    local function turn_of_watch()
+        local is_over = native.health_address() and guard("watch", follow, line, handle, tell)
+        if not is_over then
             core.msleep(math.floor(interval * 1000))
         end
-        watches = watches - 1
-    end)
+        if handle.stopped or stopping() then
+            watches = watches - 1
+        else
+            core.register_task(turn_of_watch)
+        end
+    end
+    core.register_task(turn_of_watch)
     return handle
 end
 

@@ -6,6 +6,8 @@
 //! | HAProxy's init, before chroot and setuid | threads start, with every signal blocked |
 //! | the last Lua state closes (soft stop, reload) | [`Runtime::stop`]: tasks are told, waited for within a bound, dropped |
 
+pub(crate) mod steer;
+
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;

@@ -2,7 +2,6 @@
 
 mod crowd;
 mod socket;
-mod steer;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -35,18 +34,15 @@ pub(crate) struct Door {
 /// Closes a listener. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Closer {
-    /// Absent for a unix socket.
-    close: Option<Arc<Notify>>,
+    close: Arc<Notify>,
     open: watch::Receiver<()>,
 }
 
 impl Closer {
-    /// No more connections: the worker that a reload brought takes them. A unix socket has its path to the new worker
-    /// already, and needs no closing.
+    /// No more connections: the worker that a reload brought takes them. A unix socket, whose path that worker has already,
+    /// is left to it, and needs no closing.
     pub fn close(&self) {
-        if let Some(close) = &self.close {
-            close.notify_one();
-        }
+        self.close.notify_one();
     }
 
     /// Returns when the listener is closed and all who had come have their answers: at most some `GRACE`, or the agent's bound
@@ -85,7 +81,7 @@ impl Door {
 
     /// Closes it from elsewhere.
     pub(crate) fn closer(&self) -> Closer {
-        Closer { close: self.socket.is_tcp().then(|| Arc::clone(&self.close)), open: self.open.subscribe() }
+        Closer { close: Arc::clone(&self.close), open: self.open.subscribe() }
     }
 
     /// Where it listens, with the port that it got. None: on a path.
@@ -100,13 +96,24 @@ impl Door {
         F: Fn(Stream, Seat) -> W,
         W: Future<Output = ()> + Send + 'static,
     {
-        let Self { socket, crowd, close, open, tasks, grace } = self;
+        let Self { mut socket, crowd, close, open, tasks, grace } = self;
         let admit = |stream| drop(tasks.spawn(name, serve(stream, Crowd::enter(&crowd))));
+        let mut is_ours = true;
         loop {
             let accepted = tokio::select! {
                 () = stop.wait() => break,
-                () = close.notified() => break,
+                () = close.notified() => {
+                    if socket.is_tcp() {
+                        break;
+                    }
+                    is_ours = false;
+                    continue;
+                }
                 accepted = socket.accept() => accepted,
+                () = socket.is_lost(), if is_ours => {
+                    is_ours = socket.take_back();
+                    continue;
+                }
             };
             match accepted {
                 Ok(stream) => admit(stream),
@@ -236,5 +243,50 @@ mod tests {
         }
         done.store(true, Ordering::Relaxed);
         tokio::task::spawn_blocking(|| askers.into_iter().for_each(|asker| asker.join().unwrap())).await.unwrap();
+    }
+
+    /// Two reloads in one second: the second of three workers is closing too.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn no_connection_is_lost_when_two_of_three_close_at_once() {
+        let (tasks, _stop) = tasks();
+        let listening = |address| {
+            let door = door(address, &tasks);
+            let (address, closer) = (door.address().unwrap(), door.closer());
+            tasks.spawn("door", door.run("test", echo, tasks.stop()));
+            (address, closer)
+        };
+        let (address, mut old) = listening(free());
+        let (done, lost) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let asked = Arc::new(AtomicUsize::new(0));
+        let askers: Vec<_> = (0..4)
+            .map(|_| {
+                let (done, lost, asked) = (Arc::clone(&done), Arc::clone(&lost), Arc::clone(&asked));
+                thread::spawn(move || {
+                    while !done.load(Ordering::Relaxed) {
+                        asked.fetch_add(1, Ordering::Relaxed);
+                        let stream = TcpStream::connect(address).expect("somebody listens");
+                        if !is_answered(&stream) {
+                            lost.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                })
+            })
+            .collect();
+        for _ in 0..40 {
+            let (_, second) = listening(address);
+            let (_, newest) = listening(address);
+            let (so_far, end) = (asked.load(Ordering::Relaxed), Instant::now() + Duration::from_secs(10));
+            while asked.load(Ordering::Relaxed) < so_far + 50 {
+                assert!(Instant::now() < end, "nobody is answered");
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            old.close();
+            second.close();
+            tokio::join!(old.ended(), second.ended());
+            old = newest;
+        }
+        done.store(true, Ordering::Relaxed);
+        tokio::task::spawn_blocking(|| askers.into_iter().for_each(|asker| asker.join().unwrap())).await.unwrap();
+        assert_eq!(lost.load(Ordering::Relaxed), 0, "of {}", asked.load(Ordering::Relaxed));
     }
 }

@@ -2,7 +2,7 @@
 
 use mlua::prelude::*;
 
-use super::{process, settings};
+use super::{process, settings, show};
 use crate::log::{self, Level};
 use crate::trace::plan::Plan;
 use crate::trace::sampler::{Full, Overrides};
@@ -10,7 +10,8 @@ use crate::trace::sampler::{Full, Overrides};
 /// Puts `sample` and `sample_usage` into `native`.
 pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
     native.set("sample_usage", format!("{USAGE} : the share of new traces, until reset or reload"))?;
-    let sample = |_: &Lua, (words, frontends): (Vec<String>, Vec<String>)| Ok(answer(&words, &frontends));
+    let sample =
+        |_: &Lua, (words, frontends): (Vec<LuaString>, Vec<String>)| Ok(answer(&show::text(&words), &frontends));
     native.set("sample", lua.create_function(sample)?)
 }
 

@@ -38,16 +38,26 @@ pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
             Ok(())
         })?,
     )?;
+    native.set(
+        "health_raised_by_agent",
+        lua.create_function(|_, (backend, server): (String, String)| {
+            raised_by_agent(&backend, &server);
+            Ok(())
+        })?,
+    )?;
     native.set("health_address", lua.create_function(|_, ()| Ok(process::health_address()))?)?;
     native.set(
         "health_request",
         lua.create_function(|lua, (spec, every): (LuaTable, Option<f64>)| request(lua, &spec, every))?,
     )?;
     native.set("health_answer", lua.create_function(|lua, line: String| answer(lua, &line))?)?;
-    native.set("health_status", lua.create_function(|lua, server: String| status(lua, &server))?)?;
+    native
+        .set("health_status", lua.create_function(|lua, server: LuaString| status(lua, &server.to_string_lossy()))?)?;
     native.set(
         "health_word",
-        lua.create_function(|_, (backend, server): (String, String)| Ok(word(&backend, &server)))?,
+        lua.create_function(|_, (backend, server): (LuaString, LuaString)| {
+            Ok(word(&backend.to_string_lossy(), &server.to_string_lossy()))
+        })?,
     )?;
     command::install(lua, native)
 }
@@ -86,6 +96,14 @@ fn weight_refused(backend: &str, server: &str, reason: &str) {
     if let Some(checker) = process::checker() {
         checker.weight_refused(backend, server, reason);
     }
+}
+
+fn raised_by_agent(backend: &str, server: &str) {
+    let text = format!(
+        "{backend}/{server} was raised while its checks fail: an agent that says `up` does so for a moment each time; let \
+         its `agent-check` say weights alone, or set `way = \"agent\"`"
+    );
+    log::say(Level::Warning, text);
 }
 
 fn read(server: &LuaTable) -> LuaResult<ServerSeen> {

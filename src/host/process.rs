@@ -281,6 +281,9 @@ impl Export {
                 let _ = tokio::time::timeout_at(deadline.into(), &mut *drain).await;
             }
         }
+        if let Some(listener) = self.metrics.as_ref().and_then(|metrics| metrics.listener.as_ref()) {
+            listener.ended().await;
+        }
         if let Some(reader) = self.metrics.as_ref().and_then(|metrics| metrics.reader.as_ref()) {
             reader.push();
         }

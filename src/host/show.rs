@@ -13,7 +13,15 @@ use crate::stats::{self, Counter, DropReason, EXPORT, ExportStats, SinkDrop, Sin
 pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
     native.set("take_log", lua.create_function(take_log)?)?;
     native.set("usage", lua.create_function(|_, topic: String| Ok(usage(&topic)))?)?;
-    native.set("show", lua.create_function(|_, (topic, words): (String, Vec<String>)| Ok(show(&topic, &words)))?)
+    native.set(
+        "show",
+        lua.create_function(|_, (topic, words): (String, Vec<LuaString>)| Ok(show(&topic, &text(&words))))?,
+    )
+}
+
+/// The words of a command. What is not UTF-8 is nobody's name, and shown as far as it can be.
+pub(super) fn text(words: &[LuaString]) -> Vec<String> {
+    words.iter().map(LuaString::to_string_lossy).collect()
 }
 
 fn take_log(lua: &Lua, (): ()) -> LuaResult<LuaTable> {

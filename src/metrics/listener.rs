@@ -13,12 +13,12 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
 use super::Sources;
 use super::prometheus::{self, Format};
 use crate::resource::{Resource, Value};
-use crate::runtime::{Stop, Tasks};
+use crate::runtime::{Stop, Tasks, steer};
 
 /// What is answered: the metrics now, and whose they are.
 #[derive(Debug)]
@@ -57,6 +57,8 @@ pub struct Listener {
     exposition: Arc<Exposition>,
     tasks: Tasks,
     close: Arc<Notify>,
+    /// Goes with the listener: who waits for [`Closer::ended`] learns of it.
+    open: watch::Sender<()>,
 }
 
 /// The address cannot be listened on.
@@ -69,12 +71,22 @@ pub struct ListenError {
 
 /// Closes the listener. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Closer(Arc<Notify>);
+pub struct Closer {
+    close: Arc<Notify>,
+    open: watch::Receiver<()>,
+}
 
 impl Closer {
     /// No more scrapes: the worker that a reload brought answers them.
     pub fn close(&self) {
-        self.0.notify_one();
+        self.close.notify_one();
+    }
+
+    /// Returns when the listener is closed and all who had come have their answers: at most some half a second after it was
+    /// closed or the process began to stop.
+    pub async fn ended(&self) {
+        let mut open = self.open.clone();
+        while open.changed().await.is_ok() {}
     }
 }
 
@@ -87,7 +99,7 @@ impl Listener {
         tasks: &Tasks,
     ) -> Result<Self, ListenError> {
         let socket = listen(address, shared).map_err(|source| ListenError { address, source })?;
-        Ok(Self { socket, exposition, tasks: tasks.clone(), close: Arc::default() })
+        Ok(Self { socket, exposition, tasks: tasks.clone(), close: Arc::default(), open: watch::Sender::new(()) })
     }
 
     /// Where it listens, with the port that it got.
@@ -97,32 +109,64 @@ impl Listener {
 
     /// Closes it from elsewhere.
     pub fn closer(&self) -> Closer {
-        Closer(Arc::clone(&self.close))
+        Closer { close: Arc::clone(&self.close), open: self.open.subscribe() }
     }
 
     /// Answers until the process stops or the listener is closed. At most `MAX_CONNECTIONS` at once; further ones wait in the
     /// socket's own queue.
     pub async fn run(self, mut stop: Stop) {
-        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS as usize));
+        let next = async || {
+            let place = Arc::clone(&places).acquire_owned().await.ok();
+            (place, self.socket.accept().await)
+        };
         loop {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-            let accepted = tokio::select! {
-                () = stop.wait() => return,
-                () = self.close.notified() => return,
-                accepted = self.socket.accept() => accepted,
+            let (place, accepted) = tokio::select! {
+                () = stop.wait() => break,
+                () = self.close.notified() => break,
+                next = next() => next,
             };
-            let Ok((stream, _)) = accepted else {
+            match accepted {
+                Ok((stream, _)) => self.admit(stream, place),
                 // No descriptor is free, most likely: not a reason to spin.
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            };
-            let exposition = Arc::clone(&self.exposition);
-            self.tasks.spawn("scrape", async move {
-                let _ = tokio::time::timeout(SCRAPE_TIMEOUT, serve(stream, exposition)).await;
-                drop(place);
-            });
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
         }
+        self.leave(places).await;
     }
+
+    fn admit(&self, stream: TcpStream, place: Option<OwnedSemaphorePermit>) {
+        self.tasks.spawn("scrape", scrape(stream, Arc::clone(&self.exposition), place));
+    }
+
+    /// Takes those who wait to be accepted along: closing alone would reset their connections. The new worker gets all others.
+    async fn leave(self, places: Arc<Semaphore>) {
+        let Self { socket, exposition, tasks, .. } = self;
+        {
+            let Ok(socket) = socket.into_std() else { return };
+            let take = || {
+                let streams = std::iter::from_fn(|| socket.accept().ok()).take(MAX_WAITING);
+                let serve = |stream: std::net::TcpStream| {
+                    stream.set_nonblocking(true).ok()?;
+                    let (stream, exposition) = (TcpStream::from_std(stream).ok()?, Arc::clone(&exposition));
+                    let places = Arc::clone(&places);
+                    tasks.spawn("scrape", async move {
+                        let place = places.acquire_owned().await.ok();
+                        scrape(stream, exposition, place).await;
+                    });
+                    Some(())
+                };
+                streams.filter_map(|(stream, _)| serve(stream)).count()
+            };
+            steer::away(&socket, take).await;
+        }
+        let _ = tokio::time::timeout(GRACE, places.acquire_many(MAX_CONNECTIONS)).await;
+    }
+}
+
+async fn scrape(stream: TcpStream, exposition: Arc<Exposition>, place: Option<OwnedSemaphorePermit>) {
+    let _ = tokio::time::timeout(SCRAPE_TIMEOUT, serve(stream, exposition)).await;
+    drop(place);
 }
 
 fn listen(address: SocketAddr, shared: bool) -> std::io::Result<TcpListener> {
@@ -130,7 +174,10 @@ fn listen(address: SocketAddr, shared: bool) -> std::io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.set_reuseport(shared)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    let listener = socket.listen(BACKLOG)?;
+    // Who closed before has left the port steered.
+    steer::to_all(&listener);
+    Ok(listener)
 }
 
 async fn serve(stream: TcpStream, exposition: Arc<Exposition>) {
@@ -164,10 +211,16 @@ fn respond(request: &Request<Incoming>, exposition: &Exposition) -> Response<Ful
 }
 
 /// Scrapes at once.
-const MAX_CONNECTIONS: usize = 16;
+const MAX_CONNECTIONS: u32 = 16;
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 64;
+
+/// Taken at once from those who wait to be accepted when the listener closes.
+const MAX_WAITING: usize = 64;
+
+/// For those who had come when the listener was closed to get their answer.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// From the connection to the end of the answer.
 const SCRAPE_TIMEOUT: Duration = Duration::from_secs(10);

@@ -2,16 +2,17 @@
 
 use std::fs;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpStream as StdTcpStream};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 use tokio::time::sleep;
 
-use super::steer;
+use crate::log::{self, Level};
+use crate::runtime::steer;
 
 /// Where to listen.
 #[derive(Debug, Clone)]
@@ -87,21 +88,54 @@ impl Socket {
         })
     }
 
+    /// Returns when a path belongs to a process that has gone: to a worker that a reload brought, and that did not start. Who
+    /// has it is heard of through a connection. Never for a port, and never while nothing is there: then it lies outside the chroot.
+    pub(super) async fn is_lost(&self) {
+        let Self::Unix(_, path) = self else { return std::future::pending().await };
+        loop {
+            if path.is_own() {
+                sleep(LOOK).await;
+                continue;
+            }
+            match UnixStream::connect(&path.path).await {
+                Ok(mut other) => {
+                    while matches!(other.read(&mut [0]).await, Ok(1..)) {}
+                    sleep(LAST_BREATH).await;
+                }
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return,
+                Err(_) => sleep(LOOK).await,
+            }
+        }
+    }
+
+    /// Listens on the lost path again. False where that cannot be: said once.
+    pub(super) fn take_back(&mut self) -> bool {
+        let Self::Unix(_, own) = self else { return true };
+        let path = own.path.clone();
+        let said = match take_over(&path) {
+            Ok(again) => {
+                *self = again;
+                return true;
+            }
+            Err(error) => format!("{}: another worker took the path and has gone: {error}; reload", path.display()),
+        };
+        log::say(Level::Warning, said);
+        false
+    }
+
     /// Listens no more, once it has given out those who wait to be accepted: closing alone would reset their connections.
     /// Best effort: what cannot be had is closed all the same.
     pub(super) async fn close(self, mut give: impl FnMut(Stream)) {
         match self {
             Self::Tcp(socket) => {
-                steer::to_the_other(&socket);
-                // Handshakes that have begun here end here.
-                sleep(HANDSHAKE).await;
                 let Ok(socket) = socket.into_std() else { return };
-                let streams = waiting(|| socket.accept()).filter_map(|(stream, _)| {
+                let mut stream = |(stream, _): (StdTcpStream, SocketAddr)| {
                     stream.set_nonblocking(true).ok()?;
                     let _ = stream.set_nodelay(true);
-                    TcpStream::from_std(stream).ok()
-                });
-                streams.for_each(|stream| give(Box::new(stream)));
+                    give(Box::new(TcpStream::from_std(stream).ok()?));
+                    Some(())
+                };
+                steer::away(&socket, || waiting(|| socket.accept()).map(&mut stream).count()).await;
             }
             Self::Unix(socket, path) => {
                 drop(path);
@@ -175,9 +209,16 @@ pub(crate) struct OwnPath {
     file: (u64, u64),
 }
 
+impl OwnPath {
+    /// Nobody has taken it over.
+    fn is_own(&self) -> bool {
+        fs::symlink_metadata(&self.path).is_ok_and(|there| (there.dev(), there.ino()) == self.file)
+    }
+}
+
 impl Drop for OwnPath {
     fn drop(&mut self) {
-        if fs::symlink_metadata(&self.path).is_ok_and(|there| (there.dev(), there.ino()) == self.file) {
+        if self.is_own() {
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -187,14 +228,36 @@ impl Drop for OwnPath {
 const BACKLOG: u32 = 1024;
 /// Taken from those at the end; more come only while nobody else listens on the port.
 const MAX_WAITING: usize = 2048;
-/// Between the last connection's first packet and its being there to accept, on this machine or near it.
-const HANDSHAKE: Duration = Duration::from_millis(10);
+/// Between two looks at who has the path.
+const LOOK: Duration = Duration::from_millis(50);
+/// From the end of a process's connections to the end of its sockets.
+const LAST_BREATH: Duration = Duration::from_millis(5);
 /// Whoever may enter the folder may ask: HAProxy does so without its rights of the start.
 const MODE: u32 = 0o666;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_path_whose_new_owner_has_gone_is_taken_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let bind = || Socket::bind("bridge.listen", &Place::Unix(path.clone())).unwrap();
+        let (mut old, new) = (bind(), bind());
+        let Socket::Unix(listener, own) = new else { panic!() };
+        // While it lives it keeps the path, and a process that dies leaves it behind.
+        assert!(tokio::time::timeout(4 * LOOK, old.is_lost()).await.is_err());
+        drop(listener);
+        std::mem::forget(own);
+        old.is_lost().await;
+        assert!(old.take_back());
+        let _client = UnixStream::connect(&path).await.unwrap();
+        assert!(old.accept().await.is_ok());
+        // What is not there is left alone.
+        fs::remove_file(&path).unwrap();
+        assert!(tokio::time::timeout(4 * LOOK, old.is_lost()).await.is_err());
+    }
 
     #[tokio::test]
     async fn a_path_is_handed_over_and_removed_by_its_last_owner() {

@@ -2,14 +2,14 @@
 
 use mlua::prelude::*;
 
-use super::super::process;
+use super::super::{process, show};
 use crate::health::Checker;
 use crate::log::{self, Level};
 
 /// Puts `health_command` and `health_usage` into `native`.
 pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
     native.set("health_usage", format!("{USAGE} : keep a server's state, let it follow its checks, check it now"))?;
-    native.set("health_command", lua.create_function(|_, words: Vec<String>| Ok(answer(&words)))?)
+    native.set("health_command", lua.create_function(|_, words: Vec<LuaString>| Ok(answer(&show::text(&words))))?)
 }
 
 /// The text of `show vitals health WORDS...`: all, one backend, or one server.

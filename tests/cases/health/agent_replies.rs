@@ -282,3 +282,21 @@ fn agent_is_switched_and_moved_at_run_time() {
     poll::always(SWEEP, "a refusal changes nothing", || shown(&haproxy)["s"] == "up 100");
     haproxy.finish();
 }
+
+#[test]
+fn agent_that_raises_what_the_checks_hold_down_is_a_warning_once() {
+    let (agent, backend) = (ScriptedAgent::start(), GrpcBackend::start());
+    backend.set_not_serving("");
+    let line = |name: &str| {
+        let (at, port) = (backend.addr(), agent.addr().port());
+        format!("{at} agent-check agent-addr 127.0.0.1 agent-port {port} agent-inter 100ms agent-send \"{name}\\n\"")
+    };
+    agent.say("s", "up\n");
+    agent.say("weight", "50%\n");
+    let haproxy = proxy(&[("s", &line("s")), ("weight", &line("weight"))]).file("vitals.toml", SETTINGS).start();
+    let warned = || haproxy.log().matches("b/s was raised while its checks fail").count();
+    poll::until(SOON, "a warning", || warned() == 1);
+    agent.wait_heard(&["s", "weight"]);
+    poll::always(SWEEP, "no other warning", || warned() == 1 && !haproxy.log_contains("b/weight was raised"));
+    haproxy.finish();
+}

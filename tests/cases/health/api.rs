@@ -145,6 +145,43 @@ fn watched_target_that_comes_back_is_told_too() {
 }
 
 #[test]
+fn what_haproxy_lets_a_task_compute_does_not_end_a_watch() {
+    let (backend, other) = (GrpcBackend::start(), GrpcBackend::start());
+    let watch = format!(
+        "require('haproxy_vitals').watch({{ address = '{}', interval = 0.1, on_change = function(result)
+           for _ = 1, 300000 do end core.Info('told ' .. result.state .. '.') end }})",
+        other.addr()
+    );
+    let bounds = "  nbthread 2\n  tune.lua.task-timeout 40ms\n  tune.lua.forced-yield 100\n";
+    let config = CONFIG.replace("  nbthread 2\n", bounds).replace("SERVERS", &format!("  server s {}", backend.addr()));
+    let haproxy = Haproxy::config(&config.replace("vitals.toml\n", "vitals.toml\n  ${load} ${dir}/script.lua\n"))
+        .module()
+        .set("load", "lua-load")
+        .file("vitals.toml", SETTINGS)
+        .file("script.lua", &watch)
+        .start();
+    for change in 1..=50 {
+        told(&haproxy, "up.", change);
+        other.set_not_serving("");
+        told(&haproxy, "down.", change);
+        other.set_serving("");
+    }
+    haproxy.finish();
+}
+
+#[test]
+fn interval_that_is_no_number_is_refused() {
+    let (backend, other) = (GrpcBackend::start(), GrpcBackend::start());
+    let watch = "local fine, handle, problem = pcall(require('haproxy_vitals').watch, \
+                 { address = '127.0.0.1:1', interval = 0/0, on_change = function() end })
+                 core.Info('refused: ' .. tostring(fine) .. ' ' .. tostring(handle) .. ' ' .. tostring(problem))";
+    let haproxy =
+        watching(&backend, &other.addr().to_string()).file("script.lua", &format!("{SCRIPT}\n{watch}")).start();
+    haproxy.wait_log("refused: true nil `interval`: expected seconds, 0.1 to 3600", SOON);
+    haproxy.finish();
+}
+
+#[test]
 fn without_health_checks_scripts_get_a_reason() {
     let backend = GrpcBackend::start();
     let (traces, _) = SETTINGS.split_once("[[").unwrap();

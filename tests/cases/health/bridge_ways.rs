@@ -1,5 +1,7 @@
 //! The ways in which HAProxy's own checks can ask the bridge, or the agent.
 
+use std::net::TcpListener;
+
 use haproxy_vitals_tests::haproxy::Builder;
 use haproxy_vitals_tests::{GrpcBackend, Haproxy, Mode, SOON, poll};
 
@@ -177,4 +179,27 @@ fn reload_with_the_port_handed_over_takes_no_server_down() {
     backend.set_not_serving("");
     wait(&haproxy, "s", "DOWN");
     haproxy.finish();
+}
+
+/// The new worker takes the path before it learns that it cannot start.
+#[test]
+fn reload_that_fails_leaves_the_bridge_to_the_old_worker() {
+    let (backend, taken) = (GrpcBackend::start(), TcpListener::bind("127.0.0.1:0").unwrap());
+    for (listen, at) in [(UNIX, AT_UNIX), (TCP, AT_TCP)] {
+        let lines = format!("{GET}  server s {} check inter 1s rise 1 fall 2 {at}\n", backend.addr());
+        let haproxy = asking(listen, &lines, "").mode(Mode::MasterWorker).allow_alert("start their listeners");
+        let haproxy = haproxy.allow_alert("cannot bind socket").start();
+        wait(&haproxy, "s", "UP");
+        let second = format!("  bind {}\n  default_backend b\n", taken.local_addr().unwrap());
+        let config = CONFIG.replace("SERVERS", &lines).replace("  default_backend b\n", &second);
+        haproxy.write("haproxy.cfg", &config);
+        let refused = haproxy.try_reload().unwrap_err();
+        assert!(refused.contains("Some protocols failed to start"), "{refused}");
+        poll::always(2 * SWEEP + SWEEP / 2, "it stays up", || status(&haproxy, "s").starts_with("UP"));
+        backend.set_not_serving("");
+        wait(&haproxy, "s", "DOWN");
+        backend.set_serving("");
+        haproxy.kill();
+        haproxy.finish();
+    }
 }

@@ -1,5 +1,8 @@
 //! `vitals health` and `show vitals health NAME` on the stats socket.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+
 use haproxy_vitals_tests::grpc_backend::GrpcBackend;
 use haproxy_vitals_tests::{SOON, poll};
 
@@ -74,5 +77,26 @@ fn wrong_commands_say_what_is_expected_and_change_nothing() {
     let help = haproxy.cli("help vitals");
     assert!(help.contains("vitals health hold|release|check BACKEND/SERVER"), "{help}");
     assert!(is_up(&status(&haproxy, "s")));
+    haproxy.finish();
+}
+
+#[test]
+fn words_that_are_no_text_are_answered() {
+    let backend = GrpcBackend::start();
+    let haproxy = proxy_of(&backend).start();
+    for (command, expected) in [
+        (b"vitals health check b/\xff\n".as_slice(), "b/\u{fffd} is not checked"),
+        (b"show vitals health \xff\n", "no server of \u{fffd} is known"),
+        (b"vitals trace sample \xff\n", "tracing is off"),
+        (b"show vitals config \xff\n", "health.backend"),
+    ] {
+        let mut stream = UnixStream::connect(haproxy.dir().join("stats.sock")).unwrap();
+        stream.write_all(command).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(answer.contains(expected), "{}: {answer}", command.escape_ascii());
+    }
+    // An error in a command would be an alert.
     haproxy.finish();
 }

@@ -111,6 +111,25 @@ fn what_haproxy_lets_a_task_compute_does_not_end_the_checks() {
     haproxy.finish();
 }
 
+/// Lines are said by a task of their own, which also closes listeners at a reload.
+#[test]
+fn what_haproxy_lets_a_task_compute_does_not_end_the_log() {
+    let backend = GrpcBackend::start();
+    // As if there were very many lines.
+    let slow = "local log = core.log
+        core.log = function(...) for _ = 1, 2000000 do end return log(...) end";
+    let bounds = "  tune.lua.task-timeout 60ms\n  tune.lua.forced-yield 100\n  lua-load ${dir}/slow.lua\n";
+    let haproxy = bounded(bounds, &format!("  server s {}", backend.addr())).file("slow.lua", slow).start();
+    let said = |word: &str| haproxy.log().matches(&format!("haproxy-vitals: b/s is {word}")).count();
+    for change in 1..5 {
+        poll::until(SOON, "a line that it is up", || said("UP") >= change);
+        backend.set_not_serving("");
+        poll::until(SOON, "a line that it is down", || said("DOWN") >= change);
+        backend.set_serving("");
+    }
+    haproxy.finish();
+}
+
 #[test]
 fn turn_that_haproxy_cuts_short_is_followed_by_another() {
     const SERVERS: usize = 20;

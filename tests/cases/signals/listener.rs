@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use haproxy_vitals_tests::client::{self, Load, Until};
 use haproxy_vitals_tests::vitals;
@@ -100,5 +101,34 @@ fn after_a_reload_the_new_worker_answers() {
     poll::until(SOON, "the new worker alone", || (0..20).all(|_| count(&scrape(port.addr()), SERVER, &[]) == 0));
     assert_eq!(haproxy.worker_pids().len(), 2, "the old worker still serves");
     let _ = slow.join().unwrap();
+    haproxy.finish();
+}
+
+#[test]
+fn no_scrape_is_lost_over_reloads() {
+    let (upstream, port) = (Upstream::start(), Port::reserve());
+    let haproxy = vitals::profile("", "")
+        .upstream(&upstream)
+        .env("OTEL_TRACES_EXPORTER", "none")
+        .env("HAPROXY_VITALS_METRICS_ENABLED", "true")
+        .env("HAPROXY_VITALS_METRICS_LISTEN", port.addr())
+        .mode(Mode::MasterWorker)
+        .start();
+    let (done, addr) = (AtomicBool::new(false), port.addr());
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    let answer = client::raw(addr, b"GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n");
+                    assert!(answer.starts_with(b"HTTP/1.1 200"), "a scrape was lost");
+                }
+            });
+        }
+        for _ in 0..8 {
+            haproxy.reload();
+            haproxy.wait_one_worker(SOON);
+        }
+        done.store(true, Ordering::Relaxed);
+    });
     haproxy.finish();
 }
