@@ -23,6 +23,7 @@ use crate::health::observe::CheckEvent;
 use crate::resource::Resource;
 use crate::runtime::Stop;
 use crate::stats::EXPORT;
+use crate::trace::wording::STATUSES;
 
 /// Makes spans of `events` and ships them, until the process stops; then of those that are left.
 pub(super) async fn run(mut events: Receiver<CheckEvent>, resource: Resource, outlets: Arc<Outlets>, mut stop: Stop) {
@@ -139,7 +140,7 @@ fn split(address: &str) -> (String, Option<u16>) {
 
 /// gRPC, "Status codes and their use in gRPC"; a number that is none of them stays a number.
 fn code_name(code: i32) -> String {
-    let name = usize::try_from(code).ok().and_then(|code| CODES.get(code));
+    let name = usize::try_from(code).ok().and_then(|code| STATUSES.get(code));
     name.map_or_else(|| code.to_string(), |name| (*name).to_owned())
 }
 
@@ -161,25 +162,6 @@ fn nanos(time: SystemTime) -> u64 {
 }
 
 const HEALTH: &str = "grpc.health.v1.Health";
-const CODES: [&str; 17] = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
 
 /// Checks in one request.
 const MAX_BATCH: usize = 256;

@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
 use super::Sources;
@@ -98,7 +98,7 @@ impl Listener {
         exposition: Arc<Exposition>,
         tasks: &Tasks,
     ) -> Result<Self, ListenError> {
-        let socket = listen(address, shared).map_err(|source| ListenError { address, source })?;
+        let socket = steer::listen(address, shared, BACKLOG).map_err(|source| ListenError { address, source })?;
         Ok(Self { socket, exposition, tasks: tasks.clone(), close: Arc::default(), open: watch::Sender::new(()) })
     }
 
@@ -167,17 +167,6 @@ impl Listener {
 async fn scrape(stream: TcpStream, exposition: Arc<Exposition>, place: Option<OwnedSemaphorePermit>) {
     let _ = tokio::time::timeout(SCRAPE_TIMEOUT, serve(stream, exposition)).await;
     drop(place);
-}
-
-fn listen(address: SocketAddr, shared: bool) -> std::io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    socket.set_reuseaddr(true)?;
-    socket.set_reuseport(shared)?;
-    socket.bind(address)?;
-    let listener = socket.listen(BACKLOG)?;
-    // Who closed before has left the port steered.
-    steer::to_all(&listener);
-    Ok(listener)
 }
 
 async fn serve(stream: TcpStream, exposition: Arc<Exposition>) {

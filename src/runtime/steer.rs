@@ -1,11 +1,26 @@
-//! Which of the listeners that share a port gets a new connection (`SO_REUSEPORT`).
+//! Listeners that may share a port (`SO_REUSEPORT`), and which of them gets a new connection.
 
+use std::io;
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
 use nix::libc::{BPF_K, BPF_RET, sock_filter, sock_fprog};
 use nix::sys::socket::{setsockopt, sockopt::AttachReusePortCbpf};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::time::sleep;
+
+/// Listens on `address`, where others may listen too if it is `shared`. `backlog`: connections that wait to be accepted.
+pub(crate) fn listen(address: SocketAddr, shared: bool, backlog: u32) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.set_reuseport(shared)?;
+    socket.bind(address)?;
+    let listener = socket.listen(backlog)?;
+    // Who closed before has left the port steered.
+    to_all(&listener);
+    Ok(listener)
+}
 
 /// Sends newcomers to another of a port's listeners, for good: to the one of the worker that a reload brought, before this one
 /// closes. `take` takes those who came to this one all the same, and tells how many.
@@ -26,7 +41,7 @@ pub(crate) async fn away(listener: &impl AsFd, mut take: impl FnMut() -> usize) 
 }
 
 /// New connections go to any of a port's listeners, as if nobody had steered them.
-pub(crate) fn to_all(listener: &impl AsFd) {
+fn to_all(listener: &impl AsFd) {
     to(listener, u32::MAX);
 }
 

@@ -10,6 +10,8 @@ pub(super) use forwarding::{Forwarding, Origin};
 pub(super) use limits::Limits;
 pub(super) use query::QueryRules;
 pub(super) use routes::Routes;
+#[cfg(feature = "host")]
+pub(crate) use rpc::STATUSES;
 pub(super) use rpc::{Call, Method, OTHER, RpcRules};
 
 use super::plan::{GRPC_STATUS, Gather, Plan};

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::sleep;
 
 use crate::log::{self, Level};
@@ -65,8 +65,8 @@ impl Socket {
     /// Listens. A port is shared with the worker that a reload brings or replaces (`SO_REUSEPORT`).
     pub(super) fn bind(key: &'static str, place: &Place) -> Result<Self, ListenError> {
         let (text, socket) = match place {
-            Place::Tcp(address) => (address.to_string(), listen(*address, true).map(Self::Tcp)),
-            Place::OwnTcp(address) => (address.to_string(), listen(*address, false).map(Self::Tcp)),
+            Place::Tcp(address) => (address.to_string(), steer::listen(*address, true, BACKLOG).map(Self::Tcp)),
+            Place::OwnTcp(address) => (address.to_string(), steer::listen(*address, false, BACKLOG).map(Self::Tcp)),
             Place::Unix(path) => (path.display().to_string(), take_over(path)),
         };
         socket.map_err(|source| ListenError { key, place: text, source })
@@ -166,17 +166,6 @@ fn waiting<T>(mut accept: impl FnMut() -> io::Result<T>) -> impl Iterator<Item =
         Err(_) => None,
     };
     std::iter::from_fn(next).take(MAX_WAITING).flatten()
-}
-
-fn listen(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    socket.set_reuseaddr(true)?;
-    socket.set_reuseport(shared)?;
-    socket.bind(address)?;
-    let listener = socket.listen(BACKLOG)?;
-    // Who closed before has left the port steered.
-    steer::to_all(&listener);
-    Ok(listener)
 }
 
 /// Binds beside the path and renames: at every moment somebody answers there. What stands there already must be a socket.

@@ -103,7 +103,7 @@ const UNAUTHENTICATED: u8 = 16;
 const SERVERS_FAULT: [u8; 6] = [UNKNOWN, 4, 12, 13, 14, 15];
 
 /// gRPC, "Status codes and their use", by code.
-const STATUSES: [&str; 17] = [
+pub(crate) const STATUSES: [&str; 17] = [
     "OK",
     "CANCELLED",
     "UNKNOWN",
