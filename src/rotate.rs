@@ -8,6 +8,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
@@ -17,7 +18,8 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 /// One file and its siblings.
 ///
 /// Bounded: `max_files` files of at most `max_bytes`, but for a single longer line, and for one line of every other process that
-/// writes at the same moment. A full file that cannot be rotated takes nothing more.
+/// writes at the same moment; twice as many bytes while another process holds the folder's lock. A full file that cannot be
+/// rotated takes nothing more.
 #[derive(Debug)]
 pub struct RotatingFile {
     folder: File,
@@ -51,7 +53,7 @@ impl RotatingFile {
         self.follow();
         let size = self.file.metadata()?.size();
         if size > 0 && size.saturating_add(line.len() as u64) > self.max_bytes {
-            self.rotate().map_err(AppendError::Rotation)?;
+            self.rotate(size).map_err(AppendError::Rotation)?;
         }
         if std::mem::take(&mut self.torn) {
             self.write(b"\n")?;
@@ -115,16 +117,32 @@ impl RotatingFile {
         Ok(File::from(openat(&self.folder, self.name.as_str(), flags, mode)?))
     }
 
-    /// Moves every file one number on and begins another. While somebody else rotates, nothing: the next line looks again.
-    fn rotate(&mut self) -> io::Result<()> {
-        match self.folder.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(()),
-            Err(TryLockError::Error(error)) => return Err(error),
+    /// Moves every file one number on and begins another. While somebody else rotates, nothing: the next line looks again,
+    /// until the file's `size` is twice what it may be.
+    fn rotate(&mut self, size: u64) -> io::Result<()> {
+        if !self.is_locked(size)? {
+            return Ok(());
         }
         let rotated = self.rotate_alone();
         let unlocked = self.folder.unlock();
         rotated.and(unlocked)
+    }
+
+    /// False while somebody else rotates. Once the file has twice the size that it may have, waits for them, and fails at
+    /// last.
+    fn is_locked(&self, size: u64) -> io::Result<bool> {
+        let end = Instant::now() + LOCK_WAIT;
+        loop {
+            match self.folder.try_lock() {
+                Ok(()) => return Ok(true),
+                Err(TryLockError::Error(error)) => return Err(error),
+                Err(TryLockError::WouldBlock) if size < self.max_bytes.saturating_mul(2) => return Ok(false),
+                Err(TryLockError::WouldBlock) if Instant::now() < end => std::thread::sleep(LOCK_STEP),
+                Err(TryLockError::WouldBlock) => {
+                    return Err(io::Error::other("another process keeps its folder locked"));
+                }
+            }
+        }
     }
 
     fn rotate_alone(&mut self) -> io::Result<()> {
@@ -187,6 +205,10 @@ fn open(path: &Path) -> io::Result<File> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no regular file")) }
 }
 
+/// For another process that rotates: renaming some files takes far less.
+const LOCK_WAIT: Duration = Duration::from_millis(500);
+/// Between two looks at the lock.
+const LOCK_STEP: Duration = Duration::from_millis(5);
 /// Readable by the group, for whoever ships the files.
 const MODE: u32 = 0o640;
 
@@ -328,6 +350,21 @@ mod tests {
         }));
         // Who finds the other rotating writes on: how many files there are is a matter of luck, that there are several is not.
         assert!(folder.files().len() > 1);
+    }
+
+    #[test]
+    fn a_lock_that_is_never_given_back_does_not_let_a_file_grow_for_ever() {
+        let folder = Folder::new();
+        let mut file = folder.open(100, 3);
+        let held = File::open(&folder.0).unwrap();
+        held.lock().unwrap();
+        for line in 0..22 {
+            assert_eq!(file.append(b"123456789\n").is_ok(), line < 20, "{line}");
+        }
+        held.unlock().unwrap();
+        file.append(b"last\n").unwrap();
+        let files = folder.files();
+        assert_eq!((files.len(), files[0].1.as_str()), (2, "last\n"));
     }
 
     proptest! {

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use super::call::{Answer, Answers};
 use super::fault::LinkFault;
 use super::link::Link;
-use super::outcome::CheckResult;
+use super::outcome::{CheckResult, Class, Outcome};
 use super::probe::GrpcProbe;
 use super::schedule::{self, fenced};
 use super::state::Weight;
@@ -105,8 +105,12 @@ async fn session(target: &Target, probe: &mut GrpcProbe, room: &Semaphore) -> En
                 return End::NotOffered;
             }
             Err(Refusal::Told(result)) => {
-                // The server's own word, such as NOT_FOUND: the stream's other form of SERVICE_UNKNOWN.
-                target.record(result, begun.elapsed(), Weight::Decisive);
+                // NOT_FOUND is the stream's other form of SERVICE_UNKNOWN. Other codes may be of a proxy's, for a moment.
+                let weight = match result.outcome {
+                    Outcome::SoftFail(class) if class != Class::ServiceUnknown => Weight::Counted,
+                    _ => Weight::Decisive,
+                };
+                target.record(result, begun.elapsed(), weight);
                 return End::Failed;
             }
             Err(Refusal::Fault(fault)) => return fail(probe.verdict(&fault)),

@@ -1,6 +1,7 @@
 //! Servers that tell their changes.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tonic_health::ServingStatus;
@@ -165,4 +166,21 @@ async fn a_server_without_watch_that_keeps_no_connection_is_asked_no_more_often(
     tokio::time::sleep(Duration::from_millis(500)).await;
     // One Watch and one Check.
     assert_eq!(spy.heads.lock().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn one_code_instead_of_a_stream_is_one_failure() {
+    let watches = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&watches);
+    // As a proxy before the server does while that restarts.
+    let spy = Spy::answering(move || match counted.fetch_add(1, Ordering::SeqCst) {
+        0 => servers::status(1),
+        1 => servers::grpc_head("14"),
+        _ => servers::open_stream(1),
+    })
+    .await;
+    let bench = watching();
+    bench.checker.sweep(&[seen(spy.server.address, "DOWN")]);
+    bench.until(|text| watches.load(Ordering::SeqCst) == 3 && text.contains(" up,watched ")).await;
+    assert_eq!(bench.said("is DOWN"), 0);
 }
