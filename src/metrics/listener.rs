@@ -146,7 +146,7 @@ impl Listener {
                     });
                     Some(())
                 };
-                streams.map(|(stream, _)| serve(stream)).count()
+                streams.filter_map(|(stream, _)| serve(stream)).count()
             };
             steer::away(&socket, take).await;
         }
