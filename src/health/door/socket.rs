@@ -135,7 +135,7 @@ impl Socket {
                     give(Box::new(TcpStream::from_std(stream).ok()?));
                     Some(())
                 };
-                steer::away(&socket, || waiting(|| socket.accept()).map(&mut stream).count()).await;
+                steer::away(&socket, || waiting(|| socket.accept()).filter_map(&mut stream).count()).await;
             }
             Self::Unix(socket, path) => {
                 drop(path);

@@ -148,3 +148,53 @@ async fn a_connection_is_kept_until_it_idles_and_rubbish_ends_it() {
     // Half a request is not waited for.
     assert_eq!(rig.ask("GET /b/s HT").await, "");
 }
+
+#[tokio::test]
+async fn requests_are_read_as_http_1_has_them() {
+    let (_reporter, server) = servers::health().await;
+    let rig = rig(OnNotServing::Down);
+    rig.bench.checker.sweep(&[seen(server.address, "DOWN")]);
+    rig.bench.changes().await;
+    let none = "HTTP/1.1 503 no such server is checked";
+    for (target, expected) in [
+        ("/b/s?all=1", "HTTP/1.1 200 up"),
+        ("http://a:1/b/s", "HTTP/1.1 200 up"),
+        // HAProxy's names need no encoding, and two slashes are not one.
+        ("/%62/s", none),
+        ("//b/s", none),
+        ("/b/s/", none),
+        ("/b//s", none),
+        ("/b", none),
+    ] {
+        assert_eq!(rig.ask(&format!("GET {target} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")).await, expected);
+    }
+    // Two at once are answered in order; the body of the first is skipped.
+    let first = "GET /b/s HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+    let second = "GET /b/none HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    let both = rig.whole(&format!("{first}{second}")).await;
+    assert!(both.starts_with("HTTP/1.1 200 up\r\n") && both.contains(none), "{both}");
+    let headers = "x-filler: 0123456789\r\n".repeat(1000);
+    assert!(rig.ask(&format!("GET /b/s HTTP/1.1\r\n{headers}\r\n")).await.starts_with("HTTP/1.1 431"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_and_never_reads_is_not_kept() {
+    let (_reporter, server) = servers::health().await;
+    let rig = rig(OnNotServing::Down);
+    rig.bench.checker.sweep(&[seen(server.address, "DOWN")]);
+    rig.bench.changes().await;
+    let address = rig.address;
+    let asker = tokio::task::spawn_blocking(move || {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        stream.set_write_timeout(Some(Duration::from_secs(10))).unwrap();
+        let many = "GET /b/s HTTP/1.1\r\nhost: a\r\n\r\n".repeat(1000);
+        // Until its answers fill every buffer between here and there, and then for `idle_timeout`.
+        loop {
+            if let Err(error) = std::io::Write::write(&mut stream, many.as_bytes()) {
+                return error.kind();
+            }
+        }
+    });
+    let ended = asker.await.unwrap();
+    assert!(matches!(ended, std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe), "{ended}");
+}
