@@ -64,8 +64,9 @@ impl RotatingFile {
     /// Begins another file, whatever the size of this one; one that is empty goes on.
     pub fn begin_another(&mut self) -> Result<(), AppendError> {
         self.follow();
-        if self.file.metadata()?.size() > 0 {
-            self.rotate().map_err(AppendError::Rotation)?;
+        let size = self.file.metadata()?.size();
+        if size > 0 {
+            self.rotate(size).map_err(AppendError::Rotation)?;
         }
         Ok(())
     }
