@@ -14,6 +14,7 @@ local LOST_S = 2
 local YIELD_EVERY = 100
 local DOWNS_OF_AGENT = 3
 local WATCH_S = 1
+local MOVED_MS = 10
 local WATCH_WORK = 300 -- words heard: one each second, and a change counts as so many
 local CHANGE_WORK = 30
 local MAX_WATCHES = 64
@@ -234,6 +235,29 @@ local function mind()
     core.register_task(mind)
 end
 
+-- HAProxy tells of a server's address before it has it everywhere: who looks at once may see the former one.
+local moved, looks_again = {}, false
+
+local function look_again()
+    core.msleep(MOVED_MS)
+    local batch, seen = moved, {}
+    moved, looks_again = {}, false
+    for _, place in pairs(batch) do
+        seen[#seen + 1] = view(place.backend, place.server)
+    end
+    if not stopped then
+        apply(native.health_notice(seen))
+    end
+end
+
+local function note_move(key, backend, server)
+    moved[key] = { backend = backend, server = server }
+    if not looks_again then
+        looks_again = true
+        core.register_task(function() guard("health event", look_again) end)
+    end
+end
+
 -- What HAProxy tells of a server, as soon as it happens.
 local function on_event(event, data)
     local backend, name = data.proxy_name, data.name
@@ -252,6 +276,9 @@ local function on_event(event, data)
     if one then
         objects[key] = server
         apply(native.health_notice({ one }))
+        if event == "SERVER_INETADDR" then
+            note_move(key, backend, server)
+        end
     end
 end
 
