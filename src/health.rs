@@ -68,7 +68,7 @@ use voice::{Say, Voice};
 
 pub use agent::AgentListener;
 pub use bridge::BridgeListener;
-pub use door::{Closer, ListenError};
+pub use door::ListenError;
 pub use lateness::LatenessSeen;
 pub use once::TargetSpec;
 pub use outcome::{CheckResult, Class, MAX_TEXT, Outcome};

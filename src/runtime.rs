@@ -6,6 +6,7 @@
 //! | HAProxy's init, before chroot and setuid | threads start, with every signal blocked |
 //! | the last Lua state closes (soft stop, reload) | [`Runtime::stop`]: tasks are told, waited for within a bound, dropped |
 
+mod closing;
 pub(crate) mod steer;
 
 use std::future::Future;
@@ -21,6 +22,9 @@ use tokio::sync::watch;
 use crate::config::RuntimeConfig;
 use crate::log::{self, Level};
 use crate::stats;
+
+pub use closing::Closer;
+pub(crate) use closing::Closing;
 
 /// Starts a thread for work that blocks, such as writing a file: at HAProxy's init, like [`Runtime::start`]. It ends when
 /// `body` returns; nobody waits for it. A panic in it is caught, counted, and said in the log.

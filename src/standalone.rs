@@ -14,13 +14,13 @@ use std::time::Duration;
 use crate::VERSION;
 use crate::config::{HealthConfig, Loaded};
 use crate::health::observe::{AgentNames, CheckMetrics};
-use crate::health::{AgentListener, Checker, Closer, HealthError, ListenError};
+use crate::health::{AgentListener, Checker, HealthError, ListenError};
 use crate::journal::{Journal, JournalError};
 use crate::log::{self, Fact, Facts, Level, Topic};
 use crate::metrics::Sources;
 use crate::metrics::listener::{self, Exposition, Listener};
 use crate::resource::Resource;
-use crate::runtime::{Runtime, StartError, Tasks};
+use crate::runtime::{Closer, Runtime, StartError, Tasks};
 
 /// The running program.
 pub struct Standalone {

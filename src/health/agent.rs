@@ -14,12 +14,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::address::Address;
-use super::door::{Closer, Door, ListenError, Place};
+use super::door::{Door, ListenError, Place};
 use super::oracle::{Oracle, Verdict};
 use super::registry::Asked;
 use super::{Checker, Class, TargetSpec};
 use crate::config::{AgentConfig, HealthConfig};
-use crate::runtime::{Stop, Tasks};
+use crate::runtime::{Closer, Stop, Tasks};
 use crate::stats;
 use herald::Herald;
 use request::Request;

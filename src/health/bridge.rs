@@ -22,10 +22,10 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::Checker;
-use super::door::{Closer, Door, ListenError, Place, Seat, Stream};
+use super::door::{Door, ListenError, Place, Seat, Stream};
 use super::oracle::{Oracle, Verdict, phrase};
 use crate::config::{BridgeAddress, BridgeConfig, HealthConfig};
-use crate::runtime::{Stop, Tasks};
+use crate::runtime::{Closer, Stop, Tasks};
 use crate::stats;
 
 /// A listener for `option httpchk`.

@@ -7,10 +7,9 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
-use crate::runtime::{Stop, Tasks};
+use crate::runtime::{Closer, Closing, Stop, Tasks};
 use crate::stats::DoorStats;
 use crowd::Crowd;
 use socket::Socket;
@@ -23,34 +22,10 @@ pub(crate) use socket::{Place, Stream};
 pub(crate) struct Door {
     socket: Socket,
     crowd: Arc<Crowd>,
-    close: Arc<Notify>,
-    /// Goes with the door: who waits for [`Closer::ended`] learns of it.
-    open: watch::Sender<()>,
+    closing: Closing,
     tasks: Tasks,
     /// For those who had come when it was closed.
     grace: Duration,
-}
-
-/// Closes a listener. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Closer {
-    close: Arc<Notify>,
-    open: watch::Receiver<()>,
-}
-
-impl Closer {
-    /// No more connections: the worker that a reload brought takes them. A unix socket, whose path that worker has already,
-    /// is left to it, and needs no closing.
-    pub fn close(&self) {
-        self.close.notify_one();
-    }
-
-    /// Returns when the listener is closed and all who had come have their answers: at most some `GRACE`, or the agent's bound
-    /// on a check, after it was closed or the process began to stop.
-    pub async fn ended(&self) {
-        let mut open = self.open.clone();
-        while open.changed().await.is_ok() {}
-    }
 }
 
 impl Door {
@@ -64,14 +39,7 @@ impl Door {
     ) -> Result<Self, ListenError> {
         let socket = Socket::bind(key, place)?;
         let crowd = Arc::new(Crowd::new(most, stats));
-        Ok(Self {
-            socket,
-            crowd,
-            close: Arc::default(),
-            open: watch::Sender::new(()),
-            tasks: tasks.clone(),
-            grace: GRACE,
-        })
+        Ok(Self { socket, crowd, closing: Closing::new(), tasks: tasks.clone(), grace: GRACE })
     }
 
     /// The same, with at least so long for those who had come when it was closed.
@@ -81,7 +49,7 @@ impl Door {
 
     /// Closes it from elsewhere.
     pub(crate) fn closer(&self) -> Closer {
-        Closer { close: Arc::clone(&self.close), open: self.open.subscribe() }
+        self.closing.closer()
     }
 
     /// Where it listens, with the port that it got. None: on a path.
@@ -96,13 +64,13 @@ impl Door {
         F: Fn(Stream, Seat) -> W,
         W: Future<Output = ()> + Send + 'static,
     {
-        let Self { mut socket, crowd, close, open, tasks, grace } = self;
+        let Self { mut socket, crowd, closing, tasks, grace } = self;
         let admit = |stream| drop(tasks.spawn(name, serve(stream, Crowd::enter(&crowd))));
         let mut is_ours = true;
         loop {
             let accepted = tokio::select! {
                 () = stop.wait() => break,
-                () = close.notified() => {
+                () = closing.asked() => {
                     if socket.is_tcp() {
                         break;
                     }
@@ -123,7 +91,7 @@ impl Door {
         }
         socket.close(admit).await;
         let _ = timeout(grace, crowd.is_served()).await;
-        drop(open);
+        drop(closing);
     }
 }
 
@@ -141,6 +109,7 @@ mod tests {
     use std::time::Instant;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::watch;
 
     use super::*;
 

@@ -24,15 +24,13 @@ use super::signals::Signals;
 use super::{checks, settings};
 use crate::config::{Config, Environment, ExporterKind, Loaded, RuntimeConfig};
 use crate::export::{OpenError, Outlets, Signal};
-use crate::health::{
-    Action, AgentListener, BridgeListener, Checker, Closer as DoorCloser, HealthError, ListenError as DoorError,
-};
+use crate::health::{Action, AgentListener, BridgeListener, Checker, HealthError, ListenError as DoorError};
 use crate::journal::{Journal, JournalError};
 use crate::log::{self, Level};
 use crate::metrics::listener::Exposition;
 use crate::metrics::{PublishError, Published};
 use crate::resource::{self, Haproxy, Resource};
-use crate::runtime::{Runtime, StartError, Tasks};
+use crate::runtime::{Closer, Runtime, StartError, Tasks};
 use crate::stats::{self, DropReason, SinkDrop};
 use crate::trace::hot::Hot;
 use crate::trace::pipeline::Tracer;
@@ -86,7 +84,7 @@ pub(super) fn close_listeners() {
     if let Some(closer) = process.metrics.as_ref().and_then(|metrics| metrics.listener.as_ref()) {
         closer.close();
     }
-    process.doors.iter().for_each(DoorCloser::close);
+    process.doors.iter().for_each(Closer::close);
 }
 
 /// This thread's tracer: detached where the process traces nothing.
@@ -104,7 +102,7 @@ struct Process {
     /// Absent where nothing is checked.
     hub: Option<Hub>,
     /// Of the agent and the bridge, where they listen.
-    doors: Vec<DoorCloser>,
+    doors: Vec<Closer>,
     /// Absent where lines go to HAProxy's log.
     journal: Option<Arc<Journal>>,
     /// Absent where nothing is made of requests, and no metrics of checks.
@@ -218,7 +216,7 @@ fn hub(checker: &Checker, tasks: &Tasks) -> Option<Hub> {
 }
 
 /// The listeners that HAProxy's own checks ask, ours or other proxies': without checks there is nothing to tell.
-fn doors(config: &Config, checker: Option<&Checker>, tasks: &Tasks) -> Result<Vec<DoorCloser>, DoorError> {
+fn doors(config: &Config, checker: Option<&Checker>, tasks: &Tasks) -> Result<Vec<Closer>, DoorError> {
     let Some(checker) = checker else { return Ok(Vec::new()) };
     let mut closers = Vec::new();
     if let Some(agent) = AgentListener::bind(&config.agent, &config.health, checker, tasks)? {
@@ -249,7 +247,7 @@ fn checks(
 }
 
 /// Whoever has asked by now gets an answer. The listeners bound the time.
-async fn ended(doors: &[DoorCloser]) {
+async fn ended(doors: &[Closer]) {
     for door in doors {
         door.ended().await;
     }

@@ -13,12 +13,12 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Sources;
 use super::prometheus::{self, Format};
 use crate::resource::{Resource, Value};
-use crate::runtime::{Stop, Tasks, steer};
+use crate::runtime::{Closer, Closing, Stop, Tasks, steer};
 
 /// What is answered: the metrics now, and whose they are.
 #[derive(Debug)]
@@ -56,9 +56,7 @@ pub struct Listener {
     socket: TcpListener,
     exposition: Arc<Exposition>,
     tasks: Tasks,
-    close: Arc<Notify>,
-    /// Goes with the listener: who waits for [`Closer::ended`] learns of it.
-    open: watch::Sender<()>,
+    closing: Closing,
 }
 
 /// The address cannot be listened on.
@@ -67,27 +65,6 @@ pub struct Listener {
 pub struct ListenError {
     address: SocketAddr,
     source: std::io::Error,
-}
-
-/// Closes the listener. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Closer {
-    close: Arc<Notify>,
-    open: watch::Receiver<()>,
-}
-
-impl Closer {
-    /// No more scrapes: the worker that a reload brought answers them.
-    pub fn close(&self) {
-        self.close.notify_one();
-    }
-
-    /// Returns when the listener is closed and all who had come have their answers: at most some half a second after it was
-    /// closed or the process began to stop.
-    pub async fn ended(&self) {
-        let mut open = self.open.clone();
-        while open.changed().await.is_ok() {}
-    }
 }
 
 impl Listener {
@@ -99,7 +76,7 @@ impl Listener {
         tasks: &Tasks,
     ) -> Result<Self, ListenError> {
         let socket = steer::listen(address, shared, BACKLOG).map_err(|source| ListenError { address, source })?;
-        Ok(Self { socket, exposition, tasks: tasks.clone(), close: Arc::default(), open: watch::Sender::new(()) })
+        Ok(Self { socket, exposition, tasks: tasks.clone(), closing: Closing::new() })
     }
 
     /// Where it listens, with the port that it got.
@@ -109,7 +86,7 @@ impl Listener {
 
     /// Closes it from elsewhere.
     pub fn closer(&self) -> Closer {
-        Closer { close: Arc::clone(&self.close), open: self.open.subscribe() }
+        self.closing.closer()
     }
 
     /// Answers until the process stops or the listener is closed. At most `MAX_CONNECTIONS` at once; further ones wait in the
@@ -123,7 +100,7 @@ impl Listener {
         loop {
             let (place, accepted) = tokio::select! {
                 () = stop.wait() => break,
-                () = self.close.notified() => break,
+                () = self.closing.asked() => break,
                 next = next() => next,
             };
             match accepted {

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::Sources;
-use super::listener::{Closer, Exposition, ListenError, Listener};
+use super::listener::{Exposition, ListenError, Listener};
 use super::reader::Reader;
 use crate::config::Config;
 use crate::export::envelope::Envelope;
 use crate::export::{OpenError, Outlet, Outlets, Signal};
 use crate::resource::Resource;
-use crate::runtime::Tasks;
+use crate::runtime::{Closer, Tasks};
 
 /// What is published, and how it ends.
 #[derive(Debug)]
