@@ -179,57 +179,56 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn no_connection_is_lost_when_a_port_is_handed_over() {
         let (tasks, _stop) = tasks();
-        let listening = |address| {
-            let door = door(address, &tasks);
-            let (address, closer) = (door.address().unwrap(), door.closer());
-            tasks.spawn("door", door.run("test", echo, tasks.stop()));
-            (address, closer)
-        };
-        let (address, mut old) = listening(free());
-        let (done, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        let askers: Vec<_> = (0..4)
-            .map(|_| {
-                let (done, asked) = (Arc::clone(&done), Arc::clone(&asked));
-                thread::spawn(move || {
-                    while !done.load(Ordering::Relaxed) {
-                        asked.fetch_add(1, Ordering::Relaxed);
-                        let stream = TcpStream::connect(address).expect("somebody listens");
-                        assert!(is_answered(&stream), "a connection was lost");
-                    }
-                })
-            })
-            .collect();
+        let (address, mut old) = listening(free(), &tasks);
+        let askers = Askers::start(address);
         for _ in 0..20 {
-            let (_, new) = listening(address);
-            let (so_far, end) = (asked.load(Ordering::Relaxed), Instant::now() + Duration::from_secs(10));
-            while asked.load(Ordering::Relaxed) < so_far + 50 {
-                assert!(Instant::now() < end, "nobody is answered");
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
+            let (_, new) = listening(address, &tasks);
+            askers.wait_for(50).await;
             old.close();
             old.ended().await;
             old = new;
         }
-        done.store(true, Ordering::Relaxed);
-        tokio::task::spawn_blocking(|| askers.into_iter().for_each(|asker| asker.join().unwrap())).await.unwrap();
+        askers.end().await;
     }
 
     /// Two reloads in one second: the second of three workers is closing too.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn no_connection_is_lost_when_two_of_three_close_at_once() {
         let (tasks, _stop) = tasks();
-        let listening = |address| {
-            let door = door(address, &tasks);
-            let (address, closer) = (door.address().unwrap(), door.closer());
-            tasks.spawn("door", door.run("test", echo, tasks.stop()));
-            (address, closer)
-        };
-        let (address, mut old) = listening(free());
-        let (done, lost) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        let asked = Arc::new(AtomicUsize::new(0));
-        let askers: Vec<_> = (0..4)
-            .map(|_| {
-                let (done, lost, asked) = (Arc::clone(&done), Arc::clone(&lost), Arc::clone(&asked));
+        let (address, mut old) = listening(free(), &tasks);
+        let askers = Askers::start(address);
+        for _ in 0..40 {
+            let (_, second) = listening(address, &tasks);
+            let (_, newest) = listening(address, &tasks);
+            askers.wait_for(50).await;
+            old.close();
+            second.close();
+            tokio::join!(old.ended(), second.ended());
+            old = newest;
+        }
+        askers.end().await;
+    }
+
+    fn listening(address: SocketAddr, tasks: &Tasks) -> (SocketAddr, Closer) {
+        let door = door(address, tasks);
+        let (address, closer) = (door.address().unwrap(), door.closer());
+        tasks.spawn("door", door.run("test", echo, tasks.stop()));
+        (address, closer)
+    }
+
+    /// Four who ask again and again, each time over a new connection.
+    struct Askers {
+        threads: Vec<thread::JoinHandle<()>>,
+        done: Arc<AtomicBool>,
+        asked: Arc<AtomicUsize>,
+        lost: Arc<AtomicUsize>,
+    }
+
+    impl Askers {
+        fn start(address: SocketAddr) -> Self {
+            let (done, asked, lost) = <(Arc<AtomicBool>, Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
+            let begin = |_| {
+                let (done, asked, lost) = (Arc::clone(&done), Arc::clone(&asked), Arc::clone(&lost));
                 thread::spawn(move || {
                     while !done.load(Ordering::Relaxed) {
                         asked.fetch_add(1, Ordering::Relaxed);
@@ -239,23 +238,25 @@ mod tests {
                         }
                     }
                 })
-            })
-            .collect();
-        for _ in 0..40 {
-            let (_, second) = listening(address);
-            let (_, newest) = listening(address);
-            let (so_far, end) = (asked.load(Ordering::Relaxed), Instant::now() + Duration::from_secs(10));
-            while asked.load(Ordering::Relaxed) < so_far + 50 {
+            };
+            Self { threads: (0..4).map(begin).collect(), done, asked, lost }
+        }
+
+        /// Waits until they have asked so often more.
+        async fn wait_for(&self, more: usize) {
+            let (so_far, end) = (self.asked.load(Ordering::Relaxed), Instant::now() + Duration::from_secs(10));
+            while self.asked.load(Ordering::Relaxed) < so_far + more {
                 assert!(Instant::now() < end, "nobody is answered");
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
-            old.close();
-            second.close();
-            tokio::join!(old.ended(), second.ended());
-            old = newest;
         }
-        done.store(true, Ordering::Relaxed);
-        tokio::task::spawn_blocking(|| askers.into_iter().for_each(|asker| asker.join().unwrap())).await.unwrap();
-        assert_eq!(lost.load(Ordering::Relaxed), 0, "of {}", asked.load(Ordering::Relaxed));
+
+        /// Every one of them got every answer.
+        async fn end(self) {
+            self.done.store(true, Ordering::Relaxed);
+            let join = || self.threads.into_iter().for_each(|asker| asker.join().unwrap());
+            tokio::task::spawn_blocking(join).await.unwrap();
+            assert_eq!(self.lost.load(Ordering::Relaxed), 0, "of {}", self.asked.load(Ordering::Relaxed));
+        }
     }
 }
