@@ -1,26 +1,85 @@
-//! A request's headers as HAProxy's `req.hdrs` hands them over: `name: value` lines that end in CR LF, then an empty line.
+//! A request's headers, as HAProxy hands them over: in its own buffer to native hooks, as text to Lua.
 //!
-//! Not `req.hdrs_bin`: HAProxy gives a Lua converter text, which it cuts at the first NUL, and there is one in the length of
-//! every empty value. HAProxy lets no line end and no NUL pass in a value, from HTTP/1.1 as from HTTP/2.
+//! The text is that of `req.hdrs`: `name: value` lines that end in CR LF, then an empty line. HAProxy lets no line end and no
+//! NUL pass in a value, from HTTP/1.1 as from HTTP/2.
 
 use memchr::memchr;
 
+use super::htx;
 use super::record::scan::{find, split_once};
 
-/// Goes through the headers of one block. Total: broken bytes end the walk.
-#[derive(Debug, Clone)]
-pub struct Headers<'a>(&'a [u8]);
+/// The headers of one request. Borrowed: nothing is copied before it is known to be wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Block<'a> {
+    /// Lines of text.
+    Text(&'a [u8]),
+    /// A message in HAProxy's buffer.
+    Message(htx::Message<'a>),
+}
 
-impl<'a> Headers<'a> {
-    /// The headers in `block`.
-    pub const fn new(block: &'a [u8]) -> Self {
-        Self(block)
+impl<'a> Block<'a> {
+    /// Goes through all of them.
+    pub const fn iter(&self) -> Headers<'a> {
+        match self {
+            Self::Text(text) => Headers::Lines(Lines(text)),
+            Self::Message(message) => Headers::Message(message.headers()),
+        }
     }
 }
 
+impl Default for Block<'_> {
+    fn default() -> Self {
+        Self::Text(b"")
+    }
+}
+
+impl<'a> IntoIterator for &Block<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+    type IntoIter = Headers<'a>;
+
+    fn into_iter(self) -> Headers<'a> {
+        self.iter()
+    }
+}
+
+/// Goes through the headers of one block. Total: broken bytes end the walk.
+#[derive(Debug, Clone)]
+pub enum Headers<'a> {
+    /// Of lines of text.
+    Lines(Lines<'a>),
+    /// Of a message.
+    Message(htx::Headers<'a>),
+}
+
 impl<'a> Headers<'a> {
-    /// The next header whose name begins with one of the lower-case `initials`: the others cost a search for their end.
+    /// The next header whose name begins with one of the lower-case `initials`: the others cost next to nothing.
+    #[inline]
     pub fn next_of(&mut self, initials: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
+        match self {
+            Self::Lines(lines) => lines.next_of(initials),
+            Self::Message(headers) => headers.next_of(initials),
+        }
+    }
+}
+
+impl<'a> Iterator for Headers<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Lines(lines) => lines.next(),
+            Self::Message(headers) => headers.next(),
+        }
+    }
+}
+
+/// Goes through lines of text.
+#[derive(Debug, Clone)]
+pub struct Lines<'a>(&'a [u8]);
+
+impl<'a> Lines<'a> {
+    fn next_of(&mut self, initials: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
         loop {
             let line = self.line()?;
             let first = line.first()?.to_ascii_lowercase();
@@ -37,7 +96,7 @@ impl<'a> Headers<'a> {
     }
 }
 
-impl<'a> Iterator for Headers<'a> {
+impl<'a> Iterator for Lines<'a> {
     type Item = (&'a [u8], &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -82,7 +141,7 @@ mod tests {
     #[test]
     fn an_empty_value_hides_no_header_after_it() {
         let block = write_block(&[(b"a", b""), (b"b", b":1: ")]);
-        let read: Vec<_> = Headers::new(&block).collect();
+        let read: Vec<_> = Block::Text(&block).iter().collect();
         assert_eq!(read, [(&b"a"[..], &b""[..]), (b"b", b":1: ")]);
     }
 
@@ -94,13 +153,13 @@ mod tests {
         ) {
             let pairs: Vec<_> = headers.iter().map(|(n, v)| (n.as_bytes(), v.as_slice())).collect();
             let block = write_block(&pairs);
-            let read: Vec<_> = Headers::new(&block).collect();
+            let read: Vec<_> = Block::Text(&block).iter().collect();
             prop_assert_eq!(read, pairs);
         }
 
         #[test]
         fn any_bytes_are_read_without_a_panic(block in proptest::collection::vec(any::<u8>(), 0..600)) {
-            prop_assert!(Headers::new(&block).count() <= block.len());
+            prop_assert!(Block::Text(&block).iter().count() <= block.len());
         }
     }
 }

@@ -12,13 +12,13 @@ use std::time::{Duration, SystemTime};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use super::carry::{Field, SERVER_SPAN, TRACEPARENT_LEN, TracestateAction, Verdict, Writer};
-use super::connection;
 use super::incoming::Incoming;
-use super::propagation::{Policy, Seen};
+use super::picked::Picked;
+use super::propagation::{Policy, Seen, Sent};
+use super::record::{Field, Head, SERVER_SPAN, Verdict, Writer, hex, is_recorded};
 use super::sampler::{self, Change, Decision, Sampler};
-use super::w3c::{self, FLAG_RANDOM, FLAG_SAMPLED, Traceparent, Tracestate};
-use super::wanted::{ForSpans, Wanted};
+use super::w3c::{self, FLAG_RANDOM, FLAG_SAMPLED, TRACEPARENT_LEN, Traceparent, Tracestate};
+use super::wanted::Wanted;
 use crate::export::ring;
 use crate::stats::ThreadStats;
 
@@ -34,14 +34,43 @@ pub struct Hot {
     wants: Wants,
     /// Absent: spans are not exported, requests are still propagated and counted.
     ring: Option<ring::Writer>,
-    carry: Writer,
     /// What the spans need of a request beyond the fixed values; absent: nothing.
     wanted: Option<Arc<Wanted>>,
     tracestate: Vec<u8>,
-    /// Where parts are joined.
-    record: Vec<u8>,
-    /// The SERVER span that [`Hot::end_parts`] ended last: rules that ask twice ask one after the other.
-    last_ended: [u8; 16],
+    scratch: Vec<u8>,
+    /// Where records are ended that HAProxy holds as bytes.
+    record: Writer,
+    /// The SERVER span that [`Hot::finish`] ended last: rules that ask twice ask one after the other.
+    last_ended: [u8; 8],
+}
+
+/// A request that has begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Begun {
+    /// What the server is told.
+    pub sent: Sent,
+    /// Its end is wanted: a record was begun.
+    pub recorded: bool,
+    /// What becomes of the `tracestate` that it came with.
+    pub tracestate: TracestateAction,
+}
+
+/// What HAProxy does with the request's `tracestate` header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TracestateAction {
+    /// Passes it on as it came: absent, or one valid line.
+    Keep,
+    /// Deletes it: empty, invalid, or without a valid `traceparent`.
+    Delete,
+    /// Replaces it by [`Hot::tracestate`]: several lines combined, cut, or changed.
+    Replace,
+}
+
+impl Begun {
+    /// The header for the server.
+    pub fn traceparent(&self) -> [u8; TRACEPARENT_LEN] {
+        w3c::write_traceparent(&self.sent.trace_id, &self.sent.span_id, self.sent.flags)
+    }
 }
 
 impl Hot {
@@ -56,11 +85,11 @@ impl Hot {
             stats,
             wants: Wants::default(),
             ring,
-            carry: Writer::new(),
             wanted: None,
             tracestate: Vec::with_capacity(512),
-            record: Vec::with_capacity(1024),
-            last_ended: [0; 16],
+            scratch: Vec::new(),
+            record: Writer::new(),
+            last_ended: [0; 8],
         }
     }
 
@@ -70,7 +99,7 @@ impl Hot {
         Self { policy, ..self }
     }
 
-    /// The same, which carries what is wanted too.
+    /// The same, which records what is wanted too.
     #[must_use]
     pub fn with_wanted(self, wanted: Option<Arc<Wanted>>) -> Self {
         Self { wanted, ..self }
@@ -88,13 +117,14 @@ impl Hot {
         Self::new(None, Arc::default(), None)
     }
 
-    /// A valid `traceparent` of an untraced request, from nothing: the answer where this type itself has failed.
-    pub fn detached_traceparent() -> [u8; TRACEPARENT_LEN] {
+    /// A request that is not traced, from nothing: the answer where this type itself has failed.
+    pub fn detached_request() -> Begun {
         let id = w3c::hex16(rand::random::<u64>().max(1));
         let mut trace_id = [b'0'; 32];
         let (_, low) = trace_id.split_at_mut(16);
         low.copy_from_slice(&id);
-        w3c::write_traceparent(&trace_id, &id, 0)
+        let sent = Sent { trace_id, span_id: id, server_span: None, flags: 0, debug: false };
+        Begun { sent, recorded: false, tracestate: TracestateAction::Keep }
     }
 
     /// The counters of this thread.
@@ -102,39 +132,46 @@ impl Hot {
         &self.stats
     }
 
-    /// Starts a request: from what a door sees of it to what HAProxy carries (see [`super::carry`]).
+    /// What replaces the `tracestate` of the request that has begun last.
+    pub fn tracestate(&self) -> &[u8] {
+        &self.tracestate
+    }
+
+    /// Starts a request, from what is seen of it. Its record is begun in `record` where its end is wanted.
     ///
     /// Hot path: takes no lock, makes no system call; allocates only for a `tracestate` beyond 512 bytes and where the settings
     /// ask for another policy than the default.
-    pub fn begin(&mut self, request: &Incoming<'_>) -> &[u8] {
+    pub fn begin(&mut self, request: &Incoming<'_>, record: &mut Writer) -> Begun {
+        let picked = Picked::read(&request.headers);
         let seen = match &self.policy {
-            None => Seen::read(request.headers),
-            Some(policy) => policy.read(request),
+            None => Seen::of(&picked),
+            Some(policy) => policy.read(request, &picked),
         };
-        self.begin_seen(request, &seen)
+        self.begin_seen(request, &picked, &seen, record)
     }
 
-    /// The same, unless the request has a `traceparent`, valid or not: it may be this tracer's own, and the door has not asked.
-    pub fn begin_unless_begun(&mut self, request: &Incoming<'_>) -> Option<&[u8]> {
-        let w3c = Seen::read(request.headers);
-        if w3c.traceparent_lines > 0 {
+    /// The same, unless the request has a `traceparent`, valid or not: it may be this tracer's own, and the caller has not looked.
+    pub fn begin_unless_begun(&mut self, request: &Incoming<'_>, record: &mut Writer) -> Option<Begun> {
+        let picked = Picked::read(&request.headers);
+        if picked.traceparent_lines > 0 {
             return None;
         }
-        let by_policy = self.policy.as_ref().map(|policy| policy.read(request));
-        Some(self.begin_seen(request, by_policy.as_ref().unwrap_or(&w3c)))
+        let seen = match &self.policy {
+            None => Seen::of(&picked),
+            Some(policy) => policy.read(request, &picked),
+        };
+        Some(self.begin_seen(request, &picked, &seen, record))
     }
 
-    fn begin_seen(&mut self, request: &Incoming<'_>, seen: &Seen) -> &[u8] {
-        let block = request.headers;
+    fn begin_seen(&mut self, request: &Incoming<'_>, picked: &Picked<'_>, seen: &Seen, record: &mut Writer) -> Begun {
         if self.sampler.is_none() {
-            self.pass_on(seen, block);
-            return self.carry.as_bytes();
+            return self.pass_on(request, seen);
         }
         let (trace_id, flags) = match &seen.parent {
             Some(parent) => (parent.trace_id, parent.flags & FLAG_RANDOM),
             None => self.new_trace_id(),
         };
-        let tracestate = self.tracestate_action(seen, block);
+        let tracestate = self.tracestate_action(request, picked, seen);
         let decision = self.decide(request, seen.decided(), &trace_id);
         let Decision { recorded: wanted, sampled, threshold } = decision;
         let recorded = wanted | self.wants.every_request;
@@ -142,122 +179,109 @@ impl Hot {
             if threshold == Change::Leave { tracestate } else { self.change_threshold(tracestate, threshold) };
         let client_span = self.new_span_id();
         let flags = if sampled { flags | FLAG_SAMPLED } else { flags };
-        let traceparent = w3c::write_traceparent(&trace_id, &client_span, flags);
-        if recorded {
-            self.stats.started.bump();
-            // Two spans by one id are one span: see `Record::is_single`.
-            let server_span = if request.single_span { client_span } else { self.new_span_id() };
-            let verdict = Verdict { recorded, sampled, tracestate };
-            let parent = seen.parent.as_ref().map(|parent| &parent.parent_id);
-            self.carry.begin(&traceparent, verdict, &server_span, parent, &self.tracestate);
-            if seen.is_debug() {
-                self.carry.mark_debug();
-            }
-            self.carry.field(Field::Started, &w3c::hex16(unix_nanos()));
-            if self.wants.every_request {
-                self.for_metrics(request, wanted, sampled);
-            }
-            if let Some(wanted) = &self.wanted {
-                wanted.carry_hops(block, &mut self.carry);
-            }
-            let ForSpans { host, user_agent, upgrade } = ForSpans::read(block);
-            self.carry.field(Field::Host, host);
-            self.carry.field(Field::UserAgent, user_agent);
-            if let Some(link) = seen.link() {
-                self.carry.link(link);
-            }
-            if !upgrade.is_empty() {
-                self.carry.field(Field::Upgrade, upgrade);
-            }
-            if !request.method.is_empty() {
-                self.carry.request_line(request.method, request.target, request.version);
-            }
-            if let Some(head) = &request.head {
-                self.carry.field(Field::Source, head.source);
-            }
-            if let Some(policy) = &self.policy {
-                policy.keep_baggage(seen, block, &mut self.carry);
-            }
-            if let Some(wanted) = &self.wanted {
-                wanted.carry_headers(block, &mut self.carry);
-            }
-            self.carry.end();
-        } else {
+        let span_id = w3c::hex16(client_span);
+        if !recorded {
             self.stats.unsampled.bump();
-            self.leave_out(&traceparent, tracestate);
+            let sent = Sent { trace_id, span_id, server_span: None, flags, debug: false };
+            return Begun { sent, recorded, tracestate };
         }
-        self.carry.as_bytes()
+        self.stats.started.bump();
+        // Two spans by one id are one span: see `Record::is_single`.
+        let server_span = if request.single_span { client_span } else { self.new_span_id() };
+        let debug = sampled && seen.is_debug();
+        let head = Head {
+            verdict: Verdict { recorded, sampled, measured: !wanted, debug, connection: request.connection },
+            flags,
+            trace_id: hex(&trace_id).unwrap_or_default(),
+            client_span: client_span.to_be_bytes(),
+            server_span: server_span.to_be_bytes(),
+            parent: seen.parent.as_ref().and_then(|parent| hex(&parent.parent_id)).unwrap_or_default(),
+            started: unix_nanos(),
+        };
+        record.begin(&head);
+        self.fill(request, picked, seen, sampled, record);
+        let sent = Sent { trace_id, span_id, server_span: Some(w3c::hex16(server_span)), flags, debug };
+        Begun { sent, recorded, tracestate }
     }
 
-    /// Ends a request: stamps the time and hands the record over. A request that is not recorded is none of ours.
+    /// What the start knows, in a record.
+    fn fill(&mut self, request: &Incoming<'_>, picked: &Picked<'_>, seen: &Seen, sampled: bool, record: &mut Writer) {
+        record.present(Field::TraceState, &self.tracestate);
+        if self.wants.every_request {
+            self.for_metrics(request, picked, sampled, record);
+        }
+        if let Some(wanted) = &self.wanted {
+            wanted.record_hops(&request.headers, record);
+        }
+        record.present(Field::Host, picked.host);
+        record.present(Field::UserAgent, picked.user_agent);
+        record.present(Field::Method, request.method);
+        record.present(Field::Target, request.target);
+        record.present(Field::Version, request.version);
+        if let Some(link) = seen.link() {
+            record.link(link);
+        }
+        record.present(Field::Upgrade, picked.upgrade);
+        if let Some(policy) = &self.policy {
+            policy.keep_baggage(seen, &request.headers, record);
+        }
+        if let Some(wanted) = &self.wanted {
+            wanted.record_headers(&request.headers, picked, record);
+        }
+    }
+
+    /// Ends a request whose record is whole: stamps the time and hands it over. One that is not recorded is none of ours.
     ///
     /// Hot path: takes no lock, allocates nothing, never waits.
-    pub fn end(&mut self, payload: &[u8]) {
-        // An end that HAProxy calls an error has its termination state in front, a connection's a mark: three bytes, both. See
-        // `record` and `connection`.
-        let carried = if payload.starts_with(b"00-") { payload } else { payload.get(3..).unwrap_or_default() };
-        if !Verdict::is_recorded(carried) {
+    pub fn end(&mut self, record: &[u8]) {
+        self.end_at(record, unix_nanos());
+    }
+
+    /// The same at a known time. Unix time, nanoseconds.
+    pub fn end_at(&mut self, record: &[u8], now: u64) {
+        if !is_recorded(record) {
             return;
         }
         self.stats.ended.bump();
         if self.wants.active_requests {
-            self.no_longer_active(carried);
+            self.no_longer_active(record);
         }
         let Some(ring) = &mut self.ring else { return };
-        if ring.push(unix_nanos(), payload).is_err() {
+        if ring.push(now, record).is_err() {
             self.stats.ring_full.bump();
         }
     }
 
-    /// The same from parts: `rest` appends what follows the carried context. Ends a request once, however many rules
-    /// ask for it.
-    pub fn end_parts(&mut self, carried: &[u8], rest: impl FnOnce(&mut Vec<u8>)) {
-        self.end_once(b"", carried, rest);
-    }
-
-    /// The same for a connection in TCP mode: see [`super::connection`].
-    pub fn end_connection(&mut self, carried: &[u8], rest: impl FnOnce(&mut Vec<u8>)) {
-        self.end_once(connection::MARK, carried, rest);
-    }
-
-    fn end_once(&mut self, front: &[u8], carried: &[u8], rest: impl FnOnce(&mut Vec<u8>)) {
+    /// Ends a request that HAProxy holds as bytes, once, however many rules ask for it: `rest` appends what its end says.
+    pub fn finish(&mut self, carried: &[u8], rest: impl FnOnce(&mut Writer)) {
         let span = carried.get(SERVER_SPAN).unwrap_or_default();
-        let Ok(span) = <[u8; 16]>::try_from(span) else { return };
-        if span == self.last_ended {
+        let Ok(span) = <[u8; 8]>::try_from(span) else { return };
+        if !is_recorded(carried) || span == self.last_ended {
             return;
         }
         self.last_ended = span;
         let mut record = std::mem::take(&mut self.record);
-        record.clear();
-        record.extend_from_slice(front);
-        record.extend_from_slice(carried);
+        record.resume(carried);
+        record.end();
         rest(&mut record);
-        self.end(&record);
+        self.end(record.as_bytes());
         self.record = record;
     }
 
     /// Without tracing a caller's context stays what it was. HAProxy is owed a header in any case: a request without
     /// a context gets a valid one that is not sampled.
-    fn pass_on(&mut self, seen: &Seen, block: &[u8]) {
+    fn pass_on(&mut self, request: &Incoming<'_>, seen: &Seen) -> Begun {
         self.stats.unsampled.bump();
+        let untraced = |trace_id, span_id, flags, tracestate| {
+            let sent = Sent { trace_id, span_id, server_span: None, flags, debug: false };
+            Begun { sent, recorded: false, tracestate }
+        };
         if let Some(parent) = &seen.parent {
-            self.carry.bare(&w3c::write_traceparent(&parent.trace_id, &parent.parent_id, parent.flags));
-            return;
+            return untraced(parent.trace_id, parent.parent_id, parent.flags, TracestateAction::Keep);
         }
         let (trace_id, flags) = self.new_trace_id();
-        let traceparent = w3c::write_traceparent(&trace_id, &self.new_span_id(), flags);
-        let tracestate = self.tracestate_action(seen, block);
-        self.leave_out(&traceparent, tracestate);
-    }
-
-    fn leave_out(&mut self, traceparent: &[u8; TRACEPARENT_LEN], tracestate: TracestateAction) {
-        if tracestate == TracestateAction::Keep {
-            self.carry.bare(traceparent);
-        } else {
-            let verdict = Verdict { recorded: false, sampled: false, tracestate };
-            self.carry.begin(traceparent, verdict, b"0000000000000000", None, &self.tracestate);
-            self.carry.end();
-        }
+        let tracestate = self.tracestate_action(request, &Picked::default(), seen);
+        untraced(trace_id, w3c::hex16(self.new_span_id()), flags, tracestate)
     }
 
     fn decide(&mut self, request: &Incoming<'_>, parent: Option<&Traceparent>, trace_id: &[u8; 32]) -> Decision {
@@ -270,7 +294,7 @@ impl Hot {
 
     /// Of `self.tracestate`. Only consistent samplers do.
     fn change_threshold(&mut self, action: TracestateAction, change: Change) -> TracestateAction {
-        if !sampler::change_threshold(change, &mut self.tracestate, &mut self.record) {
+        if !sampler::change_threshold(change, &mut self.tracestate, &mut self.scratch) {
             action
         } else if self.tracestate.is_empty() {
             TracestateAction::Delete
@@ -280,8 +304,8 @@ impl Hot {
     }
 
     /// Reads the `tracestate` lines into `self.tracestate`.
-    fn tracestate_action(&mut self, seen: &Seen, block: &[u8]) -> TracestateAction {
-        match seen.tracestate(block, &mut self.tracestate) {
+    fn tracestate_action(&mut self, request: &Incoming<'_>, picked: &Picked<'_>, seen: &Seen) -> TracestateAction {
+        match seen.tracestate(&request.headers, picked, &mut self.tracestate) {
             Tracestate::Absent | Tracestate::AsItCame => TracestateAction::Keep,
             Tracestate::Combined => TracestateAction::Replace,
             Tracestate::Void => TracestateAction::Delete,
@@ -297,12 +321,13 @@ impl Hot {
     }
 
     /// All zero is the one invalid id.
-    fn new_span_id(&mut self) -> [u8; 16] {
-        w3c::hex16(self.random.next_u64().max(1))
+    fn new_span_id(&mut self) -> u64 {
+        self.random.next_u64().max(1)
     }
 }
 
-fn unix_nanos() -> u64 {
+/// Unix time, nanoseconds.
+pub fn unix_nanos() -> u64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
     u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
 }

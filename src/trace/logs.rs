@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::outcome::{ErrorType, Outcome};
 use super::protobuf;
-use super::record::{Record, Server, Timers, push_unescaped};
+use super::record::{Record, Server, Timers};
 use super::spans::{self, Facts};
 use super::wording::{QueryRules, Wording};
 use crate::config::LogsConfig;
@@ -127,29 +127,26 @@ fn severity(outcome: Outcome) -> (u64, &'static str) {
 /// redacted.
 fn line(record: &Record<'_>, wording: &Wording, outcome: Outcome) -> Vec<u8> {
     let mut line = Vec::with_capacity(256);
-    if let Some(response) = &record.response {
-        let port = response.client_port.unwrap_or_default();
-        push(&mut line, &[response.client_ip, b":", port.to_string().as_bytes(), b" ", response.frontend, b" "]);
-        let server = match response.server {
-            Server::Real(name) | Server::Applet(name) => name,
-            Server::None => b"<NOSRV>",
-        };
-        push(&mut line, &[response.backend, b"/", server, b" "]);
-        line.extend_from_slice(timers(response.timers).as_bytes());
-    } else {
-        line.extend_from_slice(b"- - - -/-/-/-");
-    }
+    let response = &record.response;
+    let address = response.client_ip.map_or_else(|| "-".to_owned(), |ip| ip.to_string());
+    let port = response.client_port.unwrap_or_default();
+    push(&mut line, &[address.as_bytes(), b":", port.to_string().as_bytes(), b" ", response.frontend, b" "]);
+    let server = match response.server {
+        Server::Real(name) | Server::Applet(name) => name,
+        Server::None => b"<NOSRV>",
+    };
+    push(&mut line, &[response.backend, b"/", server, b" "]);
+    line.extend_from_slice(timers(response.timers).as_bytes());
     let total = (spans::interval(record).seconds() * 1000.0).round();
     let status = outcome.status.map_or_else(|| "-1".to_owned(), |status| status.to_string());
     line.extend_from_slice(format!("/{total} {status} ").as_bytes());
-    push(&mut line, &[&record.state.0, b" \""]);
+    push(&mut line, &[&record.state().0, b" \""]);
     let request = &record.request;
     if request.method.is_empty() {
         line.extend_from_slice(b"<BADREQ>");
     } else {
         push(&mut line, &[request.method, b" "]);
-        push_unescaped(&mut line, request.target.authority);
-        push_unescaped(&mut line, request.target.path);
+        push(&mut line, &[request.target.authority, request.target.path]);
         if let Some(query) = request.target.query.filter(|_| wording.query != QueryRules::Drop) {
             line.push(b'?');
             wording.query.push(&mut line, query);
@@ -192,7 +189,7 @@ impl Attributes<'_> {
             self.text("http.route", route);
         }
         if !request.method.is_empty() {
-            self.escaped("url.path", request.target.path);
+            self.text("url.path", request.target.path);
             let query = request.target.query.filter(|query| !query.is_empty() && *rules != QueryRules::Drop);
             if let Some(query) = query {
                 self.built("url.query", |out| rules.push(out, query));
@@ -209,17 +206,16 @@ impl Attributes<'_> {
         }
         self.present("server.address", facts.host);
         self.present("user_agent.original", record.user_agent);
-        if let Some(response) = &record.response {
-            self.present("url.scheme", facts.scheme.unwrap_or_default());
-            self.present("client.address", &facts.client_address);
-            self.present("network.protocol.version", facts.version);
-            self.present("haproxy.frontend.name", response.frontend);
-            self.present("haproxy.backend.name", response.backend);
-            if let Server::Real(name) | Server::Applet(name) = response.server {
-                self.text("haproxy.server.name", name);
-            }
+        let response = &record.response;
+        self.text("url.scheme", facts.scheme);
+        self.present("client.address", &facts.client_address);
+        self.present("network.protocol.version", facts.version);
+        self.present("haproxy.frontend.name", response.frontend);
+        self.present("haproxy.backend.name", response.backend);
+        if let Server::Real(name) | Server::Applet(name) = response.server {
+            self.text("haproxy.server.name", name);
         }
-        self.text("haproxy.termination_state", &record.state.0);
+        self.text("haproxy.termination_state", &record.state().0);
         self.dropped
     }
 
@@ -231,10 +227,6 @@ impl Attributes<'_> {
 
     fn text(&mut self, key: &str, value: &[u8]) {
         self.built(key, |out| out.extend_from_slice(value));
-    }
-
-    fn escaped(&mut self, key: &str, value: &[u8]) {
-        self.built(key, |out| push_unescaped(out, value));
     }
 
     fn built(&mut self, key: &str, build: impl FnOnce(&mut Vec<u8>)) {

@@ -9,8 +9,8 @@
 //! | `--` | normal end | none; `rejected` if nothing was answered (also for `L.`) |
 //! | `L.` | answered by HAProxy itself | none |
 //! | `CL` | the client left while the last bytes, all of them received from the server, were on their way | none |
-//! | `C.` | the client left; in `R Q C H T` the status that HAProxy notes was not sent | `client_abort` |
-//! | `c.` | the client was too slow; `cL`: SERVER only, the server had finished | `client_timeout` |
+//! | `C.` | the client left; in `R Q C H T` the status that HAProxy notes was not sent | SERVER only: `client_abort` |
+//! | `c.` | the client was too slow | SERVER only: `client_timeout` |
 //! | `SC` `SQ` | no connection: no server was left, or it refused | `no_server`, `connect_error` |
 //! | `S.` | the server cut the exchange | `server_abort` |
 //! | `sC` | the connection was not made in time | `connect_timeout` |
@@ -38,6 +38,11 @@ impl State {
     /// Whether HAProxy answered by itself.
     pub const fn is_local(self) -> bool {
         matches!(self.0, [b'L', _])
+    }
+
+    /// Whether the client ended the exchange, by leaving or by being too slow: no fault of the server's.
+    const fn is_clients(self) -> bool {
+        matches!(self.0, [b'C' | b'c', _])
     }
 
     /// Whether the client left before there was an answer.
@@ -85,6 +90,8 @@ pub struct Ending {
     pub state: State,
     /// The status that HAProxy noted, 100 to 999.
     pub status: Option<u16>,
+    /// The server's own status, where it is known apart from that.
+    pub server_status: Option<u16>,
     /// Whether a server was chosen.
     pub server_chosen: bool,
     /// Whether the server's response headers arrived (`%Tr` is not -1).
@@ -174,10 +181,10 @@ pub fn client(ending: &Ending) -> Outcome {
     let state = ending.state;
     let word = state.word(ending.server_chosen);
     let received = ending.headers_received && !state.answered_for_server();
-    let status = ending.status.filter(|_| received);
+    let status = ending.server_status.or(ending.status.filter(|_| received));
     let error = match status {
         Some(code @ 400..) => Some(ErrorType::Status(code)),
-        Some(_) if state == State(*b"cL") => None,
+        _ if state.is_clients() => None,
         _ => word.map(ErrorType::Word),
     };
     Outcome { status, error }
@@ -205,21 +212,21 @@ mod tests {
         ("LR", 302, false, false, (302, ""), (0, "")),
         ("LR", 503, false, false, (503, "503"), (0, "")),
         ("LH", 200, true, true, (200, ""), (0, "")),
-        ("CR", 400, false, false, (0, "client_abort"), (0, "client_abort")),
-        ("CQ", 400, true, false, (0, "client_abort"), (0, "client_abort")),
-        ("CC", 400, true, false, (0, "client_abort"), (0, "client_abort")),
-        ("CH", 400, true, false, (0, "client_abort"), (0, "client_abort")),
-        ("CT", 500, false, false, (0, "client_abort"), (0, "client_abort")),
-        ("CD", 200, true, true, (200, "client_abort"), (200, "client_abort")),
+        ("CR", 400, false, false, (0, "client_abort"), (0, "")),
+        ("CQ", 400, true, false, (0, "client_abort"), (0, "")),
+        ("CC", 400, true, false, (0, "client_abort"), (0, "")),
+        ("CH", 400, true, false, (0, "client_abort"), (0, "")),
+        ("CT", 500, false, false, (0, "client_abort"), (0, "")),
+        ("CD", 200, true, true, (200, "client_abort"), (200, "")),
         ("CD", 404, true, true, (404, "client_abort"), (404, "404")),
         ("CD", 500, true, true, (500, "500"), (500, "500")),
         ("CL", 200, true, true, (200, ""), (200, "")),
         ("CL", 404, true, true, (404, ""), (404, "404")),
         ("CL", 500, true, true, (500, "500"), (500, "500")),
-        ("cR", 408, false, false, (408, "client_timeout"), (0, "client_timeout")),
-        ("cQ", 408, true, false, (408, "client_timeout"), (0, "client_timeout")),
-        ("cH", 408, true, false, (408, "client_timeout"), (0, "client_timeout")),
-        ("cD", 200, true, true, (200, "client_timeout"), (200, "client_timeout")),
+        ("cR", 408, false, false, (408, "client_timeout"), (0, "")),
+        ("cQ", 408, true, false, (408, "client_timeout"), (0, "")),
+        ("cH", 408, true, false, (408, "client_timeout"), (0, "")),
+        ("cD", 200, true, true, (200, "client_timeout"), (200, "")),
         ("cL", 200, true, true, (200, "client_timeout"), (200, "")),
         ("SC", 503, false, false, (503, "503"), (0, "no_server")),
         ("SC", 503, true, false, (503, "503"), (0, "connect_error")),
@@ -273,12 +280,33 @@ mod tests {
             let ending = Ending {
                 state: State(state.as_bytes().try_into().unwrap()),
                 status: (status != 0).then_some(status),
+                server_status: None,
                 server_chosen,
                 headers_received,
             };
             let owned = |(status, word): (u16, &str)| (status, word.to_owned());
             assert_eq!(shown(server(&ending)), owned(of_server), "SERVER, {ending:?}");
             assert_eq!(shown(client(&ending)), owned(of_client), "CLIENT, {ending:?}");
+        }
+    }
+
+    #[test]
+    fn the_servers_own_status_is_the_client_spans() {
+        for (state, status, server_status, expected) in [
+            ("--", 404, 200, (200, "")),
+            ("--", 200, 503, (503, "503")),
+            ("PH", 403, 200, (200, "proxy_error")),
+            ("CD", 200, 200, (200, "")),
+        ] {
+            let ending = Ending {
+                state: State(state.as_bytes().try_into().unwrap()),
+                status: Some(status),
+                server_status: Some(server_status),
+                server_chosen: true,
+                headers_received: true,
+            };
+            assert_eq!(shown(client(&ending)), (expected.0, expected.1.to_owned()), "{ending:?}");
+            assert_eq!(server(&ending).status, Some(status));
         }
     }
 
@@ -297,7 +325,7 @@ mod tests {
             ("PR", false, "rejected"),
         ] {
             let state = State(state.as_bytes().try_into().unwrap());
-            let ending = Ending { state, status: None, server_chosen, headers_received: false };
+            let ending = Ending { state, status: None, server_status: None, server_chosen, headers_received: false };
             assert_eq!(shown(connection(&ending)), (0, word.to_owned()), "{ending:?}");
         }
     }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::connection::Connection;
 use super::hot::{Hot, Wants};
 use super::observers::Observers;
 use super::plan::Plan;
@@ -73,7 +72,6 @@ impl Tracer {
         let wanted = Wanted::new(&config.attributes).map(Arc::new);
         let pipeline = Pipeline {
             wording: Wording::new(&config.attributes, &plan),
-            plan,
             keep: Keep::new(&config.traces.sampling),
             rings: rings.clone(),
             readers: Vec::new(),
@@ -118,7 +116,6 @@ fn policy(config: &Config) -> Option<Arc<Policy>> {
 /// The loop. One task; it owns every ring's reading end and the open batch.
 #[derive(Debug)]
 pub struct Pipeline {
-    plan: Plan,
     keep: Keep,
     wording: Wording,
     rings: Rings,
@@ -206,19 +203,19 @@ impl Pipeline {
     }
 
     fn take(&mut self, end_unix_nanos: u64, payload: &[u8]) {
-        if Connection::is_one(payload) {
-            return self.take_connection(end_unix_nanos, payload);
-        }
-        let mut record = match Record::parse(payload, end_unix_nanos, self.plan.gathered.len()) {
+        let mut record = match Record::parse(payload, end_unix_nanos) {
             Ok(record) => record,
             Err(error) => return self.malformed(&error.to_string()),
         };
-        self.observers.observe(&record, payload);
+        // Metrics, log records and the last requests are of requests.
+        if !record.is_connection {
+            self.observers.observe(&record, payload);
+        }
         if self.outlets.is_none() {
             return;
         }
         if !record.sampled {
-            if record.is_only_measured() {
+            if record.is_only_measured {
                 return;
             }
             record.kept = self.keep.why(&record);
@@ -229,29 +226,6 @@ impl Pipeline {
         }
         let made = spans::encode(&record, &self.wording, &mut self.batch);
         self.count(made);
-    }
-
-    /// A connection in TCP mode: one span, if it was sampled.
-    fn take_connection(&mut self, end_unix_nanos: u64, payload: &[u8]) {
-        let mut connection = match Connection::parse(payload, end_unix_nanos) {
-            Ok(connection) => connection,
-            Err(error) => return self.malformed(&error.to_string()),
-        };
-        if self.outlets.is_none() {
-            return;
-        }
-        if !connection.record.sampled {
-            if connection.record.is_only_measured() {
-                return;
-            }
-            connection.record.kept = self.keep.why_connection(&connection);
-            if connection.record.kept.is_none() {
-                return EXPORT.discarded.add(1);
-            }
-            EXPORT.kept.add(1);
-        }
-        spans::encode_connection(&connection, &self.wording, &mut self.batch);
-        self.count(1);
     }
 
     /// Spans that were just added to the open batch.
@@ -274,7 +248,7 @@ impl Pipeline {
         self.batch.clear();
     }
 
-    /// A frontend whose log line lacks the end, or has no target, starts requests and ends none: easily done, and silent.
+    /// Lua's actions end a request by a rule of its own: where it is missing, requests start and none ends.
     fn look_for_ends(&mut self) {
         let threads = stats::threads();
         let ended = threads.iter().any(|thread| thread.ended.value() > 0);
@@ -283,8 +257,8 @@ impl Pipeline {
             log::say(
                 Level::Warning,
                 format!(
-                    "{started} requests were started and none has ended: a log-format needs ${{VITALS_LOG}} in front of it, \
-                     and the frontend a log target; with actions, http-after-response lua.otel_end"
+                    "{started} requests were started and none has ended: lua.otel_start needs \
+                     `http-after-response lua.otel_end` in the same section"
                 ),
             );
         }

@@ -1,22 +1,18 @@
-//! What the doors must gather, which follows from the settings alone: what nobody asked for costs nothing.
-//!
-//! `lua/otel.cfg` is told through environment variables, which HAProxy reads after it has loaded the module; the other doors ask
-//! [`Plan`] itself.
+//! What must be gathered of requests, which follows from the settings alone: what no setting asks for costs nothing.
 
-use super::propagation::doors::{DoorPlan, Frontends};
+use super::propagation::doors::DoorPlan;
+use super::record::MAX_VALUE;
 use crate::config::{AttributesConfig, Config};
 
 /// What is gathered of each request beyond what always is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Plan {
-    /// At the start: frontend, source, TLS, method, version and target, beside the headers.
-    pub head: bool,
+    /// At the start: frontend, source and TLS, beside what the request itself says.
+    pub arrival: bool,
     /// With the response, in this order. At most [`MAX_GATHERED`].
     pub gathered: Vec<Gather>,
     /// What becomes of headers.
     pub headers: DoorPlan,
-    /// `tracestate` is changed often: the profile does so natively, at the cost of a second rule for every request.
-    pub tracestate: bool,
 }
 
 /// One value that HAProxy is asked for when there is a response.
@@ -37,10 +33,8 @@ impl Plan {
         let by_frontend = !config.traces.trust_of.is_empty();
         let metrics = &config.metrics;
         let counted = metrics.enabled && metrics.active_requests;
-        let head = config.traces.enabled && (by_frontend || config.traces.sampling.needs_head() || counted);
-        // Callers that are not trusted lose theirs, and consistent samplers write their own.
-        let tracestate = headers.untrusted != Frontends::default() || config.traces.sampler.is_consistent();
-        let mut plan = Self { head, gathered: gathered(&config.attributes), headers, tracestate };
+        let arrival = config.traces.enabled && (by_frontend || config.traces.sampling.needs_head() || counted);
+        let mut plan = Self { arrival, gathered: gathered(&config.attributes), headers };
         if metrics.enabled && metrics.body_sizes {
             plan.gather(Gather::ResponseHeader("content-length".to_owned()));
         }
@@ -59,29 +53,9 @@ impl Plan {
         self.gathered.iter().position(|one| one == gather)
     }
 
-    /// Bytes that are taken of each gathered value: all of them and what is carried must fit into one buffer of HAProxy's.
+    /// Bytes that are taken of each gathered value: all of them fit into one record.
     pub fn value_bytes(&self) -> usize {
         (MAX_GATHERED_BYTES / self.gathered.len().max(1)).min(MAX_VALUE)
-    }
-
-    /// Variables for `lua/otel.cfg`, and their values. Those that are absent here must be absent there.
-    pub fn environment(&self) -> Vec<(&'static str, String)> {
-        let mut variables = Vec::new();
-        if self.head {
-            variables.push(("VITALS_HEAD", "1".to_owned()));
-        }
-        if self.tracestate {
-            variables.push(("VITALS_TRACESTATE", "1".to_owned()));
-        }
-        variables.extend(self.headers.environment());
-        if !self.gathered.is_empty() {
-            let most = self.value_bytes();
-            let field =
-                |gather: &Gather| format!(" %[{}{},bytes(0,{most}),hex]", gather.expression(), gather.cast_to_text());
-            let fields = self.gathered.iter().map(field);
-            variables.push(("VITALS_FIELDS", fields.collect()));
-        }
-        variables
     }
 }
 
@@ -92,15 +66,6 @@ impl Gather {
             Self::ResponseHeader(name) => format!("res.fhdr({name},-1)"),
             Self::Variable(name) => format!("var({name})"),
             Self::Fetch(name) => (*name).to_owned(),
-        }
-    }
-
-    /// A converter that takes text and leaves it as it is: without it HAProxy hands numbers, booleans and addresses to the
-    /// next one in binary form. What is binary itself must stay so: as text it ends at a NUL.
-    fn cast_to_text(&self) -> &'static str {
-        match self {
-            Self::Fetch(FINGERPRINT) | Self::ResponseHeader(_) => "",
-            Self::Variable(_) | Self::Fetch(_) => ",concat()",
         }
     }
 }
@@ -143,32 +108,5 @@ const FINGERPRINT: &str = "ssl_c_sha1";
 /// Values that may be gathered. The record has one field for each.
 pub const MAX_GATHERED: usize = 64;
 
-/// Bytes of all gathered values together. They are written twice as long, beside two times what is carried, the request line and
-/// the fixed values: with the default `tune.bufsize` of 16 KiB there is room.
+/// Bytes of all gathered values together.
 const MAX_GATHERED_BYTES: usize = 3072;
-
-/// Bytes of one gathered value.
-const MAX_VALUE: usize = 512;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn haproxy_is_told_what_is_wanted_and_nothing_else() {
-        assert_eq!(Plan::default().environment(), []);
-        let gathered = vec![
-            Gather::ResponseHeader("x-cache".to_owned()),
-            Gather::Variable("txn.user".to_owned()),
-            Gather::Fetch("ssl_fc_cipher"),
-        ];
-        let fields = [
-            " %[res.fhdr(x-cache,-1),bytes(0,512),hex]",
-            " %[var(txn.user),concat(),bytes(0,512),hex]",
-            " %[ssl_fc_cipher,concat(),bytes(0,512),hex]",
-        ]
-        .concat();
-        let plan = Plan { head: true, gathered, ..Plan::default() };
-        assert_eq!(plan.environment(), [("VITALS_HEAD", "1".to_owned()), ("VITALS_FIELDS", fields)]);
-    }
-}

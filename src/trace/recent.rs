@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::sync::{Mutex, PoisonError};
 
 use super::outcome::{self, ErrorType, Outcome};
-use super::record::{Record, Response, Server, push_unescaped};
+use super::record::{Record, Response, Server};
 use super::spans::{self, Interval};
 
 /// Remembers finished requests as HAProxy handed them over: reading them is for the one who asks.
@@ -14,8 +14,6 @@ use super::spans::{self, Interval};
 #[derive(Debug)]
 pub struct Recent {
     limit: usize,
-    /// Values that the settings ask for in each record.
-    gathered: usize,
     requests: Mutex<Requests>,
 }
 
@@ -76,9 +74,9 @@ impl Query {
 }
 
 impl Recent {
-    /// Remembers `limit` requests. `gathered`: values that the settings ask for in each record.
-    pub fn new(limit: usize, gathered: usize) -> Self {
-        Self { limit, gathered, requests: Mutex::default() }
+    /// Remembers `limit` requests.
+    pub fn new(limit: usize) -> Self {
+        Self { limit, requests: Mutex::default() }
     }
 
     /// Remembers one. A copy under a lock that is held for no longer than that.
@@ -104,7 +102,7 @@ impl Recent {
             requests.all.iter().rev().cloned().collect()
         };
         let records: Vec<Record<'_>> =
-            copies.iter().filter_map(|(end, payload)| Record::parse(payload, *end, self.gathered).ok()).collect();
+            copies.iter().filter_map(|(end, payload)| Record::parse(payload, *end).ok()).collect();
         let chosen: Vec<&Record<'_>> = records.iter().filter(|r| matches(r, query)).take(query.last).collect();
         let family = Family::of(&chosen);
         let mut out = format!("{} of {} remembered requests\n", chosen.len(), records.len());
@@ -174,11 +172,11 @@ fn server(out: &mut String, record: &Record<'_>, depth: usize) {
     let interval = spans::interval(record);
     let request = &record.request;
     let method = if request.method.is_empty() { "-".to_owned() } else { text(request.method) };
-    let frontend = record.response.as_ref().map_or_else(|| "-".to_owned(), |response| text(response.frontend));
+    let frontend = text(record.response.frontend);
     let _ = write!(out, "{:indent$}SERVER {method} {} {frontend}", "", text(request.target.path), indent = 2 * depth);
     ending(out, outcome::server(&record.ending()), interval);
     let _ = write!(out, " at {}", clock(interval.start));
-    let _ = write!(out, " state={} span={}", text(&record.state.0), hex(&record.server_span));
+    let _ = write!(out, " state={} span={}", text(&record.state().0), hex(&record.server_span));
     if let Some(parent) = &record.parent {
         let _ = write!(out, " parent={}", hex(parent));
     }
@@ -186,11 +184,11 @@ fn server(out: &mut String, record: &Record<'_>, depth: usize) {
 }
 
 fn client(out: &mut String, record: &Record<'_>, interval: Interval, name: &[u8], depth: usize) {
-    let Some(response) = &record.response else { return };
+    let response = &record.response;
     let _ = write!(out, "{:indent$}CLIENT {}/{}", "", text(response.backend), text(name), indent = 2 * depth);
-    if !response.server_ip.is_empty() {
+    if let Some(address) = response.server_ip {
         let port = response.server_port.map(|port| format!(":{port}")).unwrap_or_default();
-        let _ = write!(out, " {}{port}", text(response.server_ip));
+        let _ = write!(out, " {address}{port}");
     }
     ending(out, outcome::client(&record.ending()), interval);
     timers(out, response);
@@ -232,9 +230,7 @@ fn timers(out: &mut String, response: &Response<'_>) {
 
 /// Text of a client's or HAProxy's, safe for a terminal: no control characters, at most [`MAX_WORD`] characters.
 fn text(bytes: &[u8]) -> String {
-    let mut unescaped = Vec::new();
-    push_unescaped(&mut unescaped, bytes);
-    let lossy = String::from_utf8_lossy(&unescaped);
+    let lossy = String::from_utf8_lossy(bytes);
     let mut text: String = lossy.chars().take(MAX_WORD).map(|c| if c.is_control() { '.' } else { c }).collect();
     if lossy.chars().nth(MAX_WORD).is_some() {
         text.push_str("...");

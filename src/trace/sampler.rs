@@ -132,7 +132,7 @@ impl Sampler {
     }
 
     fn overridden(&self, shares: &Shares, request: &Incoming<'_>) -> Chance {
-        let frontend = request.head.and_then(|head| std::str::from_utf8(head.frontend).ok());
+        let frontend = request.arrival.and_then(|arrival| std::str::from_utf8(arrival.frontend).ok());
         let share = frontend.and_then(|name| shares.frontends.get(name).copied()).or(shares.all);
         share.map_or(self.root, |share| Chance::of_ratio(share, self.consistent))
     }

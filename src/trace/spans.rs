@@ -11,30 +11,33 @@ mod phases;
 mod span;
 #[cfg(test)]
 mod tests;
+mod text;
 mod url;
 
 use std::borrow::Cow;
 
-pub use connection::encode_connection;
-
-use super::carry::Field;
 use super::outcome;
 use super::protobuf::key;
-use super::record::{Record, RequestLine, Response, Server};
+use super::record::{Field, Record, RequestLine, Response, Server};
 use super::wording::{Call, Origin, QueryRules, Wording};
 pub(super) use facts::{Facts, client_interval, interval};
 
 use asked::rpc;
 use phases::Phases;
 use span::{Identity, Kind, Span};
+use text::Text;
 use url::Authority;
 
-/// Appends a request's spans to `out` as `ScopeSpans.spans` entries, and says how many: one, two, and those of phases.
+/// Appends a request's spans to `out` as `ScopeSpans.spans` entries, and says how many: one, two, and those of phases; one of a
+/// connection in TCP mode.
 pub fn encode(record: &Record<'_>, wording: &Wording, out: &mut Vec<u8>) -> u64 {
+    if record.is_connection {
+        connection::encode(record, wording, out);
+        return 1;
+    }
     let interval = interval(record);
-    let response = record.response.as_ref();
     let extras = if wording.asks { Some(Extras::new(record, wording)) } else { None };
-    let upstream = response.and_then(|response| upstream(record, response).map(|server| Upstream { response, server }));
+    let server = upstream(record);
     let phases = Phases::new(record, interval);
     let request = Request {
         record,
@@ -47,12 +50,12 @@ pub fn encode(record: &Record<'_>, wording: &Wording, out: &mut Vec<u8>) -> u64 
     };
     request.server(out);
     let mut count = 1;
-    if let Some(upstream) = &upstream {
-        request.client(upstream, out);
+    if let Some(server) = server {
+        request.client(server, out);
         count += 1;
     }
     if extras.is_some() {
-        count += request.phases(upstream.as_ref(), out);
+        count += request.phases(server, out);
     }
     count
 }
@@ -89,24 +92,19 @@ struct Request<'r, 'a> {
 #[derive(Default)]
 struct Extras<'a> {
     /// What was gathered; empty if nothing was.
-    values: Vec<Option<Vec<u8>>>,
+    values: Vec<Option<&'a [u8]>>,
     /// The request is gRPC's.
     call: Option<Call>,
     /// What a trusted proxy says of the client.
     origin: Origin<'a>,
 }
 
-/// The chosen server.
-struct Upstream<'r, 'a> {
-    response: &'r Response<'a>,
-    server: &'a [u8],
-}
-
 /// The chosen server's name. A redirect may answer after a server was chosen, without a connection to it.
-fn upstream<'a>(record: &Record<'_>, response: &Response<'a>) -> Option<&'a [u8]> {
+fn upstream<'a>(record: &Record<'a>) -> Option<&'a [u8]> {
+    let response = &record.response;
     match response.server {
         Server::Real(_) if record.is_single() => None,
-        Server::Real(_) if record.state.is_local() && response.timers.connect.is_none() => None,
+        Server::Real(_) if response.state.is_local() && response.timers.connect.is_none() => None,
         Server::Real(name) => Some(name),
         Server::None | Server::Applet(_) => None,
     }
@@ -116,6 +114,7 @@ impl<'a> Request<'_, 'a> {
     fn server(&self, out: &mut Vec<u8>) {
         let (record, wording) = (self.record, self.wording);
         let request = &record.request;
+        let response = &record.response;
         let mut outcome = outcome::server(&record.ending());
         let route = self.route();
         let name = self.server_name(route);
@@ -128,25 +127,21 @@ impl<'a> Request<'_, 'a> {
             end: self.interval.end,
         };
         let mut span = Span::begin(out, record, &identity);
-        self.method(&mut span);
+        method(&mut span, request.method, self.known);
         if let Some(route) = route {
             span.string(key!("http.route"), route);
         }
         target(&mut span, request, &wording.query);
-        if let Some(response) = &record.response {
-            connection(&mut span, response, request, self.extras.and_then(|extras| extras.origin.scheme));
-        }
+        incoming(&mut span, response, request, self.extras.and_then(|extras| extras.origin.scheme));
         self.client_addresses(&mut span);
         self.server_address(&mut span);
         span.present(key!("user_agent.original"), record.user_agent);
-        span.string(key!("haproxy.termination_state"), &record.state.0);
+        span.string(key!("haproxy.termination_state"), &response.state.0);
         if let Some(kept) = record.kept {
             span.string(key!("haproxy.sampling.kept"), kept.word().as_bytes());
         }
-        if let Some(response) = &record.response {
-            handling(&mut span, response, self.interval);
-            tunnel(&mut span, record, response);
-        }
+        handling(&mut span, response, self.interval);
+        tunnel(&mut span, record, response);
         if let Some(extras) = self.extras {
             self.tls_from_client(&mut span, &extras.values);
             outcome = rpc(extras, &mut span, outcome, true);
@@ -162,30 +157,38 @@ impl<'a> Request<'_, 'a> {
         span.end(&wording.limits);
     }
 
-    fn client(&self, upstream: &Upstream<'_, 'a>, out: &mut Vec<u8>) {
-        let (record, response) = (self.record, upstream.response);
-        let request = &record.request;
+    /// The server's leg: what was sent to it and what it answered.
+    fn client(&self, server: &[u8], out: &mut Vec<u8>) {
+        let (record, response) = (self.record, &self.record.response);
+        let request = response.sent.request(&record.request);
+        let known = if response.sent.method.is_empty() { self.known } else { is_known(request.method, self.wording) };
         let identity = Identity {
             kind: Kind::Client,
             id: record.client_span,
             parent: Some(record.server_span),
-            name: self.call().map_or(self.method_name(), Call::name),
+            name: self.call().map_or(method_name(request.method, known), Call::name),
             start: self.phases.left_queue,
-            end: self.interval.end,
+            end: self.phases.forwarded,
         };
         let mut span = Span::begin(out, record, &identity);
-        self.method(&mut span);
+        method(&mut span, request.method, known);
+        let peer = response.server_ip.map(Text::of);
+        let peer = peer.as_ref().map(Text::as_bytes).unwrap_or_default();
         let mut authority = self.authority;
+        if !response.sent.host.is_empty() {
+            authority = Authority::parse(response.sent.host);
+        }
         if authority.host.is_empty() {
-            authority = Authority::of_peer(response.server_ip, response.server_port);
+            authority = Authority::of_peer(peer, response.server_port);
         }
         span.string(key!("server.address"), authority.host);
         span.port(key!("server.port"), authority.port.or(response.server_port));
         let tls = self.value(self.wording.tls.to_server).and_then(tls);
-        let scheme: &[u8] = if tls.is_some() { b"https" } else { b"http" };
+        let secure = response.server_tls.unwrap_or(tls.is_some());
+        let scheme: &[u8] = if secure { b"https" } else { b"http" };
         let query = &self.wording.query;
         span.built(b"url.full", |out| url::push_full(out, scheme, &authority, &request.target, query));
-        span.present(key!("network.peer.address"), response.server_ip);
+        span.present(key!("network.peer.address"), peer);
         span.port(key!("network.peer.port"), response.server_port);
         span.present(key!("network.protocol.version"), protocol_version(response.server_http_major, b""));
         protocol(&mut span, tls);
@@ -193,7 +196,7 @@ impl<'a> Request<'_, 'a> {
             span.unsigned(key!("http.request.resend_count"), response.retries.count);
         }
         span.present(key!("haproxy.backend.name"), response.backend);
-        span.string(key!("haproxy.server.name"), upstream.server);
+        span.string(key!("haproxy.server.name"), server);
         if let Some(reused) = response.connection_reused {
             span.bool(b"haproxy.connection.reused", reused);
         }
@@ -227,29 +230,21 @@ impl<'a> Request<'_, 'a> {
         named.or_else(|| self.wording.routes.find(method, target.path))
     }
 
-    fn method(&self, span: &mut Span<'_>) {
-        let method = self.record.request.method;
-        if self.known {
-            span.string(key!("http.request.method"), method);
-        } else {
-            span.string(key!("http.request.method"), b"_OTHER");
-            span.escaped_present(key!("http.request.method_original"), method);
-        }
-    }
-
     /// The method as it stands in names.
     fn method_name(&self) -> &'a [u8] {
-        if self.known { self.record.request.method } else { b"HTTP" }
+        method_name(self.record.request.method, self.known)
     }
 
     fn client_addresses(&self, span: &mut Span<'_>) {
-        let peer = self.record.client_ip();
+        let response = &self.record.response;
+        let Some(peer) = response.client_ip else { return };
+        let peer = Text::of(peer);
         match self.extras.and_then(|extras| extras.origin.client) {
-            Some(client) => span.built(b"client.address", |out| out.extend_from_slice(client.to_string().as_bytes())),
-            None => span.present(key!("client.address"), peer),
+            Some(client) => span.string(key!("client.address"), Text::of(client).as_bytes()),
+            None => span.string(key!("client.address"), peer.as_bytes()),
         }
-        span.present(key!("network.peer.address"), peer);
-        span.port(key!("network.peer.port"), self.record.response.as_ref().and_then(|response| response.client_port));
+        span.string(key!("network.peer.address"), peer.as_bytes());
+        span.port(key!("network.peer.port"), response.client_port);
     }
 
     fn server_address(&self, span: &mut Span<'_>) {
@@ -259,11 +254,24 @@ impl<'a> Request<'_, 'a> {
             span.string(key!("server.address"), before.host);
             span.port(key!("server.port"), before.port);
         } else if !self.authority.host.is_empty() {
-            let port = self.authority.port.or(self.record.response.as_ref().and_then(|r| r.frontend_port));
+            let port = self.authority.port.or(self.record.response.frontend_port);
             span.string(key!("server.address"), self.authority.host);
             span.port(key!("server.port"), port);
         }
     }
+}
+
+fn method(span: &mut Span<'_>, method: &[u8], known: bool) {
+    if known {
+        span.string(key!("http.request.method"), method);
+    } else {
+        span.string(key!("http.request.method"), b"_OTHER");
+        span.present(key!("http.request.method_original"), method);
+    }
+}
+
+fn method_name(method: &[u8], known: bool) -> &[u8] {
+    if known { method } else { b"HTTP" }
 }
 
 /// What is not UTF-8 becomes U+FFFD.
@@ -278,13 +286,13 @@ fn target(span: &mut Span<'_>, request: &RequestLine<'_>, rules: &QueryRules) {
     if request.method.is_empty() {
         return;
     }
-    span.escaped(key!("url.path"), request.target.path);
+    span.string(key!("url.path"), request.target.path);
     if let Some(query) = request.target.query.filter(|query| !query.is_empty() && *rules != QueryRules::Drop) {
         span.built(b"url.query", |out| rules.push(out, query));
     }
 }
 
-fn connection(span: &mut Span<'_>, response: &Response<'_>, request: &RequestLine<'_>, scheme: Option<&[u8]>) {
+fn incoming(span: &mut Span<'_>, response: &Response<'_>, request: &RequestLine<'_>, scheme: Option<&[u8]>) {
     let own: &[u8] = if response.tls_version.is_empty() { b"http" } else { b"https" };
     span.string(key!("url.scheme"), scheme.unwrap_or(own));
     protocol(span, tls(response.tls_version));

@@ -1,6 +1,6 @@
 //! W3C Trace Context level 2: `traceparent` and `tracestate`, total over any bytes.
 
-use super::carry::{MAX_TRACESTATE, TRACEPARENT_LEN};
+use super::record::MAX_TRACESTATE;
 
 /// A caller's `traceparent` that the specification accepts. Identifiers stay in hexadecimal: they are copied, not
 /// computed with.
@@ -13,6 +13,9 @@ pub struct Traceparent {
     /// The flags that are known here; others are gone. Sections 3.2.2.5 and 4.1.
     pub flags: u8,
 }
+
+/// Bytes of a `traceparent`. Section 3.2.
+pub const TRACEPARENT_LEN: usize = 55;
 
 /// The caller recorded its span. Section 3.2.2.5.1.
 pub const FLAG_SAMPLED: u8 = 0x01;

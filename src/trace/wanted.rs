@@ -2,12 +2,13 @@
 
 use memchr::memchr;
 
-use super::carry::{Field, MAX_FORWARDED, Writer};
-use super::headers::Headers;
+use super::headers::Block;
+use super::picked::Picked;
+use super::record::{Field, MAX_FORWARDED, Writer};
 use crate::config::{AttributesConfig, Forwarded};
 use crate::stats;
 
-/// What is carried beyond the fixed values.
+/// What is recorded beyond the fixed values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
     /// Lower-case names. Their places, from 1, stand in [`Field::Header`].
@@ -25,12 +26,12 @@ impl Wanted {
         (!wanted.headers.is_empty() || wanted.forwarded.is_some() || wanted.rpc).then_some(wanted)
     }
 
-    /// Carries who was before the peer. Before everything else a client may fill the room with: the nearest hops decide.
-    pub(super) fn carry_hops(&self, block: &[u8], carry: &mut Writer) {
+    /// Records the hops before the peer. Before everything else a client may fill the room with: the nearest hops decide.
+    pub(super) fn record_hops(&self, headers: &Block<'_>, record: &mut Writer) {
         let Some(forwarded) = self.forwarded else { return };
         let name: &[u8] = if forwarded == Forwarded::XForwarded { b"x-forwarded-for" } else { b"forwarded" };
         let (mut hops, mut proto, mut host) = (Hops::default(), &b""[..], &b""[..]);
-        let mut headers = Headers::new(block);
+        let mut headers = headers.iter();
         while let Some((found, value)) = headers.next_of(b"xf") {
             if found.eq_ignore_ascii_case(name) {
                 hops.push(value);
@@ -41,55 +42,31 @@ impl Wanted {
             }
         }
         if hops.count > 0 {
-            carry.field(Field::ForwardedFor, &hops.joined());
+            record.field(Field::ForwardedFor, &hops.joined());
         }
         if forwarded == Forwarded::XForwarded {
             for (field, value) in [(Field::ForwardedProto, last_of(proto)), (Field::ForwardedHost, last_of(host))] {
                 if !value.is_empty() {
-                    carry.field(field, value);
+                    record.field(field, value);
                 }
             }
         }
     }
 
-    /// Carries the rest.
-    pub(super) fn carry_headers(&self, block: &[u8], carry: &mut Writer) {
-        if self.rpc && is_grpc(block) {
-            carry.field(Field::Rpc, b"");
+    /// Records the rest.
+    pub(super) fn record_headers(&self, headers: &Block<'_>, picked: &Picked<'_>, record: &mut Writer) {
+        if self.rpc && is_grpc(picked.content_type) {
+            record.field(Field::Rpc, b"");
         }
         if self.headers.is_empty() {
             return;
         }
-        for (name, value) in Headers::new(block) {
+        for (name, value) in headers {
             let place = (1..).zip(&self.headers).find(|(_, wanted)| name.eq_ignore_ascii_case(wanted));
-            if place.is_some_and(|(place, _)| !carry.header(place, value)) {
+            if place.is_some_and(|(place, _)| !record.header(place, value)) {
                 stats::ATTRIBUTES_LEFT_OUT.add(1);
             }
         }
-    }
-}
-
-/// Headers that are looked for only when there will be spans.
-#[derive(Debug, Default)]
-pub(super) struct ForSpans<'a> {
-    pub(super) host: &'a [u8],
-    pub(super) user_agent: &'a [u8],
-    pub(super) upgrade: &'a [u8],
-}
-
-impl<'a> ForSpans<'a> {
-    pub(super) fn read(block: &'a [u8]) -> Self {
-        let mut found = Self::default();
-        let mut headers = Headers::new(block);
-        while let Some((name, value)) = headers.next_of(b"hu") {
-            match name.len() {
-                4 if name.eq_ignore_ascii_case(b"host") => found.host = value,
-                7 if name.eq_ignore_ascii_case(b"upgrade") => found.upgrade = value,
-                10 if name.eq_ignore_ascii_case(b"user-agent") => found.user_agent = value,
-                _ => {}
-            }
-        }
-        found
     }
 }
 
@@ -131,16 +108,9 @@ fn last_of(list: &[u8]) -> &[u8] {
 }
 
 /// gRPC over HTTP/2, "Requests": the content type begins so.
-fn is_grpc(block: &[u8]) -> bool {
-    let mut headers = Headers::new(block);
-    while let Some((name, value)) = headers.next_of(b"c") {
-        if name.eq_ignore_ascii_case(b"content-type") {
-            let (kind, rest) = value.split_at_checked(GRPC.len()).unwrap_or((value, b""));
-            let ends = matches!(rest.first(), None | Some(b'+' | b';' | b' '));
-            return kind.eq_ignore_ascii_case(GRPC) && ends;
-        }
-    }
-    false
+pub(crate) fn is_grpc(content_type: &[u8]) -> bool {
+    let (kind, rest) = content_type.split_at_checked(GRPC.len()).unwrap_or((content_type, b""));
+    kind.eq_ignore_ascii_case(GRPC) && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
 }
 
 const GRPC: &[u8] = b"application/grpc";
@@ -150,25 +120,28 @@ const MAX_LINES: usize = 16;
 
 #[cfg(test)]
 mod tests {
-    use super::super::carry::{Carry, TracestateAction, Verdict};
     use super::super::headers::write_block;
+    use super::super::record::Record;
+    use super::super::record::sample::Sample;
     use super::*;
     use proptest::prelude::*;
 
-    fn carried(config: &AttributesConfig, headers: &[(&[u8], &[u8])]) -> Vec<u8> {
+    /// An ordinary request's record with what `headers` add.
+    fn recorded(config: &AttributesConfig, headers: &[(&[u8], &[u8])]) -> Vec<u8> {
         let wanted = Wanted::new(config).unwrap();
-        let verdict = Verdict { recorded: true, sampled: true, tracestate: TracestateAction::Keep };
-        let mut writer = Writer::new();
-        writer.begin(&[b'0'; 55], verdict, b"1111111111111111", None, b"");
-        let block = write_block(headers);
-        wanted.carry_hops(&block, &mut writer);
-        wanted.carry_headers(&block, &mut writer);
+        let sample = Sample::default();
+        let mut writer = sample.begun();
+        let text = write_block(headers);
+        let block = Block::Text(&text);
+        wanted.record_hops(&block, &mut writer);
+        wanted.record_headers(&block, &Picked::read(&block), &mut writer);
         writer.end();
+        writer.numbers(&sample.numbers);
         writer.as_bytes().to_vec()
     }
 
-    fn first<'a>(carry: &Carry<'a>, field: Field) -> &'a [u8] {
-        carry.attributes().beside(field).next().unwrap_or_default()
+    fn read(bytes: &[u8]) -> Record<'_> {
+        Record::parse(bytes, 0).unwrap()
     }
 
     fn trusting(forwarded: Forwarded) -> AttributesConfig {
@@ -182,13 +155,13 @@ mod tests {
     }
 
     #[test]
-    fn every_line_of_a_wanted_header_is_carried_with_its_place() {
+    fn every_line_of_a_captured_header_is_recorded_with_its_place() {
         let names = ["x-a", "x-b"].map(str::to_owned).to_vec();
         let config = AttributesConfig { request_headers: names, ..AttributesConfig::default() };
         let long = [b'v'; 600];
-        let bytes = carried(&config, &[(b"X-B", b"1"), (b"x-c", b"2"), (b"x-a", &long), (b"x-b", b"")]);
-        let (carry, _) = Carry::parse(&bytes).unwrap();
-        let found: Vec<_> = carry.attributes().beside(Field::Header).collect();
+        let bytes = recorded(&config, &[(b"X-B", b"1"), (b"x-c", b"2"), (b"x-a", &long), (b"x-b", b"")]);
+        let record = read(&bytes);
+        let found: Vec<_> = record.all_carried(Field::Header).collect();
         assert_eq!(found, [&b"\x021"[..], &[b"\x01", &long[..512]].concat(), b"\x02"]);
     }
 
@@ -204,9 +177,9 @@ mod tests {
             (b"", false),
         ];
         for (value, expected) in cases {
-            let bytes = carried(&config, &[(b"cookie", b"a"), (b"Content-Type", value)]);
-            let (carry, _) = Carry::parse(&bytes).unwrap();
-            assert_eq!(carry.attributes().beside(Field::Rpc).count() == 1, expected, "{value:?}");
+            let bytes = recorded(&config, &[(b"cookie", b"a"), (b"Content-Type", value)]);
+            let record = read(&bytes);
+            assert_eq!(record.all_carried(Field::Rpc).count() == 1, expected, "{value:?}");
         }
     }
 
@@ -219,31 +192,31 @@ mod tests {
             (b"X-Forwarded-For", b"10.0.0.1"),
             (b"x-forwarded-proto", b"a, https"),
         ];
-        let bytes = carried(&trusting(Forwarded::XForwarded), &headers);
-        let (carry, _) = Carry::parse(&bytes).unwrap();
-        let hops = first(&carry, Field::ForwardedFor);
+        let bytes = recorded(&trusting(Forwarded::XForwarded), &headers);
+        let record = read(&bytes);
+        let hops = record.carried(Field::ForwardedFor);
         assert!(hops.len() <= MAX_FORWARDED && hops.starts_with(b"192.0.2.1,"), "{}", hops.escape_ascii());
         assert!(hops.ends_with(b"192.0.2.1,10.9.9.9,10.0.0.1"));
-        assert_eq!(first(&carry, Field::ForwardedProto), b"https");
-        let bytes = carried(&trusting(Forwarded::Standard), &headers);
-        let (carry, _) = Carry::parse(&bytes).unwrap();
+        assert_eq!(record.carried(Field::ForwardedProto), b"https");
+        let bytes = recorded(&trusting(Forwarded::Standard), &headers);
+        let record = read(&bytes);
         assert_eq!(
-            (first(&carry, Field::ForwardedFor), first(&carry, Field::ForwardedProto)),
+            (record.carried(Field::ForwardedFor), record.carried(Field::ForwardedProto)),
             (&b"for=1"[..], &b""[..])
         );
     }
 
     proptest! {
         #[test]
-        fn the_last_hop_is_always_carried(
+        fn the_last_hop_is_always_recorded(
             before in proptest::collection::vec("[ -~]{0,200}", 0..40), last in "[0-9a-f.:]{1,40}",
         ) {
             let mut headers: Vec<(&[u8], &[u8])> =
                 before.iter().map(|value| (&b"x-forwarded-for"[..], value.as_bytes())).collect();
             headers.push((b"x-forwarded-for", last.as_bytes()));
-            let bytes = carried(&trusting(Forwarded::XForwarded), &headers);
-            let (carry, _) = Carry::parse(&bytes).unwrap();
-            let hops = first(&carry, Field::ForwardedFor);
+            let bytes = recorded(&trusting(Forwarded::XForwarded), &headers);
+            let record = read(&bytes);
+            let hops = record.carried(Field::ForwardedFor);
             prop_assert_eq!(hops.rsplit(|&b| b == b',').next(), Some(last.as_bytes()));
         }
     }

@@ -35,8 +35,8 @@ pub struct Wording {
     pub(super) response_headers: Vec<(usize, Vec<u8>)>,
     pub(super) variables: Vec<(usize, Vec<u8>, ValueKind)>,
     pub(super) tls: Tls,
-    /// Something of what is gathered is for the spans.
-    pub(super) gathers: bool,
+    /// How many values are gathered.
+    pub(super) gathered: usize,
     /// A setting is not at its default: what follows from it is looked at.
     pub(super) asks: bool,
     pub(super) rpc: Option<RpcRules>,
@@ -87,7 +87,7 @@ impl Wording {
             response_headers: config.response_headers.iter().filter_map(placed_header).collect(),
             variables: config.variables.iter().filter_map(placed_variable).collect(),
             tls: Tls::new(config, plan),
-            gathers: !plan.gathered.is_empty(),
+            gathered: plan.gathered.len(),
             asks: *config != AttributesConfig::default(),
             rpc: config.rpc.then(|| {
                 let status = place(Gather::ResponseHeader(GRPC_STATUS.to_owned()));

@@ -2,10 +2,10 @@
 
 use super::Hot;
 use crate::config::Config;
-use crate::trace::carry::{Carry, Field};
-use crate::trace::headers::Headers;
 use crate::trace::incoming::Incoming;
 use crate::trace::metrics::active;
+use crate::trace::picked::Picked;
+use crate::trace::record::{Field, Writer, first_field};
 
 /// What is wanted of requests beside spans. All off: nothing but spans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,32 +32,30 @@ impl Wants {
 
 impl Hot {
     /// Cold on the default path: only where every request is recorded.
-    pub(super) fn for_metrics(&mut self, request: &Incoming<'_>, wanted: bool, sampled: bool) {
+    pub(super) fn for_metrics(
+        &mut self,
+        request: &Incoming<'_>,
+        picked: &Picked<'_>,
+        sampled: bool,
+        record: &mut Writer,
+    ) {
         if !sampled {
             self.stats.recorded_only.bump();
         }
-        if !wanted {
-            self.carry.field(Field::Measured, b"");
-        }
         if self.wants.active_requests {
             let class = [active::class(request)];
-            self.carry.field(Field::Active, &class);
+            record.field(Field::Active, &class);
             if let Some(begun) = active::index(&class).and_then(|index| self.stats.active_begun.get(index)) {
                 begun.bump();
             }
         }
         if self.wants.content_length {
-            let mut headers = Headers::new(request.headers);
-            while let Some((name, value)) = headers.next_of(b"c") {
-                if name.eq_ignore_ascii_case(b"content-length") {
-                    self.carry.field(Field::ContentLength, value);
-                }
-            }
+            record.present(Field::ContentLength, picked.content_length);
         }
     }
 
-    pub(super) fn no_longer_active(&self, carried: &[u8]) {
-        let index = Carry::parse(carried).and_then(|(carry, _)| active::index(carry.active));
+    pub(super) fn no_longer_active(&self, record: &[u8]) {
+        let index = active::index(first_field(record, Field::Active));
         if let Some(ended) = index.and_then(|index| self.stats.active_ended.get(index)) {
             ended.bump();
         }

@@ -10,10 +10,10 @@ use crate::trace::incoming::Incoming;
 #[derive(Debug, Clone, Copy)]
 pub struct Active;
 
-/// What a request counts under, as a byte to carry. Without a head, the scheme is taken as `http`.
+/// What a request counts under, as a byte to carry. Where nothing is known of how it came, the scheme is taken as `http`.
 pub fn class(request: &Incoming<'_>) -> u8 {
     let method = METHODS.iter().position(|method| method.as_bytes() == request.method).unwrap_or(METHODS.len() - 1);
-    let scheme = if request.head.is_some_and(|head| head.tls) { METHODS.len() } else { 0 };
+    let scheme = if request.arrival.is_some_and(|arrival| arrival.tls) { METHODS.len() } else { 0 };
     FIRST.saturating_add(u8::try_from(scheme + method).unwrap_or_default())
 }
 
@@ -53,15 +53,15 @@ const FIRST: u8 = b'A';
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trace::incoming::Head;
+    use crate::trace::incoming::Arrival;
 
     #[test]
     fn every_method_and_scheme_has_a_place_of_its_own() {
         let mut seen = std::collections::HashSet::new();
         for method in METHODS.iter().chain(&["_OTHER"]) {
             for tls in [false, true] {
-                let head = Some(Head { tls, ..Head::default() });
-                let class = class(&Incoming { method: method.as_bytes(), head, ..Incoming::default() });
+                let arrival = Some(Arrival { tls, ..Arrival::default() });
+                let class = class(&Incoming { method: method.as_bytes(), arrival, ..Incoming::default() });
                 seen.insert(index(&[class]).unwrap());
             }
         }

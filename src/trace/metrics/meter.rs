@@ -8,7 +8,7 @@ use crate::config::{ExemplarFilter, HistogramKind, MetricAttribute, MetricsConfi
 use crate::metrics::{Attributes, Exemplar, Histogram, Info, MeterSource, Metric, Value};
 use crate::trace::outcome::{ErrorType, Outcome};
 use crate::trace::plan::{Gather, Plan};
-use crate::trace::record::{Record, Response, Server};
+use crate::trace::record::{Record, Response, Server, decimal};
 use crate::trace::spans::{self, Facts};
 use crate::trace::wording::{Call, Wording};
 
@@ -82,8 +82,7 @@ impl Meter {
             if let Some(size) = record.content_length {
                 instruments.request_size.record(server.clone(), size as f64, exemplar(size as f64));
             }
-            let values = record.response.as_ref().map(|response| response.gathered);
-            if let Some(size) = values.and_then(|values| decimal(values.values().nth(length)??.as_slice())) {
+            if let Some(size) = record.response.gathered.value(length).and_then(decimal) {
                 instruments.response_size.record(server.clone(), size as f64, exemplar(size as f64));
             }
         }
@@ -110,21 +109,17 @@ impl Meter {
     fn server_attributes(&self, record: &Record<'_>, facts: &Facts<'_>) -> Attributes {
         let attributes = Attributes::none()
             .with("http.request.method", Value::lossy(facts.method))
-            .with_some("url.scheme", facts.scheme.map(Value::lossy))
+            .with("url.scheme", Value::lossy(facts.scheme))
             .with_some("http.route", facts.route.as_deref().map(Value::lossy));
-        // Without a response nothing is known of the connection but what the request line says.
-        let version = record.response.as_ref().and_then(|_| present(facts.version));
+        let version = present(facts.version);
         let attributes = with_outcome(attributes, facts.server).with_some("network.protocol.version", version);
-        match &record.response {
-            Some(response) => self.with_own(attributes, response, None),
-            None => attributes,
-        }
+        self.with_own(attributes, &record.response, None)
     }
 
     fn client_attributes(&self, record: &Record<'_>, facts: &Facts<'_>, server: &[u8]) -> Attributes {
         let attributes = Attributes::none().with("http.request.method", Value::lossy(facts.method));
         let attributes = with_outcome(attributes, facts.client);
-        let Some(response) = &record.response else { return attributes };
+        let response = &record.response;
         let version = spans::protocol_version(response.server_http_major, b"");
         self.with_own(attributes.with_some("network.protocol.version", present(version)), response, Some(server))
     }
@@ -142,7 +137,7 @@ impl Meter {
                 attributes.with_some("haproxy.server.name", present(name))
             }
             MetricAttribute::ServerAddress if client.is_some() => attributes
-                .with_some("server.address", present(response.server_ip))
+                .with_some("server.address", response.server_ip.map(|ip| Value::from(ip.to_string())))
                 .with_some("server.port", response.server_port),
             MetricAttribute::ServerAddress => attributes,
         })
@@ -195,11 +190,6 @@ fn with_error(attributes: Attributes, outcome: Outcome) -> Attributes {
 
 fn present(text: &[u8]) -> Option<Value> {
     (!text.is_empty()).then(|| Value::lossy(text))
-}
-
-/// RFC 9110, 8.6: `Content-Length`.
-pub(super) fn decimal(text: &[u8]) -> Option<u64> {
-    std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()
 }
 
 /// Seconds. HTTP semantic conventions, `http.server.request.duration`, `ExplicitBucketBoundaries`.

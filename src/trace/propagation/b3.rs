@@ -53,9 +53,9 @@ pub fn read_multi(lines: &Lines<'_>) -> Option<Found> {
 }
 
 /// The value of `b3`.
-pub fn write_single(sent: &Sent<'_>) -> Vec<u8> {
+pub fn write_single(sent: &Sent) -> Vec<u8> {
     let state = if sent.debug { b"d" } else { sent.sampled_digit() };
-    [sent.trace_id, b"-", sent.span_id, b"-", state].concat()
+    [&sent.trace_id[..], b"-", &sent.span_id, b"-", state].concat()
 }
 
 /// Debug implies sampled.

@@ -2,15 +2,15 @@
 //! to pass on, untouched.
 
 use crate::config::MAX_BAGGAGE_KEYS;
-use crate::trace::headers::Headers;
+use crate::trace::headers::Block;
 
 /// Looks for `keys` in the `baggage` headers of `block`, in their order, and hands over each that is there: its number and its
 /// value, not decoded. Where a key stands more than once, the last one counts. At most [`MAX_MEMBERS`] members in
 /// [`MAX_BYTES`] are looked at. Sections 3.2 and 3.3.
-pub fn each_wanted<'a>(block: &'a [u8], keys: &[String], mut found: impl FnMut(usize, &'a [u8])) {
+pub fn each_wanted<'a>(block: &Block<'a>, keys: &[String], mut found: impl FnMut(usize, &'a [u8])) {
     let mut values: [Option<&[u8]>; MAX_BAGGAGE_KEYS] = [None; MAX_BAGGAGE_KEYS];
     let (mut bytes, mut members) = (0_usize, 0);
-    let mut headers = Headers::new(block);
+    let mut headers = block.iter();
     while let Some((name, value)) = headers.next_of(b"b") {
         if !name.eq_ignore_ascii_case(b"baggage") {
             continue;
@@ -76,7 +76,7 @@ mod tests {
         let keys: Vec<_> = keys.iter().map(|key| (*key).to_owned()).collect();
         let block = write_block(&headers);
         let mut found = Vec::new();
-        each_wanted(&block, &keys, |at, value| {
+        each_wanted(&Block::Text(&block), &keys, |at, value| {
             let mut text = Vec::new();
             push_decoded(&mut text, value);
             found.push((at, String::from_utf8_lossy(&text).into_owned()));
@@ -116,7 +116,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_read_without_a_panic(block in proptest::collection::vec(any::<u8>(), 0..300), text in ".{0,100}") {
-            each_wanted(&block, &["a".to_owned()], |_, _| ());
+            each_wanted(&Block::Text(&block), &["a".to_owned()], |_, _| ());
             let _ = read(&[&text], &["a", "b"]);
         }
 

@@ -1,6 +1,7 @@
 //! A trace's context between two services, whatever the format.
 
-use crate::trace::carry::{SERVER_SPAN, TRACEPARENT_LEN, Verdict};
+use crate::trace::record::Head;
+use crate::trace::w3c::{FLAG_SAMPLED, hex2, hex16};
 
 /// What a caller says of its trace. Identifiers stay in hexadecimal: they are copied, not computed with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,43 +30,56 @@ pub enum Found {
     },
 }
 
-/// What the server is told, read from the bytes that HAProxy carries.
+/// What the server is told. Identifiers are hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sent<'a> {
-    /// 32 hexadecimal digits.
-    pub trace_id: &'a [u8],
-    /// The CLIENT span: 16 hexadecimal digits.
-    pub span_id: &'a [u8],
-    /// The SERVER span where the request is recorded: 16 hexadecimal digits.
-    pub server_span: Option<&'a [u8]>,
-    /// Two hexadecimal digits.
-    pub flags: &'a [u8],
+pub struct Sent {
+    /// The trace.
+    pub trace_id: [u8; 32],
+    /// The CLIENT span.
+    pub span_id: [u8; 16],
+    /// The SERVER span where the request is recorded.
+    pub server_span: Option<[u8; 16]>,
+    /// W3C trace flags.
+    pub flags: u8,
     /// The caller's debug flag, kept on.
     pub debug: bool,
 }
 
-impl<'a> Sent<'a> {
-    /// Reads the fixed part. `None`: not ours.
-    pub fn of(carried: &'a [u8]) -> Option<Self> {
-        let traceparent = carried.get(..TRACEPARENT_LEN)?;
-        let recorded = Verdict::is_recorded(carried);
-        Some(Self {
-            trace_id: traceparent.get(3..35)?,
-            span_id: traceparent.get(36..52)?,
-            server_span: if recorded { carried.get(SERVER_SPAN) } else { None },
-            flags: traceparent.get(53..55)?,
-            debug: Verdict::is_debug(carried),
-        })
+impl Sent {
+    /// What a record's head says.
+    pub fn of(head: &Head) -> Self {
+        let span = |id: [u8; 8]| hex16(u64::from_be_bytes(id));
+        let (mut trace_id, id) = ([0; 32], u128::from_be_bytes(head.trace_id));
+        let (high, low) = trace_id.split_at_mut(16);
+        high.copy_from_slice(&hex16(u64::try_from(id >> 64).unwrap_or_default()));
+        low.copy_from_slice(&hex16(u64::try_from(id & u128::from(u64::MAX)).unwrap_or_default()));
+        Self {
+            trace_id,
+            span_id: span(head.client_span),
+            server_span: head.verdict.recorded.then(|| span(head.server_span)),
+            flags: head.flags,
+            debug: head.verdict.debug,
+        }
     }
 
     /// Whether the server is told that the trace is sampled.
-    pub fn is_sampled(&self) -> bool {
-        matches!(self.flags.last(), Some(b'1' | b'3'))
+    pub const fn is_sampled(&self) -> bool {
+        self.flags & FLAG_SAMPLED != 0
     }
 
     /// `1` or `0`.
-    pub fn sampled_digit(&self) -> &'static [u8] {
+    pub const fn sampled_digit(&self) -> &'static [u8] {
         if self.is_sampled() { b"1" } else { b"0" }
+    }
+
+    /// Two digits.
+    pub const fn flag_digits(&self) -> [u8; 2] {
+        hex2(self.flags)
+    }
+
+    /// The span that a client of this proxy has called.
+    pub fn called_span(&self) -> [u8; 16] {
+        self.server_span.unwrap_or(self.span_id)
     }
 }
 
@@ -100,7 +114,6 @@ mod tests {
         #[test]
         fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..120)) {
             let _ = padded::<32>(&bytes);
-            let _ = Sent::of(&bytes);
         }
     }
 }

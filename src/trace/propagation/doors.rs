@@ -1,7 +1,4 @@
-//! What doors do with headers beyond `traceparent`: the server's, and the client's.
-//!
-//! The profile does it natively, by the variables of [`DoorPlan::environment`]; the actions ask for the headers' texts. Both say
-//! the same: a test in `tests/cases/traces/propagators.rs` compares them.
+//! What becomes of headers beyond `traceparent`: the server's, and the client's.
 
 use super::context::Sent;
 use super::{b3, jaeger, xray};
@@ -64,31 +61,6 @@ impl DoorPlan {
         }
     }
 
-    /// Variables for `lua/otel.cfg`. Those that are absent here must be absent there.
-    pub fn environment(&self) -> Vec<(&'static str, String)> {
-        let flag = |wanted: bool, name| wanted.then(|| (name, "1".to_owned()));
-        let writes = |format| self.formats.contains(&format);
-        let variables = [
-            flag(self.without_tracecontext, "VITALS_WITHOUT_TRACECONTEXT"),
-            flag(writes(Propagator::B3), "VITALS_B3"),
-            flag(writes(Propagator::B3Multi), "VITALS_B3MULTI"),
-            flag(writes(Propagator::Jaeger), "VITALS_JAEGER"),
-            flag(writes(Propagator::XRay), "VITALS_XRAY"),
-            match &self.untrusted {
-                Frontends::These(names) if names.is_empty() => None,
-                Frontends::These(names) => Some(("VITALS_UNTRUSTED", names.join(" "))),
-                // No frontend can be called `/`: the list must not be empty.
-                Frontends::AllBut(names) => {
-                    Some(("VITALS_TRUSTED", format!("/ {}", names.join(" ")).trim_end().to_owned()))
-                }
-            },
-            flag(self.response == Some(ResponseHeader::TraceResponse), "VITALS_TRACERESPONSE"),
-            flag(self.response == Some(ResponseHeader::ServerTiming), "VITALS_SERVER_TIMING"),
-            flag(self.variables, "VITALS_VARIABLES"),
-        ];
-        variables.into_iter().flatten().collect()
-    }
-
     /// Whether callers of this frontend are not trusted.
     pub fn distrusts(&self, frontend: &[u8]) -> bool {
         let among = |names: &[String]| names.iter().any(|name| name.as_bytes() == frontend);
@@ -103,8 +75,8 @@ impl DoorPlan {
         !self.formats.is_empty() || self.untrusted != Frontends::default()
     }
 
-    /// What to do with the headers of a request that is carried as `carried` and came in by `frontend`, in order.
-    pub fn request_headers(&self, carried: &[u8], frontend: &[u8]) -> Vec<Change> {
+    /// What to do with the headers of a request that came in by `frontend` and goes on as `sent`, in order.
+    pub fn request_headers(&self, sent: &Sent, frontend: &[u8]) -> Vec<Change> {
         let mut changes = Vec::new();
         if self.distrusts(frontend) {
             changes.extend(FOREIGN.map(|name| (name, None)));
@@ -112,10 +84,8 @@ impl DoorPlan {
                 changes.extend(["traceparent", "tracestate"].map(|name| (name, None)));
             }
         }
-        if let Some(sent) = Sent::of(carried) {
-            for format in &self.formats {
-                self.write(*format, &sent, &mut changes);
-            }
+        for format in &self.formats {
+            self.write(*format, sent, &mut changes);
         }
         changes
     }
@@ -131,18 +101,16 @@ impl DoorPlan {
 
     /// The value of [`Self::response`]'s header. The span is the one that the client has called. W3C Trace Context level 2 as of
     /// 2021, "Traceresponse"; editors' draft, "Trace Context Server Timing Metric".
-    pub fn response_value(&self, carried: &[u8]) -> Option<Vec<u8>> {
-        let sent = Sent::of(carried)?;
+    pub fn response_value(&self, sent: &Sent) -> Option<Vec<u8>> {
         let name = match self.response? {
             ResponseHeader::None => return None,
             ResponseHeader::TraceResponse => &b""[..],
             ResponseHeader::ServerTiming => b"trace;desc=",
         };
-        let span = sent.server_span.unwrap_or(sent.span_id);
-        Some([name, b"00-", sent.trace_id, b"-", span, b"-", sent.flags].concat())
+        Some([name, b"00-", &sent.trace_id, b"-", &sent.called_span(), b"-", &sent.flag_digits()].concat())
     }
 
-    fn write(&self, format: Propagator, sent: &Sent<'_>, changes: &mut Vec<Change>) {
+    fn write(&self, format: Propagator, sent: &Sent, changes: &mut Vec<Change>) {
         match format {
             Propagator::TraceContext | Propagator::Baggage => {}
             Propagator::B3 => {
@@ -175,7 +143,7 @@ impl DoorPlan {
 /// The headers of `b3multi`.
 const B3_MULTI: [&str; 5] = ["x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid", "x-b3-sampled", "x-b3-flags"];
 
-/// What callers that are not trusted may say to no server. Keep `lua/otel.cfg` in step.
+/// What callers that are not trusted may say to no server.
 const FOREIGN: [&str; 9] = [
     "baggage",
     "b3",
@@ -192,22 +160,28 @@ const FOREIGN: [&str; 9] = [
 mod tests {
     use super::*;
 
-    const BARE: &[u8] = b"00-80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-02";
-    const DEBUG: &[u8] = b"00-80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-01X1111111111111111";
+    const BARE: Sent = Sent {
+        trace_id: *b"80f198ee56343ba864fe8b2a57d3eff7",
+        span_id: *b"e457b5a2e4d86bd1",
+        server_span: None,
+        flags: 2,
+        debug: false,
+    };
+    const DEBUG: Sent = Sent { server_span: Some([b'1'; 16]), flags: 1, debug: true, ..BARE };
 
     fn plan(formats: &[Propagator]) -> DoorPlan {
         DoorPlan::new(&TracesConfig { propagators: formats.to_vec(), ..TracesConfig::default() })
     }
 
-    fn written(plan: &DoorPlan, carried: &[u8]) -> Vec<(&'static str, String)> {
-        let set = plan.request_headers(carried, b"www").into_iter();
+    fn written(plan: &DoorPlan, sent: &Sent) -> Vec<(&'static str, String)> {
+        let set = plan.request_headers(sent, b"www").into_iter();
         set.filter_map(|(name, value)| Some((name, String::from_utf8(value?).unwrap()))).collect()
     }
 
     #[test]
     fn the_default_does_nothing_more() {
         let plan = DoorPlan::new(&TracesConfig::default());
-        assert_eq!((plan.environment(), plan.changes_requests(), plan.distrusts(b"www")), (vec![], false, false));
+        assert_eq!((plan.changes_requests(), plan.distrusts(b"www")), (false, false));
         assert_eq!(plan, DoorPlan::default());
     }
 
@@ -215,12 +189,11 @@ mod tests {
     fn every_format_is_written() {
         use Propagator::{B3, B3Multi, Jaeger, XRay};
         let plan = plan(&[B3, B3Multi, Jaeger, XRay]);
-        let names = ["WITHOUT_TRACECONTEXT", "B3", "B3MULTI", "JAEGER", "XRAY"].map(|name| format!("VITALS_{name}"));
-        assert!(plan.environment().iter().map(|(name, _)| *name).eq(names));
+        assert!(plan.without_tracecontext);
         let text = |pairs: [(&'static str, &str); 6]| pairs.map(|(name, value)| (name, value.to_owned()));
         let (trace, span) = ("80f198ee56343ba864fe8b2a57d3eff7", "e457b5a2e4d86bd1");
         assert_eq!(
-            written(&plan, BARE),
+            written(&plan, &BARE),
             text([
                 ("b3", "80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-0"),
                 ("x-b3-traceid", trace),
@@ -231,7 +204,7 @@ mod tests {
             ])
         );
         assert_eq!(
-            written(&plan, DEBUG),
+            written(&plan, &DEBUG),
             text([
                 ("b3", "80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-d"),
                 ("x-b3-traceid", trace),
@@ -246,7 +219,7 @@ mod tests {
     #[test]
     fn the_other_encoding_of_b3_and_a_parent_s_id_are_deleted() {
         let deleted = |formats: &[Propagator]| {
-            let changes = plan(formats).request_headers(BARE, b"www").into_iter();
+            let changes = plan(formats).request_headers(&BARE, b"www").into_iter();
             changes.filter(|(_, value)| value.is_none()).map(|(name, _)| name).collect::<Vec<_>>()
         };
         assert_eq!(deleted(&[Propagator::B3]), B3_MULTI);
@@ -261,25 +234,25 @@ mod tests {
             DoorPlan::new(&TracesConfig { trust, trust_of, ..TracesConfig::default() })
         };
         let some = named(Trust::Accept, &[("a", Trust::Ignore), ("b", Trust::Accept), ("c", Trust::Restart)]);
-        assert_eq!(some.environment(), [("VITALS_UNTRUSTED", "a c".to_owned())]);
-        assert_eq!(some.request_headers(BARE, b"a"), FOREIGN.map(|name| (name, None)));
-        assert_eq!(some.request_headers(BARE, b"b"), []);
+        assert_eq!(some.request_headers(&BARE, b"a"), FOREIGN.map(|name| (name, None)));
+        assert_eq!(some.request_headers(&BARE, b"b"), []);
         let most = named(Trust::Restart, &[("b", Trust::Accept), ("c", Trust::Ignore)]);
-        assert_eq!(most.environment(), [("VITALS_TRUSTED", "/ b".to_owned())]);
         assert_eq!([&b"a"[..], b"b", b"c"].map(|name| most.distrusts(name)), [true, false, true]);
-        assert_eq!(named(Trust::Ignore, &[]).environment(), [("VITALS_TRUSTED", "/".to_owned())]);
+        assert!(named(Trust::Ignore, &[]).distrusts(b"any"));
     }
 
     #[test]
     fn the_client_is_told_the_span_that_it_called() {
         let plan = |response_header| DoorPlan::new(&TracesConfig { response_header, ..TracesConfig::default() });
-        let value = |header, carried| plan(header).response_value(carried).map(|v| String::from_utf8(v).unwrap());
+        let value = |header, sent: &Sent| plan(header).response_value(sent).map(|v| String::from_utf8(v).unwrap());
         let sent = "00-80f198ee56343ba864fe8b2a57d3eff7-1111111111111111-01";
-        assert_eq!(value(ResponseHeader::TraceResponse, DEBUG).unwrap(), sent);
-        assert_eq!(value(ResponseHeader::ServerTiming, DEBUG).unwrap(), format!("trace;desc={sent}"));
-        assert_eq!(value(ResponseHeader::TraceResponse, BARE).unwrap().as_bytes(), BARE);
-        assert_eq!(value(ResponseHeader::None, BARE), None);
-        assert_eq!(value(ResponseHeader::TraceResponse, b""), None);
+        assert_eq!(value(ResponseHeader::TraceResponse, &DEBUG).unwrap(), sent);
+        assert_eq!(value(ResponseHeader::ServerTiming, &DEBUG).unwrap(), format!("trace;desc={sent}"));
+        assert_eq!(
+            value(ResponseHeader::TraceResponse, &BARE).unwrap(),
+            "00-80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-02"
+        );
+        assert_eq!(value(ResponseHeader::None, &BARE), None);
     }
 
     #[test]

@@ -21,9 +21,9 @@ pub fn read(value: &[u8]) -> Option<Found> {
 }
 
 /// The header's value. The parent is 0: "valid and means root span (when not ignored)".
-pub fn write(sent: &Sent<'_>) -> Vec<u8> {
+pub fn write(sent: &Sent) -> Vec<u8> {
     let flags = if sent.debug { b"3" } else { sent.sampled_digit() };
-    [sent.trace_id, b":", sent.span_id, b":0:", flags].concat()
+    [&sent.trace_id[..], b":", &sent.span_id, b":0:", flags].concat()
 }
 
 /// What stands before the next colon.

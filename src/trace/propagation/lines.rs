@@ -1,6 +1,6 @@
 //! The headers of every format but W3C's, found in one walk through a request's.
 
-use crate::trace::headers::Headers;
+use crate::trace::headers::Block;
 
 /// One header of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -40,10 +40,10 @@ pub struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    /// Reads a block, as HAProxy's `req.hdrs` gives it.
-    pub fn read(block: &'a [u8]) -> Self {
+    /// Reads a request's headers.
+    pub fn read(headers: &Block<'a>) -> Self {
         let mut lines = Self::default();
-        let mut headers = Headers::new(block);
+        let mut headers = headers.iter();
         while let Some((name, value)) = headers.next_of(b"bux") {
             if let Some(line) = lines.named(name) {
                 line.add(value);
@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn names_have_no_case_and_two_lines_are_several() {
         let block = write_block(&[(b"B3", b" 0 "), (b"X-B3-TraceID", b"1"), (b"x-b3-traceid", b"2"), (b"x", b"3")]);
-        let lines = Lines::read(&block);
+        let lines = Lines::read(&Block::Text(&block));
         let expected = Lines { b3: Line::One(b"0"), b3_trace_id: Line::Several, ..Lines::default() };
         assert_eq!(lines, expected);
     }

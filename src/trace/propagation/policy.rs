@@ -6,8 +6,10 @@ use super::lines::{Line, Lines};
 use super::seen::{CallerDecision, More, Seen};
 use super::{b3, jaeger, xray};
 use crate::config::{Propagator, TracesConfig, Trust};
-use crate::trace::carry::{AttributeValue, Writer};
+use crate::trace::headers::Block;
 use crate::trace::incoming::Incoming;
+use crate::trace::picked::Picked;
+use crate::trace::record::{AttributeValue, Writer};
 use crate::trace::w3c::{FLAG_SAMPLED, Traceparent};
 
 /// The settings, for requests.
@@ -34,30 +36,30 @@ impl Policy {
     }
 
     /// Reads the request's callers: the first format in order that holds a valid context counts.
-    pub fn read(&self, request: &Incoming<'_>) -> Seen {
-        let mut seen = self.read_formats(request.headers);
-        let trust = self.trust_in(request.head.map(|head| head.frontend));
+    pub fn read(&self, request: &Incoming<'_>, picked: &Picked<'_>) -> Seen {
+        let mut seen = self.read_formats(&request.headers, picked);
+        let trust = self.trust_in(request.arrival.map(|arrival| arrival.frontend));
         if trust != Trust::Accept {
             let caller = seen.parent.take();
             let link = caller.filter(|_| trust == Trust::Restart);
             let more = More { link, untrusted: true, ..More::default() };
-            seen = Seen { tracestate_lines: seen.tracestate_lines, ..with(more) };
+            seen = with(more);
         }
         seen
     }
 
-    /// Puts the wanted baggage of a trusted caller on the SERVER span, after all else that is carried: what finds no room is
+    /// Puts the wanted baggage of a trusted caller on the SERVER span, after all else that is recorded: what finds no room is
     /// left out, and counted.
-    pub fn keep_baggage(&self, seen: &Seen, block: &[u8], carry: &mut Writer) {
+    pub fn keep_baggage(&self, seen: &Seen, headers: &Block<'_>, record: &mut Writer) {
         if self.baggage.is_empty() || seen.is_untrusted() {
             return;
         }
         let mut decoded = Vec::new();
-        baggage::each_wanted(block, &self.baggage, |at, value| {
+        baggage::each_wanted(headers, &self.baggage, |at, value| {
             decoded.clear();
             baggage::push_decoded(&mut decoded, value);
             if let Some(key) = self.baggage.get(at) {
-                carry.attribute(key.as_bytes(), AttributeValue::Text(&decoded));
+                record.attribute(key.as_bytes(), AttributeValue::Text(&decoded));
             }
         });
     }
@@ -71,10 +73,9 @@ impl Policy {
         own.map_or(self.trust, |(_, trust)| *trust)
     }
 
-    fn read_formats(&self, block: &[u8]) -> Seen {
-        let w3c = if self.formats.contains(&Propagator::TraceContext) { Seen::read(block) } else { Seen::default() };
-        let tracestate_lines = w3c.tracestate_lines;
-        let lines = Lines::read(block);
+    fn read_formats(&self, headers: &Block<'_>, picked: &Picked<'_>) -> Seen {
+        let w3c = if self.formats.contains(&Propagator::TraceContext) { Seen::of(picked) } else { Seen::default() };
+        let lines = Lines::read(headers);
         let mut decision = None;
         for format in &self.formats {
             let found = match format {
@@ -85,7 +86,7 @@ impl Policy {
                 Propagator::XRay => one(lines.xray).and_then(xray::read),
             };
             match found {
-                Some(Found::Context(context)) => return Seen { tracestate_lines, ..of_context(&context) },
+                Some(Found::Context(context)) => return of_context(&context),
                 // A context in a later format says more.
                 Some(Found::Decision { sampled, debug }) => decision = decision.or(Some((sampled, debug))),
                 None => {}
@@ -93,7 +94,7 @@ impl Policy {
         }
         let Some((sampled, debug)) = decision else { return w3c };
         let nobody = Traceparent { trace_id: [b'0'; 32], parent_id: [b'0'; 16], flags: flags(sampled) };
-        Seen { tracestate_lines, ..with(More { decision: CallerDecision::Alone(nobody), debug, ..More::default() }) }
+        with(More { decision: CallerDecision::Alone(nobody), debug, ..More::default() })
     }
 }
 
@@ -145,7 +146,7 @@ mod tests {
 
     fn first_digit(policy: &Policy, headers: &[(&str, &str)]) -> Option<char> {
         let block = block(headers);
-        let seen = policy.read(&Incoming::of_headers(&block));
+        let seen = read(policy_ref, &block, None);
         seen.parent.map(|parent| char::from(parent.trace_id[0]))
     }
 
@@ -176,7 +177,7 @@ mod tests {
         let policy = policy(&[Propagator::B3, Propagator::XRay]);
         let decided = |headers: &[(&str, &str)]| {
             let block = block(headers);
-            let seen = policy.read(&Incoming::of_headers(&block));
+            let seen = read(policy_ref, &block, None);
             (seen.parent.is_some(), seen.decided().map(|parent| parent.flags), seen.is_debug())
         };
         assert_eq!(decided(&[B3]), (true, Some(FLAG_SAMPLED), true));

@@ -1,6 +1,7 @@
 //! What a request's headers say about its trace.
 
-use crate::trace::headers::Headers;
+use crate::trace::headers::Block;
+use crate::trace::picked::Picked;
 use crate::trace::w3c::{Traceparent, Tracestate, read_tracestate};
 
 /// What a request's headers say about its trace. Small: it is made for every request.
@@ -8,10 +9,6 @@ use crate::trace::w3c::{Traceparent, Tracestate, read_tracestate};
 pub struct Seen {
     /// The context to continue. Absent: a trace starts here.
     pub parent: Option<Traceparent>,
-    /// Lines of `traceparent`, valid or not.
-    pub traceparent_lines: usize,
-    /// Lines of `tracestate`.
-    pub tracestate_lines: usize,
     /// Where there is more to say than W3C Trace Context of a trusted caller does.
     pub more: Option<Box<More>>,
 }
@@ -44,26 +41,10 @@ pub enum CallerDecision {
 }
 
 impl Seen {
-    /// Reads W3C Trace Context. Hot path.
-    pub fn read(block: &[u8]) -> Self {
-        let mut seen = Self::default();
-        let mut headers = Headers::new(block);
-        // The first letter and the length tell most names apart without a comparison.
-        while let Some((name, value)) = headers.next_of(b"t") {
-            match name.len() {
-                10 if name.eq_ignore_ascii_case(b"tracestate") => seen.tracestate_lines += 1,
-                11 if name.eq_ignore_ascii_case(b"traceparent") => {
-                    seen.traceparent_lines += 1;
-                    seen.parent = Traceparent::parse(value);
-                }
-                _ => {}
-            }
-        }
-        // Several lines are no valid header: nobody can tell which one counts.
-        if seen.traceparent_lines > 1 {
-            seen.parent = None;
-        }
-        seen
+    /// Reads W3C Trace Context. Hot path. Several lines of `traceparent` are no valid header: nothing says which one counts.
+    pub fn of(picked: &Picked<'_>) -> Self {
+        let parent = if picked.traceparent_lines == 1 { Traceparent::parse(picked.traceparent) } else { None };
+        Self { parent, more: None }
     }
 
     /// The parent as samplers see it: with a decision, or not at all.
@@ -90,18 +71,22 @@ impl Seen {
         self.more.as_ref().is_some_and(|more| more.untrusted)
     }
 
-    /// Reads the `tracestate` lines of `block` into `list`: see [`read_tracestate`]. Without a valid caller nothing of them
+    /// Reads the `tracestate` lines of `headers` into `list`: see [`read_tracestate`]. Without a valid caller nothing of them
     /// counts.
-    pub fn tracestate(&self, block: &[u8], list: &mut Vec<u8>) -> Tracestate {
+    pub fn tracestate(&self, headers: &Block<'_>, picked: &Picked<'_>, list: &mut Vec<u8>) -> Tracestate {
         list.clear();
-        if self.tracestate_lines == 0 {
+        if picked.tracestate_lines == 0 {
             return Tracestate::Absent;
         }
         if self.parent.is_none() || self.more.as_ref().is_some_and(|more| more.foreign) {
             return Tracestate::Void;
         }
-        let lines = Headers::new(block).filter(|(name, _)| name.eq_ignore_ascii_case(b"tracestate"));
-        let read = read_tracestate(lines.map(|(_, value)| value), list);
+        let read = if picked.tracestate_lines == 1 {
+            read_tracestate(std::iter::once(picked.tracestate), list)
+        } else {
+            let lines = headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"tracestate"));
+            read_tracestate(lines.map(|(_, value)| value), list)
+        };
         if read == Tracestate::Void {
             list.clear();
         }

@@ -6,7 +6,7 @@ use super::context::{Found, Sent};
 use super::{b3, jaeger, xray};
 
 struct Codec {
-    write: fn(&Sent<'_>) -> Vec<u8>,
+    write: fn(&Sent) -> Vec<u8>,
     read: fn(&[u8]) -> Option<Found>,
     has_debug: bool,
 }

@@ -35,9 +35,9 @@ pub fn read(value: &[u8]) -> Option<Found> {
 }
 
 /// The header's value.
-pub fn write(sent: &Sent<'_>) -> Vec<u8> {
+pub fn write(sent: &Sent) -> Vec<u8> {
     let (time, rest) = sent.trace_id.split_at_checked(8).unwrap_or_default();
-    [b"Root=1-", time, b"-", rest, b";Parent=", sent.span_id, b";Sampled=", sent.sampled_digit()].concat()
+    [b"Root=1-", time, b"-", rest, b";Parent=", &sent.span_id, b";Sampled=", sent.sampled_digit()].concat()
 }
 
 fn read_root(root: &[u8]) -> Option<[u8; 32]> {

@@ -1,54 +1,63 @@
-//! What HAProxy noted when it made a response: values that it writes, one space after each but the last.
+//! What HAProxy says of a request that has ended.
 
-use super::RequestLine;
-use super::scan;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::field::Fields;
+use super::numbers::{ABSENT, Numbers, bits};
+use super::{Field, RequestLine};
 use crate::trace::outcome::State;
 
-/// Values after the context that every request has.
-pub const FIELDS: usize = 25;
-
-/// What HAProxy noted when it made a response, in the order of the payload. A number that cannot be read counts as
-/// absent.
+/// What HAProxy says of a request that has ended.
 #[derive(Debug, Clone)]
 pub struct Response<'a> {
-    /// `%ts`: the termination state then.
+    /// The termination state.
     pub state: State,
-    /// `%ST`; 100 to 999.
+    /// 100 to 999.
     pub status: Option<u16>,
-    /// `%b`; the frontend's name if there was none.
+    /// What the server answered with, where that is known apart.
+    pub server_status: Option<u16>,
+    /// The frontend's name if no backend was chosen.
     pub backend: &'a [u8],
-    /// `%s`.
+    /// Who answered.
     pub server: Server<'a>,
-    /// `%si`; empty if none.
-    pub server_ip: &'a [u8],
-    /// `%sp`.
+    /// The server's address.
+    pub server_ip: Option<IpAddr>,
+    /// The server's port.
     pub server_port: Option<u16>,
-    /// `%ci`.
-    pub client_ip: &'a [u8],
-    /// `%cp`.
+    /// The client's address.
+    pub client_ip: Option<IpAddr>,
+    /// The client's port.
     pub client_port: Option<u16>,
-    /// `%f`.
+    /// The frontend's name.
     pub frontend: &'a [u8],
-    /// `%fp`.
+    /// The port that the client connected to.
     pub frontend_port: Option<u16>,
-    /// `%sslv`, for example `TLSv1.3`; empty without TLS.
+    /// For example `TLSv1.3`; empty without TLS.
     pub tls_version: &'a [u8],
-    /// `%Th %Ti %TR %Tw %Tc %Tr`.
+    /// HAProxy's own clocks.
     pub timers: Timers,
-    /// `%rc`.
+    /// Attempts after the first.
     pub retries: Retries,
-    /// `request_date(us)`: the request's first byte. Unix time, nanoseconds.
-    pub start_unix_nanos: Option<u64>,
-    /// `fc_http_major`: 1, 2 or 3.
+    /// Clocks that are finer than HAProxy's.
+    pub stamps: Stamps,
+    /// 1, 2 or 3.
     pub client_http_major: Option<u64>,
-    /// `bc_http_major`.
+    /// 1, 2 or 3.
     pub server_http_major: Option<u64>,
-    /// `bc_reused`.
+    /// Whether the server's connection was used before.
     pub connection_reused: Option<bool>,
-    /// What the settings ask for; before it come `%bq` and `%sq`, which no span uses.
+    /// Whether the server is reached over TLS.
+    pub server_tls: Option<bool>,
+    /// Bytes from the client, of a connection in TCP mode.
+    pub bytes_in: Option<u64>,
+    /// Bytes to the client, of a connection in TCP mode.
+    pub bytes_out: Option<u64>,
+    /// What the settings ask for.
     pub gathered: Gathered<'a>,
-    /// `%r`.
-    pub request: RequestLine<'a>,
+    /// What was sent to the server, where it differs from what came.
+    pub sent: Sent<'a>,
+    /// gRPC's status as text; empty if it is not known.
+    pub rpc_status: &'a [u8],
 }
 
 /// Attempts after the first.
@@ -56,14 +65,15 @@ pub struct Response<'a> {
 pub struct Retries {
     /// How many.
     pub count: u64,
-    /// The last one went to another server: HAProxy wrote `+`.
+    /// The last one went to another server.
     pub redispatched: bool,
 }
 
 /// Who answered. HAProxy writes everything but a server's name in angle brackets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Server<'a> {
-    /// `<NOSRV>`.
+    /// Nobody was chosen.
+    #[default]
     None,
     /// HAProxy itself: `<STATS>`, `<lua.NAME>`. With the brackets.
     Applet(&'a [u8]),
@@ -88,77 +98,108 @@ pub struct Timers {
     pub response_headers: Option<u64>,
 }
 
+/// When a request passed each step. Unix time, nanoseconds; `None` where it did not, or where the engine cannot know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stamps {
+    /// It was ready to leave for a server.
+    pub left: Option<u64>,
+    /// The connection to the server was there.
+    pub connected: Option<u64>,
+    /// The response's headers were there.
+    pub answered: Option<u64>,
+    /// The response had been forwarded.
+    pub forwarded: Option<u64>,
+}
+
+/// What was sent to the server, where it differs from what came; empty where it does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sent<'a> {
+    /// The method.
+    pub method: &'a [u8],
+    /// The target.
+    pub target: &'a [u8],
+    /// `Host`.
+    pub host: &'a [u8],
+}
+
 impl<'a> Response<'a> {
-    /// Reads the values. `None`: there are fewer than [`FIELDS`] and `gathered`.
-    pub(super) fn parse(fields: &'a [u8], gathered: usize) -> Option<Self> {
-        let mut fields = Fields(fields);
-        Some(Self {
-            state: fields.next()?.first_chunk().map_or(State::NORMAL, |state| State(*state)),
-            status: status(fields.next()?),
-            backend: fields.next()?,
-            server: Server::from_name(fields.next()?),
-            server_ip: present(fields.next()?),
-            server_port: port(fields.next()?),
-            client_ip: present(fields.next()?),
-            client_port: port(fields.next()?),
-            frontend: fields.next()?,
-            frontend_port: port(fields.next()?),
-            tls_version: present(fields.next()?),
-            timers: Timers {
-                handshake: unsigned(fields.next()?),
-                idle: unsigned(fields.next()?),
-                request_headers: unsigned(fields.next()?),
-                queue: unsigned(fields.next()?),
-                connect: unsigned(fields.next()?),
-                response_headers: unsigned(fields.next()?),
+    pub(super) fn new(numbers: &Numbers, found: &Found<'a>, fields: Fields<'a>) -> Self {
+        let [handshake, idle, request_headers, queue, connect, response_headers] =
+            numbers.timers.map(|timer| u64::try_from(timer).ok());
+        let known = |known, bit| numbers.has(known).then(|| numbers.has(bit));
+        let count = |bytes: u64| (bytes != ABSENT).then_some(bytes);
+        Self {
+            state: State(numbers.state),
+            status: status(numbers.status),
+            server_status: status(numbers.server_status),
+            backend: found.backend,
+            server: Server::from_name(found.server),
+            server_ip: address(found.server_address),
+            server_port: port(numbers.server_port),
+            client_ip: address(found.client_address),
+            client_port: port(numbers.client_port),
+            frontend: found.frontend,
+            frontend_port: port(numbers.frontend_port),
+            tls_version: found.tls,
+            timers: Timers { handshake, idle, request_headers, queue, connect, response_headers },
+            retries: Retries { count: numbers.retries.into(), redispatched: numbers.has(bits::REDISPATCHED) },
+            stamps: Stamps {
+                left: stamp(numbers.left),
+                connected: stamp(numbers.connected),
+                answered: stamp(numbers.answered),
+                forwarded: stamp(numbers.forwarded),
             },
-            retries: Retries::parse(fields.next()?),
-            start_unix_nanos: unsigned(fields.next()?).and_then(|micros| micros.checked_mul(1000)),
-            client_http_major: unsigned(fields.next()?),
-            server_http_major: unsigned(fields.next()?),
-            connection_reused: boolean(fields.next()?),
-            gathered: {
-                let (_backend_queue, _server_queue) = (fields.next()?, fields.next()?);
-                let all = fields.0;
-                for _ in 0..gathered {
-                    fields.next()?;
-                }
-                let len = all.len() - fields.0.len();
-                Gathered(all.get(..len).unwrap_or_default())
-            },
-            request: RequestLine::parse(fields.0),
-        })
+            client_http_major: major(numbers.client_http_major),
+            server_http_major: major(numbers.server_http_major),
+            connection_reused: known(bits::REUSE_KNOWN, bits::REUSED),
+            server_tls: known(bits::SERVER_TLS_KNOWN, bits::SERVER_TLS),
+            bytes_in: count(numbers.bytes_in),
+            bytes_out: count(numbers.bytes_out),
+            gathered: Gathered(fields),
+            sent: found.sent,
+            rpc_status: found.rpc_status,
+        }
     }
+}
+
+/// Texts of the end, as they are found among the fields.
+#[derive(Debug, Default)]
+pub(super) struct Found<'a> {
+    pub(super) frontend: &'a [u8],
+    pub(super) backend: &'a [u8],
+    pub(super) server: &'a [u8],
+    pub(super) server_address: &'a [u8],
+    pub(super) client_address: &'a [u8],
+    pub(super) tls: &'a [u8],
+    pub(super) sent: Sent<'a>,
+    pub(super) rpc_status: &'a [u8],
 }
 
 /// Values that the settings ask for, in the order of [`Plan::gathered`](crate::trace::plan::Plan::gathered).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Gathered<'a>(&'a [u8]);
+pub struct Gathered<'a>(Fields<'a>);
 
-impl Gathered<'_> {
-    /// Each value in turn; `None` where HAProxy had none.
-    pub fn values(&self) -> impl Iterator<Item = Option<Vec<u8>>> {
-        let fields = self.0.strip_suffix(b" ").unwrap_or_default();
-        fields.split(|&b| b == b' ').map(|digits| if digits.is_empty() { None } else { unhex(digits) })
+impl<'a> Gathered<'a> {
+    /// The first `count` values; `None` where HAProxy had none. Of several for one place the last one counts.
+    pub fn values(&self, count: usize) -> Vec<Option<&'a [u8]>> {
+        let mut values = vec![None; count];
+        for (place, value) in self.0.of(Field::Gathered).filter_map(<[u8]>::split_first) {
+            if let Some(slot) = values.get_mut(usize::from(*place)) {
+                *slot = Some(value);
+            }
+        }
+        values
     }
-}
 
-/// What HAProxy's converter `hex` writes, read back: `None` for anything else, such as the `-` of an absent value.
-fn unhex(digits: &[u8]) -> Option<Vec<u8>> {
-    let (pairs, rest) = digits.as_chunks::<2>();
-    let nibble = |digit: u8| char::from(digit).to_digit(16).and_then(|nibble| u8::try_from(nibble).ok());
-    let byte = |&[high, low]: &[u8; 2]| Some(nibble(high)? << 4 | nibble(low)?);
-    if rest.is_empty() { pairs.iter().map(byte).collect() } else { None }
-}
-
-impl Retries {
-    fn parse(field: &[u8]) -> Self {
-        Self { count: unsigned(field).unwrap_or(0), redispatched: field.first() == Some(&b'+') }
+    /// The value at one place.
+    pub fn value(&self, place: usize) -> Option<&'a [u8]> {
+        let all = self.0.of(Field::Gathered).filter_map(<[u8]>::split_first);
+        all.filter(|(at, _)| usize::from(**at) == place).last().map(|(_, value)| value)
     }
 }
 
 impl<'a> Server<'a> {
-    const fn from_name(name: &'a [u8]) -> Self {
+    pub(super) const fn from_name(name: &'a [u8]) -> Self {
         match name {
             b"" | b"<NOSRV>" => Self::None,
             [b'<', ..] => Self::Applet(name),
@@ -167,86 +208,43 @@ impl<'a> Server<'a> {
     }
 }
 
-/// Values, each followed by a space; the last one is what remains.
-struct Fields<'a>(&'a [u8]);
-
-impl<'a> Fields<'a> {
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let (value, rest) = scan::split_once(self.0, b' ')?;
-        self.0 = rest;
-        Some(value)
-    }
-}
-
-/// HAProxy writes `-` for what is absent.
-fn present(field: &[u8]) -> &[u8] {
-    if field == b"-" { b"" } else { field }
-}
-
-/// Decimal, at most 18 digits. HAProxy writes `+` before a number that may still grow; a negative one is absent.
-pub(super) fn unsigned(field: &[u8]) -> Option<u64> {
-    let digits = field.strip_prefix(b"+").unwrap_or(field);
-    if digits.is_empty() || digits.len() > 18 {
-        return None;
-    }
-    let mut number = 0;
-    for digit in digits {
-        let digit = digit.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
-        }
-        number = number * 10 + u64::from(digit);
-    }
-    Some(number)
-}
-
-fn status(field: &[u8]) -> Option<u16> {
-    let status = unsigned(field).and_then(|status| u16::try_from(status).ok());
-    status.filter(|status| (100..=999).contains(status))
-}
-
-fn port(field: &[u8]) -> Option<u16> {
-    unsigned(field).and_then(|port| u16::try_from(port).ok()).filter(|&port| port != 0)
-}
-
-fn boolean(field: &[u8]) -> Option<bool> {
-    match field {
-        b"1" | b"true" => Some(true),
-        b"0" | b"false" => Some(false),
+/// 4 or 16 bytes. An IPv4 address mapped into IPv6 stays what it is.
+pub(super) fn address(bytes: &[u8]) -> Option<IpAddr> {
+    match bytes.len() {
+        4 => bytes.first_chunk::<4>().map(|bytes| Ipv4Addr::from(*bytes).into()),
+        16 => bytes.first_chunk::<16>().map(|bytes| Ipv6Addr::from(*bytes).into()),
         _ => None,
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn gathered_values_stand_before_the_request_line() {
-        let fields = b"-- 200 b s - - - - f - - 0 0 0 0 0 0 0 0 1 1 0 0 0 4120 - 2D GET /a b HTTP/1.1";
-        let response = Response::parse(fields, 3).unwrap();
-        let values: Vec<_> = response.gathered.values().collect();
-        assert_eq!(values, [Some(b"A ".to_vec()), None, Some(b"-".to_vec())]);
-        assert_eq!(response.request.method, b"GET");
-        assert!(Response::parse(b"-- 200", 0).is_none());
-        assert_eq!(Response::parse(fields, 0).unwrap().gathered.values().flatten().count(), 0);
-    }
-
-    #[test]
-    fn numbers_may_carry_a_plus_and_nothing_else() {
-        let cases: [(&[u8], Option<u64>); 9] = [
-            (b"0", Some(0)),
-            (b"+12", Some(12)),
-            (b"-1", None),
-            (b"999999999999999999", Some(999_999_999_999_999_999)),
-            (b"1000000000000000000", None),
-            (b"", None),
-            (b"+", None),
-            (b"1x", None),
-            (b"--1", None),
-        ];
-        for (text, number) in cases {
-            assert_eq!(unsigned(text), number, "{text:?}");
+/// The parts of what a client asked for.
+impl<'a> Sent<'a> {
+    /// The request as the server got it: `came`, with what differs in its place.
+    pub fn request(&self, came: &RequestLine<'a>) -> RequestLine<'a> {
+        let method = if self.method.is_empty() { came.method } else { self.method };
+        if self.method.is_empty() && self.target.is_empty() {
+            return *came;
         }
+        let target = if self.target.is_empty() { came.target } else { super::Target::parse(method, self.target) };
+        RequestLine { method, target, version: came.version }
     }
+}
+
+const fn status(number: u16) -> Option<u16> {
+    match number {
+        100..=999 => Some(number),
+        _ => None,
+    }
+}
+
+const fn port(number: u16) -> Option<u16> {
+    if number == 0 { None } else { Some(number) }
+}
+
+const fn stamp(nanos: u64) -> Option<u64> {
+    if nanos == 0 { None } else { Some(nanos) }
+}
+
+fn major(number: u8) -> Option<u64> {
+    (number != 0).then(|| number.into())
 }

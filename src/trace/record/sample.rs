@@ -1,133 +1,146 @@
-//! Payloads for tests: an ordinary request, with any field replaced.
+//! Records for tests: an ordinary request, with any part replaced.
 
-use crate::trace::carry::{Field, TracestateAction, Verdict, Writer};
+use std::net::IpAddr;
 
-/// A payload to be.
+use super::{Field, HEAD_LEN, Head, Numbers, Verdict, Writer, bits};
+
+/// A record to be.
 #[derive(Clone)]
 pub(crate) struct Sample {
-    pub(crate) state: Option<&'static str>,
-    pub(crate) host: Vec<u8>,
-    pub(crate) user_agent: Vec<u8>,
-    pub(crate) parent: Option<[u8; 16]>,
-    /// Carried fields beyond the ordinary ones.
-    pub(crate) carried: Vec<(Field, Vec<u8>)>,
-    pub(crate) fields: Vec<Vec<u8>>,
+    pub(crate) head: Head,
+    pub(crate) numbers: Numbers,
+    fields: Vec<(Field, Vec<u8>)>,
 }
 
 impl Default for Sample {
     fn default() -> Self {
+        let fields: [(Field, &[u8]); 12] = [
+            (Field::TraceState, b"a=1"),
+            (Field::Method, b"GET"),
+            (Field::Target, b"/cart/items?id=7&sort=asc"),
+            (Field::Version, b"1.1"),
+            (Field::Host, b"shop.example:8443"),
+            (Field::UserAgent, b"curl/8.5.0"),
+            (Field::Frontend, b"www"),
+            (Field::Backend, b"api"),
+            (Field::Server, b"api1"),
+            (Field::ServerAddress, &[10, 0, 0, 7]),
+            (Field::ClientAddress, &[192, 0, 2, 9]),
+            (Field::Tls, b"TLSv1.3"),
+        ];
         Self {
-            state: None,
-            host: b"shop.example:8443".to_vec(),
-            user_agent: b"curl/8.5.0".to_vec(),
-            parent: Some([b'2'; 16]),
-            carried: Vec::new(),
-            fields: ORDINARY.iter().map(|(_, value)| value.as_bytes().to_vec()).collect(),
+            head: Head {
+                verdict: Verdict { recorded: true, sampled: true, ..Verdict::default() },
+                flags: 3,
+                trace_id: 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef_u128.to_be_bytes(),
+                client_span: 0x0123_4567_89ab_cdef_u64.to_be_bytes(),
+                server_span: [0x11; 8],
+                parent: [0x22; 8],
+                started: 1_700_000_000_000_000_000,
+            },
+            numbers: Numbers {
+                status: 200,
+                server_port: 8080,
+                client_port: 51234,
+                frontend_port: 443,
+                client_http_major: 1,
+                server_http_major: 1,
+                bits: bits::REUSE_KNOWN | bits::REUSED,
+                timers: [4, 0, 1, 2, 3, 25],
+                began: 1_700_000_000_000_000_000,
+                ..Numbers::default()
+            },
+            fields: fields.map(|(field, value)| (field, value.to_vec())).to_vec(),
         }
     }
 }
 
 impl Sample {
-    /// Some fields replaced, by name.
-    pub(crate) fn with(fields: &[(&str, &str)]) -> Self {
-        let mut sample = Self::default();
-        for (name, value) in fields {
-            let at = ORDINARY.iter().position(|(known, _)| known == name).unwrap();
-            sample.fields[at] = value.as_bytes().to_vec();
+    /// With a termination state.
+    pub(crate) fn ended(state: &str) -> Self {
+        Self::default().state(state)
+    }
+
+    pub(crate) fn state(self, state: &str) -> Self {
+        let state = state.as_bytes().try_into().unwrap();
+        self.numbers(|numbers| numbers.state = state)
+    }
+
+    pub(crate) fn status(self, status: u16) -> Self {
+        self.numbers(|numbers| numbers.status = status)
+    }
+
+    /// With other numbers.
+    pub(crate) fn numbers(mut self, change: impl FnOnce(&mut Numbers)) -> Self {
+        change(&mut self.numbers);
+        self
+    }
+
+    /// With another value in a field; without the field where the value is empty.
+    pub(crate) fn with(mut self, field: Field, value: &[u8]) -> Self {
+        self.fields.retain(|(known, _)| *known != field);
+        if value.is_empty() { self } else { self.carrying(field, value) }
+    }
+
+    pub(crate) fn host(self, host: &[u8]) -> Self {
+        self.with(Field::Host, host)
+    }
+
+    pub(crate) fn server(self, server: &str) -> Self {
+        self.with(Field::Server, server.as_bytes())
+    }
+
+    pub(crate) fn address(self, field: Field, address: &str) -> Self {
+        match address.parse().unwrap() {
+            IpAddr::V4(address) => self.with(field, &address.octets()),
+            IpAddr::V6(address) => self.with(field, &address.octets()),
         }
-        sample
     }
 
-    /// With a final termination state.
-    pub(crate) fn ended(state: &'static str) -> Self {
-        Self { state: Some(state), ..Self::default() }
+    /// A request line, `METHOD TARGET[ HTTP/VERSION]`.
+    pub(crate) fn line(self, line: &str) -> Self {
+        let mut parts = line.split(' ');
+        let mut next = || parts.next().unwrap_or_default().as_bytes();
+        let (method, target) = (next(), next());
+        let version = next().strip_prefix(b"HTTP/").unwrap_or_default();
+        self.with(Field::Method, method).with(Field::Target, target).with(Field::Version, version)
     }
 
-    pub(crate) fn host(mut self, host: &[u8]) -> Self {
-        self.host = host.to_vec();
-        self
-    }
-
-    pub(crate) fn user_agent(mut self, user_agent: &[u8]) -> Self {
-        self.user_agent = user_agent.to_vec();
-        self
-    }
-
-    pub(crate) fn line(mut self, line: &[u8]) -> Self {
-        *self.fields.last_mut().unwrap() = line.to_vec();
-        self
-    }
-
+    /// With one more field.
     pub(crate) fn carrying(mut self, field: Field, value: &[u8]) -> Self {
-        self.carried.push((field, value.to_vec()));
+        self.fields.push((field, value.to_vec()));
         self
     }
 
-    /// Gathered values, before the request line, as HAProxy writes them.
+    /// With values that settings ask for.
     pub(crate) fn gathered(mut self, values: &[Option<&[u8]>]) -> Self {
-        let line = self.fields.pop().unwrap();
-        let hex = |value: &[u8]| value.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().concat();
-        self.fields.extend(values.iter().map(|value| value.map_or("-".to_owned(), hex).into_bytes()));
-        self.fields.push(line);
+        for (place, value) in (0_u8..).zip(values) {
+            if let Some(value) = value {
+                self = self.carrying(Field::Gathered, &[&[place], *value].concat());
+            }
+        }
         self
     }
 
-    pub(crate) fn context(&self) -> Vec<u8> {
-        let verdict = Verdict { recorded: true, sampled: true, tracestate: TracestateAction::Keep };
+    /// The record before its end.
+    pub(crate) fn begun(&self) -> Writer {
         let mut writer = Writer::new();
-        writer.begin(TRACEPARENT, verdict, &[b'1'; 16], self.parent.as_ref(), b"a=1");
-        if !self.host.is_empty() {
-            writer.field(Field::Host, &self.host);
-        }
-        writer.field(Field::UserAgent, &self.user_agent);
-        for (field, value) in &self.carried {
+        writer.begin(&self.head);
+        for (field, value) in &self.fields {
             writer.field(*field, value);
         }
-        writer.end();
-        writer.as_bytes().to_vec()
+        writer
     }
 
     pub(crate) fn payload(&self) -> Vec<u8> {
-        let fields = self.fields.join(&b' ');
-        let context = self.context();
-        match self.state {
-            None => [&context[..], b" ", &fields].concat(),
-            Some(state) => [state.as_bytes(), b" ", &context, b" ", &context, b" ", &fields].concat(),
-        }
+        let mut writer = self.begun();
+        writer.end();
+        writer.numbers(&self.numbers);
+        writer.as_bytes().to_vec()
     }
 }
 
-/// An ordinary request's context.
-pub(crate) fn context() -> Vec<u8> {
-    Sample::default().context()
+#[test]
+fn a_sample_is_a_record() {
+    assert!(Sample::default().payload().len() > HEAD_LEN);
 }
-
-const TRACEPARENT: &[u8; 55] = b"00-0123456789abcdef0123456789abcdef-0123456789abcdef-03";
-
-const ORDINARY: [(&str, &str); super::FIELDS] = [
-    ("%ts", "--"),
-    ("%ST", "200"),
-    ("%b", "api"),
-    ("%s", "api1"),
-    ("%si", "10.0.0.7"),
-    ("%sp", "8080"),
-    ("%ci", "192.0.2.9"),
-    ("%cp", "51234"),
-    ("%f", "www"),
-    ("%fp", "443"),
-    ("%sslv", "TLSv1.3"),
-    ("%Th", "4"),
-    ("%Ti", "0"),
-    ("%TR", "1"),
-    ("%Tw", "2"),
-    ("%Tc", "3"),
-    ("%Tr", "25"),
-    ("%rc", "0"),
-    ("start", "1700000000000000"),
-    ("fc_http_major", "1"),
-    ("bc_http_major", "1"),
-    ("bc_reused", "1"),
-    ("%bq", "0"),
-    ("%sq", "0"),
-    ("%r", "GET /cart/items?id=7&sort=asc HTTP/1.1"),
-];

@@ -1,8 +1,7 @@
 //! Requests that were not sampled and are exported all the same, for how they ended. Cold half.
 
 use crate::config::SamplingConfig;
-use crate::trace::connection::Connection;
-use crate::trace::outcome::{self, Outcome};
+use crate::trace::outcome;
 use crate::trace::record::Record;
 
 /// What is kept.
@@ -36,20 +35,11 @@ impl Keep {
 
     /// Why this request is, if it is.
     pub fn why(self, record: &Record<'_>) -> Option<Kept> {
-        self.by(record, || outcome::server(&record.ending()))
-    }
-
-    /// The same for a connection in TCP mode.
-    pub fn why_connection(self, connection: &Connection<'_>) -> Option<Kept> {
-        self.by(&connection.record, || outcome::connection(&connection.ending()))
-    }
-
-    fn by(self, record: &Record<'_>, outcome: impl FnOnce() -> Outcome) -> Option<Kept> {
+        let outcome = || if record.is_connection { outcome::connection } else { outcome::server }(&record.ending());
         if self.errors && outcome().error.is_some() {
             return Some(Kept::Error);
         }
-        let start = record.start_unix_nanos?;
-        let took = record.end_unix_nanos.saturating_sub(start);
+        let took = record.end_unix_nanos.saturating_sub(record.start_unix_nanos);
         self.slower_than.is_some_and(|bound| took > bound).then_some(Kept::Slow)
     }
 }
@@ -67,30 +57,28 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trace::outcome::State;
     use crate::trace::record::sample::Sample;
     use std::time::Duration;
 
     #[test]
     fn errors_and_slow_requests_are_kept_as_the_settings_say() {
-        let payload = Sample::default().payload();
-        let start = Record::parse(&payload, 0, 0).unwrap().start_unix_nanos.unwrap();
-        let record = |millis: u64, state: &[u8; 2]| {
-            let record = Record::parse(&payload, start + millis * 1_000_000, 0).unwrap();
-            Record { state: State(*state), ..record }
+        let kept = |keep: Keep, millis: u64, state: &str| {
+            let payload = Sample::ended(state).payload();
+            let start = Record::parse(&payload, 0).unwrap().start_unix_nanos;
+            keep.why(&Record::parse(&payload, start + millis * 1_000_000).unwrap())
         };
         let bound = Some(Duration::from_millis(500));
         for (keep_errors, keep_slower_than, millis, state, expected) in [
-            (false, None, 900, b"SD", None),
-            (true, None, 900, b"--", None),
-            (true, None, 1, b"SD", Some(Kept::Error)),
-            (false, bound, 500, b"--", None),
-            (false, bound, 501, b"--", Some(Kept::Slow)),
-            (false, bound, 1, b"SD", None),
-            (true, bound, 900, b"SD", Some(Kept::Error)),
+            (false, None, 900, "SD", None),
+            (true, None, 900, "--", None),
+            (true, None, 1, "SD", Some(Kept::Error)),
+            (false, bound, 500, "--", None),
+            (false, bound, 501, "--", Some(Kept::Slow)),
+            (false, bound, 1, "SD", None),
+            (true, bound, 900, "SD", Some(Kept::Error)),
         ] {
             let keep = Keep::new(&SamplingConfig { keep_errors, keep_slower_than, ..SamplingConfig::default() });
-            assert_eq!(keep.why(&record(millis, state)), expected, "{keep:?} {millis} {state:?}");
+            assert_eq!(kept(keep, millis, state), expected, "{keep:?} {millis} {state:?}");
             assert_eq!(keep.is_on(), keep_errors || keep_slower_than.is_some());
         }
     }

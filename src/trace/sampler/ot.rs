@@ -2,7 +2,7 @@
 //! `rv`, the randomness that is compared with it. OpenTelemetry specification, "`TraceState` handling" and "`TraceState`:
 //! Probability sampling".
 
-use crate::trace::carry::MAX_TRACESTATE;
+use crate::trace::record::MAX_TRACESTATE;
 use crate::trace::w3c;
 
 /// What the member says; what is absent or malformed is `None`.

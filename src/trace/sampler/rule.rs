@@ -11,7 +11,7 @@ use super::rate::Rate;
 use crate::config::{
     HeaderCondition, HeaderValueCondition, Pattern, RuleAction, RuleConfig, RuleParent, SamplingConfig,
 };
-use crate::trace::headers::Headers;
+use crate::trace::headers::Block;
 use crate::trace::incoming::Incoming;
 use crate::trace::record::Target;
 
@@ -45,7 +45,7 @@ pub(super) fn rules(config: &SamplingConfig, consistent: bool) -> Option<Arc<[Ru
 
 /// The first rule that matches. Hot path: allocates nothing.
 pub(super) fn first<'r>(rules: &'r [Rule], request: &Incoming<'_>) -> Option<&'r Rule> {
-    let seen = Seen { request, path: OnceCell::new(), source: OnceCell::new() };
+    let seen = Seen { request, path: OnceCell::new() };
     rules.iter().find(|rule| rule.matches(&seen))
 }
 
@@ -81,9 +81,9 @@ impl Rule {
         let request = seen.request;
         let one_of = |names: &[String], name: &[u8]| names.is_empty() || names.iter().any(|n| n.as_bytes() == name);
         one_of(&rule.methods, request.method)
-            && one_of(&rule.frontends, request.head.map_or(b"", |head| head.frontend))
+            && one_of(&rule.frontends, request.arrival.map_or(b"", |arrival| arrival.frontend))
             && (rule.paths.is_empty() && rule.path_prefixes.is_empty() || self.matches_path(seen.path()))
-            && rule.header.as_ref().is_none_or(|header| has(header, request.headers))
+            && rule.header.as_ref().is_none_or(|header| has(header, &request.headers))
             && (rule.sources.is_empty() || seen.source().is_some_and(|source| within(&rule.sources, source)))
             && (rule.path_patterns.is_empty() || matches_pattern(&rule.path_patterns, seen.path()))
     }
@@ -102,7 +102,6 @@ impl Rule {
 struct Seen<'a> {
     request: &'a Incoming<'a>,
     path: OnceCell<&'a [u8]>,
-    source: OnceCell<Option<IpAddr>>,
 }
 
 impl<'a> Seen<'a> {
@@ -112,17 +111,15 @@ impl<'a> Seen<'a> {
     }
 
     fn source(&self) -> Option<IpAddr> {
-        let parse = |source: &[u8]| std::str::from_utf8(source).ok()?.parse::<IpAddr>().ok();
-        let read = || Some(parse(self.request.head?.source)?.to_canonical());
-        // HAProxy writes IPv4 addresses of IPv6 sockets as `::ffff:192.0.2.1`.
-        *self.source.get_or_init(read)
+        // IPv4 addresses of IPv6 sockets are `::ffff:192.0.2.1`.
+        self.request.arrival?.source.map(|source| source.to_canonical())
     }
 }
 
-fn has(header: &HeaderCondition, block: &[u8]) -> bool {
+fn has(header: &HeaderCondition, headers: &Block<'_>) -> bool {
     let name = header.name.as_bytes();
     let initial = name.get(..1).unwrap_or_default();
-    let mut headers = Headers::new(block);
+    let mut headers = headers.iter();
     while let Some((found, value)) = headers.next_of(initial) {
         let matches = match &header.value {
             HeaderValueCondition::Present => true,

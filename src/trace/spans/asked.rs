@@ -5,21 +5,19 @@ use std::fmt::Write as _;
 use super::{Extras, Request, Span};
 use crate::config::ValueKind;
 use crate::stats;
-use crate::trace::carry::{AttributeValue, Field};
 use crate::trace::outcome::Outcome;
 use crate::trace::protobuf::key;
 use crate::trace::record::scan::split_once;
-use crate::trace::record::{Record, Response};
+use crate::trace::record::{AttributeValue, Field, Record, Response};
 use crate::trace::wording::{Call, Method, OTHER, Wording};
 
 impl<'a> Extras<'a> {
     pub(super) fn new(record: &Record<'a>, wording: &Wording) -> Self {
-        let values: Vec<_> = match &record.response {
-            Some(response) if wording.gathers => response.gathered.values().collect(),
-            _ => Vec::new(),
-        };
+        let values = record.response.gathered.values(wording.gathered);
         let rules = wording.rpc.as_ref();
-        let call = rules.and_then(|rules| rules.call(record, value(&values, rules.status_place)));
+        let status = value(&values, rules.and_then(|rules| rules.status_place));
+        let status = status.or(Some(record.response.rpc_status).filter(|status| !status.is_empty()));
+        let call = rules.and_then(|rules| rules.call(record, status));
         let origin = wording.forwarding.as_ref().and_then(|forwarding| forwarding.origin(record)).unwrap_or_default();
         Self { values, call, origin }
     }
@@ -27,7 +25,7 @@ impl<'a> Extras<'a> {
 
 /// What rules put on the span; of one name the last.
 pub(super) fn rules(span: &mut Span<'_>, record: &Record<'_>) {
-    let mut rest = record.attributes.clone();
+    let mut rest = record.attributes();
     while let Some((name, value)) = rest.next() {
         if rest.clone().any(|(later, _)| later == name) {
             continue;
@@ -41,13 +39,13 @@ pub(super) fn rules(span: &mut Span<'_>, record: &Record<'_>) {
 }
 
 /// The value at a place, unless there is none, or an empty one.
-pub(super) fn value(values: &[Option<Vec<u8>>], place: Option<usize>) -> Option<&[u8]> {
-    values.get(place?)?.as_deref().filter(|value| !value.is_empty())
+pub(super) fn value<'a>(values: &[Option<&'a [u8]>], place: Option<usize>) -> Option<&'a [u8]> {
+    values.get(place?)?.filter(|value| !value.is_empty())
 }
 
-impl<'r> Request<'r, '_> {
-    /// The same.
-    pub(super) fn value(&self, place: Option<usize>) -> Option<&'r [u8]> {
+impl<'r, 'a> Request<'r, 'a> {
+    /// The value at a place of what was gathered, unless it is empty.
+    pub(super) fn value(&self, place: Option<usize>) -> Option<&'a [u8]> {
         value(&self.extras?.values, place)
     }
 
@@ -56,9 +54,9 @@ impl<'r> Request<'r, '_> {
     }
 
     /// The client's TLS.
-    pub(super) fn tls_from_client(&self, span: &mut Span<'_>, values: &[Option<Vec<u8>>]) {
+    pub(super) fn tls_from_client(&self, span: &mut Span<'_>, values: &[Option<&[u8]>]) {
         let tls = &self.wording.tls;
-        if tls.wanted && self.record.response.as_ref().is_some_and(|response| !response.tls_version.is_empty()) {
+        if tls.wanted && !self.record.response.tls_version.is_empty() {
             span.bool(b"tls.established", true);
         }
         if values.is_empty() {
@@ -85,12 +83,10 @@ impl<'r> Request<'r, '_> {
     pub(super) fn asked_of_server(&self, extras: &Extras<'_>, span: &mut Span<'_>) {
         let (wording, values) = (self.wording, &extras.values);
         self.fixed(span);
-        if self.record.has_more {
-            self.request_headers(span);
-        }
+        self.request_headers(span);
         for (place, name) in &wording.response_headers {
             if let Some(Some(line)) = values.get(*place) {
-                span.texts(name, [line.as_slice()]);
+                span.texts(name, [*line]);
             }
         }
         for (place, name, kind) in &wording.variables {
@@ -137,7 +133,7 @@ impl<'r> Request<'r, '_> {
 
     /// A rule says more of a request than a setting.
     fn is_ruled(&self, name: &[u8]) -> bool {
-        self.record.attributes.clone().any(|(ruled, _)| ruled == name)
+        self.record.attributes().any(|(ruled, _)| ruled == name)
     }
 }
 

@@ -5,90 +5,91 @@
 
 use super::asked::rules;
 use super::span::{Identity, Kind, Span};
+use super::text::Text;
 use super::{NANOS_PER_MILLI, interval, protocol, tls};
-use crate::trace::connection::Connection;
 use crate::trace::outcome;
 use crate::trace::protobuf::key;
-use crate::trace::record::{Response, Server};
+use crate::trace::record::{Field, Record, Server};
 use crate::trace::wording::Wording;
 
 /// Appends a connection's span to `out` as a `ScopeSpans.spans` entry.
-pub fn encode_connection(connection: &Connection<'_>, wording: &Wording, out: &mut Vec<u8>) {
-    let record = &connection.record;
-    let Some(noted) = connection.noted() else { return };
+pub(super) fn encode(record: &Record<'_>, wording: &Wording, out: &mut Vec<u8>) {
     let interval = interval(record);
     let identity = Identity {
         kind: Kind::Server,
         id: record.server_span,
         parent: record.parent,
-        name: &[b"TCP ", noted.frontend].concat(),
+        name: &[b"TCP ", record.response.frontend].concat(),
         start: interval.start,
         end: interval.end,
     };
     let mut span = Span::begin(out, record, &identity);
-    network(&mut span, connection, noted);
-    security(&mut span, connection, noted);
-    handling(&mut span, connection, noted);
+    network(&mut span, record);
+    protocol(&mut span, tls(record.response.tls_version));
+    span.present(key!("tls.cipher"), record.carried(Field::Cipher));
+    span.present(key!("tls.next_protocol"), record.carried(Field::NextProtocol));
+    handling(&mut span, record);
     span.timer(key!("haproxy.timer.total"), Some((interval.end - interval.start) / NANOS_PER_MILLI));
-    span.outcome(outcome::connection(&connection.ending()));
+    span.outcome(outcome::connection(&record.ending()));
     rules(&mut span, record);
     let (fixed, count) = &wording.fixed;
     span.encoded(fixed, *count);
     span.end(&wording.limits);
 }
 
-fn network(span: &mut Span<'_>, connection: &Connection<'_>, noted: &Response<'_>) {
+fn network(span: &mut Span<'_>, record: &Record<'_>) {
+    let response = &record.response;
     span.string(key!("network.transport"), b"tcp");
-    if !noted.client_ip.is_empty() {
-        let kind: &[u8] = if noted.client_ip.contains(&b':') { b"ipv6" } else { b"ipv4" };
-        span.string(key!("network.type"), kind);
+    if let Some(client) = response.client_ip {
+        span.string(key!("network.type"), if client.is_ipv4() { b"ipv4" } else { b"ipv6" });
+        let client = Text::of(client);
+        span.string(key!("client.address"), client.as_bytes());
+        span.port(key!("client.port"), response.client_port);
+        span.string(key!("network.peer.address"), client.as_bytes());
+        span.port(key!("network.peer.port"), response.client_port);
     }
-    span.present(key!("client.address"), noted.client_ip);
-    span.port(key!("client.port"), noted.client_port);
-    span.present(key!("network.peer.address"), noted.client_ip);
-    span.port(key!("network.peer.port"), noted.client_port);
-    span.present(key!("network.local.address"), &connection.local_ip);
-    span.port(key!("network.local.port"), noted.frontend_port);
-    let asked = if connection.server_name.is_empty() { &connection.local_ip } else { &connection.server_name };
-    if !asked.is_empty() {
-        span.string(key!("server.address"), asked);
-        span.port(key!("server.port"), noted.frontend_port);
+    let local = record.address(Field::LocalAddress).map(Text::of);
+    let local = local.as_ref().map(Text::as_bytes).unwrap_or_default();
+    span.present(key!("network.local.address"), local);
+    span.port(key!("network.local.port"), response.frontend_port);
+    let name = record.carried(Field::ServerName);
+    let called = if name.is_empty() { local } else { name };
+    if !called.is_empty() {
+        span.string(key!("server.address"), called);
+        span.port(key!("server.port"), response.frontend_port);
     }
 }
 
-fn security(span: &mut Span<'_>, connection: &Connection<'_>, noted: &Response<'_>) {
-    protocol(span, tls(noted.tls_version));
-    span.present(key!("tls.cipher"), &connection.cipher);
-    span.present(key!("tls.next_protocol"), &connection.next_protocol);
-}
-
-fn handling(span: &mut Span<'_>, connection: &Connection<'_>, noted: &Response<'_>) {
-    span.string(key!("haproxy.termination_state"), &connection.record.state.0);
-    if let Some(kept) = connection.record.kept {
+fn handling(span: &mut Span<'_>, record: &Record<'_>) {
+    let response = &record.response;
+    span.string(key!("haproxy.termination_state"), &response.state.0);
+    if let Some(kept) = record.kept {
         span.string(key!("haproxy.sampling.kept"), kept.word().as_bytes());
     }
-    span.present(key!("haproxy.frontend.name"), noted.frontend);
-    span.present(key!("haproxy.backend.name"), noted.backend);
-    if let Server::Real(name) | Server::Applet(name) = noted.server {
+    span.present(key!("haproxy.frontend.name"), response.frontend);
+    span.present(key!("haproxy.backend.name"), response.backend);
+    if let Server::Real(name) | Server::Applet(name) = response.server {
         span.string(key!("haproxy.server.name"), name);
-        span.present(key!("haproxy.server.address"), noted.server_ip);
-        span.port(key!("haproxy.server.port"), noted.server_port);
+        if let Some(address) = response.server_ip {
+            span.string(key!("haproxy.server.address"), Text::of(address).as_bytes());
+        }
+        span.port(key!("haproxy.server.port"), response.server_port);
     }
-    if noted.retries.count > 0 {
-        span.unsigned(key!("haproxy.retries"), noted.retries.count);
+    if response.retries.count > 0 {
+        span.unsigned(key!("haproxy.retries"), response.retries.count);
     }
-    if noted.retries.redispatched {
+    if response.retries.redispatched {
         span.bool(b"haproxy.redispatched", true);
     }
-    if let Some(bytes) = connection.bytes_in {
+    if let Some(bytes) = response.bytes_in {
         span.unsigned(key!("haproxy.bytes.in"), bytes);
     }
-    if let Some(bytes) = connection.bytes_out {
+    if let Some(bytes) = response.bytes_out {
         span.unsigned(key!("haproxy.bytes.out"), bytes);
     }
-    span.timer(key!("haproxy.timer.handshake"), noted.timers.handshake.filter(|&millis| millis > 0));
-    span.timer(key!("haproxy.timer.queue"), noted.timers.queue);
-    span.timer(key!("haproxy.timer.connect"), noted.timers.connect);
+    span.timer(key!("haproxy.timer.handshake"), response.timers.handshake.filter(|&millis| millis > 0));
+    span.timer(key!("haproxy.timer.queue"), response.timers.queue);
+    span.timer(key!("haproxy.timer.connect"), response.timers.connect);
 }
 
 #[cfg(test)]
@@ -97,17 +98,23 @@ mod tests {
     use prost::Message;
 
     use super::*;
-    use crate::trace::connection::tests::{VALUES, payload};
+    use crate::trace::record::bits;
+    use crate::trace::record::sample::Sample;
 
     #[test]
     fn a_connection_is_one_server_span_of_its_values() {
-        let payload = payload(&[("%ts", "sD"), ("%rc", "+2")], VALUES);
+        let mut sample = Sample::ended("sD")
+            .numbers(|numbers| {
+                (numbers.retries, numbers.bits, numbers.status) = (2, bits::REDISPATCHED, 0);
+                (numbers.bytes_in, numbers.bytes_out) = (10, 20);
+            })
+            .address(Field::LocalAddress, "192.0.2.1")
+            .carrying(Field::ServerName, b"db.example")
+            .carrying(Field::NextProtocol, b"h 2");
+        sample.head.verdict.connection = true;
+        let payload = sample.payload();
         let mut out = Vec::new();
-        encode_connection(
-            &Connection::parse(&payload, 1_700_000_000_030_000_000).unwrap(),
-            &Wording::default(),
-            &mut out,
-        );
+        encode(&Record::parse(&payload, 1_700_000_000_030_000_000).unwrap(), &Wording::default(), &mut out);
         let span = &ScopeSpans::decode(&out[..]).unwrap().spans[0];
         assert_eq!((span.name.as_str(), span.kind), ("TCP www", Kind::Server as i32));
         let found: Vec<_> = span.attributes.iter().map(|a| format!("{}={:?}", a.key, a.value)).collect();

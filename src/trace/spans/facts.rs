@@ -1,6 +1,7 @@
 //! What metrics and log records say of a request: in the words of its spans.
 
 use super::asked::value;
+use super::text::Text;
 use super::{Authority, Extras, Interval, Phases, authority, is_known, outcome, protocol_version, upstream};
 use crate::trace::outcome::Outcome;
 use crate::trace::record::Record;
@@ -12,8 +13,8 @@ pub(in crate::trace) struct Facts<'a> {
     pub(in crate::trace) method: &'a [u8],
     /// `http.route`.
     pub(in crate::trace) route: Option<Vec<u8>>,
-    /// `url.scheme`; absent without a response.
-    pub(in crate::trace) scheme: Option<&'a [u8]>,
+    /// `url.scheme`.
+    pub(in crate::trace) scheme: &'static [u8],
     /// `client.address`, as text.
     pub(in crate::trace) client_address: Vec<u8>,
     /// Whom the client asked for.
@@ -32,7 +33,8 @@ impl<'a> Facts<'a> {
     pub(in crate::trace) fn new(record: &Record<'a>, wording: &Wording) -> Self {
         let extras = if wording.asks { Some(Extras::new(record, wording)) } else { None };
         let (request, ending) = (&record.request, record.ending());
-        let own = record.response.as_ref().map(|r| if r.tls_version.is_empty() { &b"http"[..] } else { b"https" });
+        let response = &record.response;
+        let own: &[u8] = if response.tls_version.is_empty() { b"http" } else { b"https" };
         let Extras { values, call, origin } = extras.unwrap_or_default();
         let route = value(&values, wording.route_variable)
             .or_else(|| wording.routes.find(request.method, request.target.path).filter(|_| wording.asks));
@@ -41,17 +43,16 @@ impl<'a> Facts<'a> {
             None => outcome,
         };
         let host = if origin.host.is_empty() { authority(record).host } else { Authority::parse(origin.host).host };
-        let major = record.response.as_ref().and_then(|response| response.client_http_major);
         Self {
             method: if is_known(request.method, wording) { request.method } else { b"_OTHER" },
             route: route.map(<[u8]>::to_vec),
-            scheme: own.map(|own| origin.scheme.unwrap_or(own)),
-            client_address: match origin.client {
-                Some(client) => client.to_string().into_bytes(),
-                None => record.client_ip().to_vec(),
-            },
+            scheme: origin.scheme.unwrap_or(own),
+            client_address: origin
+                .client
+                .or(response.client_ip)
+                .map_or_else(Vec::new, |client| Text::of(client).as_bytes().to_vec()),
             host,
-            version: protocol_version(major, request.version),
+            version: protocol_version(response.client_http_major, request.version),
             server: refine(outcome::server(&ending), true),
             client: refine(outcome::client(&ending), false),
             call,
@@ -61,13 +62,13 @@ impl<'a> Facts<'a> {
 
 /// The SERVER span's.
 pub(in crate::trace) fn interval(record: &Record<'_>) -> Interval {
-    let start = record.start_unix_nanos.unwrap_or(record.end_unix_nanos);
+    let start = record.start_unix_nanos;
     Interval { start, end: record.end_unix_nanos.max(start) }
 }
 
 /// The CLIENT span's, with the server's name; `None` where there is no such span.
 pub(in crate::trace) fn client_interval<'a>(record: &Record<'a>) -> Option<(Interval, &'a [u8])> {
-    let name = upstream(record, record.response.as_ref()?)?;
-    let interval = interval(record);
-    Some((Interval { start: Phases::new(record, interval).left_queue, ..interval }, name))
+    let name = upstream(record)?;
+    let phases = Phases::new(record, interval(record));
+    Some((Interval { start: phases.left_queue, end: phases.forwarded }, name))
 }

@@ -1,6 +1,6 @@
-//! A request's phases by HAProxy's clocks, and spans of their own for two of them.
+//! A request's phases by native hooks' clocks, or by HAProxy's where there are none; and spans of their own for two of them.
 
-use super::{Identity, Interval, Kind, NANOS_PER_MILLI, Request, Span, Upstream};
+use super::{Identity, Interval, Kind, NANOS_PER_MILLI, Request, Span};
 use crate::trace::protobuf::key;
 use crate::trace::record::Record;
 
@@ -15,39 +15,46 @@ pub(super) struct Phases {
     pub(super) connected: Option<u64>,
     /// The response's headers were complete.
     pub(super) answered: Option<u64>,
+    /// The response had gone on to the client; the request's end where that is not known.
+    pub(super) forwarded: u64,
 }
 
 impl Phases {
     pub(super) fn new(record: &Record<'_>, interval: Interval) -> Self {
-        let timers = record.response.as_ref().map(|response| response.timers);
+        let (timers, stamps) = (record.response.timers, record.response.stamps);
         let after =
             |from: u64, millis: u64| from.saturating_add(millis.saturating_mul(NANOS_PER_MILLI)).min(interval.end);
-        let headers = after(interval.start, timers.and_then(|timers| timers.request_headers).unwrap_or(0));
-        let left_queue = after(headers, timers.and_then(|timers| timers.queue).unwrap_or(0));
-        let connected = timers.and_then(|timers| timers.connect).map(|millis| after(left_queue, millis));
-        let answered = timers
-            .and_then(|timers| timers.response_headers)
-            .map(|millis| after(connected.unwrap_or(left_queue), millis));
-        Self { headers, left_queue, connected, answered }
+        let within = |stamp: u64| stamp.clamp(interval.start, interval.end);
+        let headers = after(interval.start, timers.request_headers.unwrap_or(0));
+        let left = stamps.left.map_or(headers, within);
+        let connected = stamps.connected.map(within);
+        // A stamp is finer than the queue's whole milliseconds.
+        let left_queue = after(left, timers.queue.unwrap_or(0)).min(connected.unwrap_or(u64::MAX)).max(left);
+        let connected = connected.or_else(|| timers.connect.map(|millis| after(left_queue, millis)));
+        let answered = stamps
+            .answered
+            .map(within)
+            .or_else(|| timers.response_headers.map(|millis| after(connected.unwrap_or(left_queue), millis)));
+        let forwarded = stamps.forwarded.map_or(interval.end, within).max(answered.unwrap_or(left_queue));
+        Self { headers, left_queue, connected, answered, forwarded }
     }
 }
 
 impl Request<'_, '_> {
     /// The request waited for a server, as far as whole milliseconds tell.
     pub(super) fn waited(&self) -> bool {
-        self.record.response.as_ref().is_some_and(|response| response.timers.queue.is_some_and(|millis| millis > 0))
+        self.record.response.timers.queue.is_some_and(|millis| millis > 0)
     }
 
     /// A connection was made for the request: HAProxy says so, or it took time.
     pub(super) fn connected_anew(&self) -> bool {
-        self.record.response.as_ref().is_some_and(|response| {
-            let took_time = response.timers.connect.is_some_and(|millis| millis > 0);
-            response.connection_reused.map_or(took_time, |reused| !reused && response.timers.connect.is_some())
-        })
+        let response = &self.record.response;
+        let took_time = response.timers.connect.is_some_and(|millis| millis > 0);
+        response.connection_reused.map_or(took_time, |reused| !reused && response.timers.connect.is_some())
     }
 
     /// Spans of their own for the queue, under the SERVER span, and for the connection, under the CLIENT span.
-    pub(super) fn phases(&self, upstream: Option<&Upstream<'_, '_>>, out: &mut Vec<u8>) -> u64 {
+    pub(super) fn phases(&self, server: Option<&[u8]>, out: &mut Vec<u8>) -> u64 {
         let (record, phases) = (self.record, &self.phases);
         let queue = (self.wording.queue_span && self.waited()).then_some(Identity {
             kind: Kind::Internal,
@@ -58,7 +65,7 @@ impl Request<'_, '_> {
             end: phases.left_queue,
         });
         let connected = phases.connected.filter(|_| self.wording.connect_span && self.connected_anew());
-        let connect = connected.and(upstream).zip(connected).map(|(_, end)| Identity {
+        let connect = connected.and(server).zip(connected).map(|(_, end)| Identity {
             kind: Kind::Internal,
             id: derived(record.client_span, CONNECT),
             parent: Some(record.client_span),
@@ -69,11 +76,9 @@ impl Request<'_, '_> {
         let mut count = 0;
         for identity in queue.into_iter().chain(connect) {
             let mut span = Span::begin(out, record, &identity);
-            if let Some(response) = &record.response {
-                span.present(key!("haproxy.backend.name"), response.backend);
-            }
-            if let Some(upstream) = upstream {
-                span.string(key!("haproxy.server.name"), upstream.server);
+            span.present(key!("haproxy.backend.name"), record.response.backend);
+            if let Some(server) = server {
+                span.string(key!("haproxy.server.name"), server);
             }
             self.fixed(&mut span);
             span.end(&self.wording.limits);

@@ -2,8 +2,7 @@
 
 use crate::trace::outcome::{ErrorType, Outcome};
 use crate::trace::protobuf::{self, Key, Open, key};
-use crate::trace::record::scan::find;
-use crate::trace::record::{Link, Record, push_unescaped};
+use crate::trace::record::{Link, Record};
 use crate::trace::wording::Limits;
 
 /// `Span.SpanKind`.
@@ -66,22 +65,6 @@ impl<'o> Span<'o> {
     pub(super) fn present<const M: usize>(&mut self, key: &Key<M>, value: &[u8]) {
         if !value.is_empty() {
             self.string(key, value);
-        }
-    }
-
-    /// A string that HAProxy's log has escaped.
-    pub(super) fn escaped<const M: usize>(&mut self, key: &Key<M>, value: &[u8]) {
-        if find(value, b'#').is_some() {
-            protobuf::built_attribute(self.out, ATTRIBUTES, key.name(), |out| push_unescaped(out, value));
-        } else {
-            self.string(key, value);
-        }
-    }
-
-    /// The same, unless it is empty.
-    pub(super) fn escaped_present<const M: usize>(&mut self, key: &Key<M>, value: &[u8]) {
-        if !value.is_empty() {
-            self.escaped(key, value);
         }
     }
 

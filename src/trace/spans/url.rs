@@ -1,8 +1,8 @@
 //! Parts of URLs as attributes: hosts without ports, URLs without credentials. RFC 3986; HTTP semantic conventions,
 //! `url.full`.
 
+use crate::trace::record::Target;
 use crate::trace::record::scan::{find, split_once};
-use crate::trace::record::{Target, push_unescaped};
 use crate::trace::wording::QueryRules;
 
 /// `[userinfo@]host[:port]`, taken apart.
@@ -69,7 +69,7 @@ pub(super) fn push_full(
     authority.push(out);
     // RFC 9112, 3.3: the asterisk form's URI has an empty path.
     if target.path != b"*" {
-        push_unescaped(out, target.path);
+        out.extend_from_slice(target.path);
     }
     if let Some(query) = target.query.filter(|_| *rules != QueryRules::Drop) {
         out.push(b'?');

@@ -5,8 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::config::{AttributesConfig, Forwarded};
-use crate::trace::carry::Field;
-use crate::trace::record::Record;
+use crate::trace::record::{Field, Record};
 
 /// Which peers are believed, and which headers.
 #[derive(Debug, Clone)]
@@ -34,7 +33,10 @@ impl Forwarding {
 
     /// What the headers say, if the peer is trusted.
     pub(in crate::trace) fn origin<'a>(&self, record: &Record<'a>) -> Option<Origin<'a>> {
-        let peer = address(record.client_ip()).filter(|peer| self.trusts(*peer))?;
+        let peer = record.response.client_ip?.to_canonical();
+        if !self.trusts(peer) {
+            return None;
+        }
         let hops = record.carried(Field::ForwardedFor);
         let origin = match self.headers {
             Forwarded::Standard => self.by_elements(hops),

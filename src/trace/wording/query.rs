@@ -1,7 +1,6 @@
 //! What becomes of a query. HTTP semantic conventions, `url.query` and `url.full`.
 
 use crate::config::{AttributesConfig, QueryMode};
-use crate::trace::record::push_unescaped;
 use crate::trace::record::scan::split_once;
 
 /// Which values of a query are replaced.
@@ -42,7 +41,7 @@ impl QueryRules {
     fn push_parameter(&self, out: &mut Vec<u8>, parameter: &[u8]) {
         // Every secret's first letter.
         if matches!(self, Self::Conventions) && !matches!(parameter.first(), Some(b'X' | b's')) {
-            push_unescaped(out, parameter);
+            out.extend_from_slice(parameter);
         } else {
             self.push_suspect(out, parameter);
         }
@@ -50,9 +49,9 @@ impl QueryRules {
 
     #[inline(never)]
     fn push_suspect(&self, out: &mut Vec<u8>, parameter: &[u8]) {
-        let Some(key) = self.kept_key(parameter) else { return push_unescaped(out, parameter) };
+        let Some(key) = self.kept_key(parameter) else { return out.extend_from_slice(parameter) };
         if !key.is_empty() {
-            push_unescaped(out, key);
+            out.extend_from_slice(key);
             out.push(b'=');
         }
         out.extend_from_slice(b"REDACTED");

@@ -1,8 +1,7 @@
 //! gRPC in OpenTelemetry's words. RPC semantic conventions 1.44.0; gRPC over HTTP/2; gRPC status codes.
 
-use crate::trace::carry::Field;
 use crate::trace::outcome::{ErrorType, Outcome};
-use crate::trace::record::{Record, push_unescaped};
+use crate::trace::record::{Field, Record};
 
 /// How gRPC requests are worded.
 #[derive(Debug, Clone)]
@@ -18,7 +17,7 @@ pub(in crate::trace) struct RpcRules {
 #[derive(Debug, Clone)]
 pub(in crate::trace) struct Call {
     pub(in crate::trace) method: Method,
-    /// The code, if the answer's headers said it: an answer with a body says it in its trailers, which HAProxy shows nobody.
+    /// The code, if the answer's headers or trailers said it. Lua's hooks do not see trailers.
     pub(in crate::trace) status: Option<u8>,
     pub(in crate::trace) old_names: bool,
 }
@@ -87,9 +86,7 @@ impl Call {
 
 impl Method {
     fn other(path: &[u8]) -> Self {
-        let mut original = Vec::new();
-        push_unescaped(&mut original, path);
-        Self::Other(original)
+        Self::Other(path.to_vec())
     }
 }
 
