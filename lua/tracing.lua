@@ -1,26 +1,26 @@
--- The trace doors: actions, the profile's helpers, and what the filter stands on.
+-- Tracing by Lua's hooks, where native ones cannot be had: actions, and what the filter stands on.
 
 local core, native, register_filter = ...
 
--- src/trace/carry.rs, Verdict.
-local REPLACES, DELETES = {}, {}
-for verdict in ("TUtZ"):gmatch(".") do REPLACES[verdict:byte()] = true end
-for verdict in ("DEdY"):gmatch(".") do DELETES[verdict:byte()] = true end
+-- A record's first byte: its end is wanted. src/trace/record/head.rs.
+local RECORDED <const> = 1
 
-local RECORDED = "^[SDTXYZRUE]"
+-- Where a record has the SERVER span's id.
+local SPAN_BEGIN <const>, SPAN_END <const> = 33, 40
 
--- Bytes of a connection's values.
-local LONGEST = 512
-
--- HAProxy's truths as the log prints them.
+-- Numbers that the record takes for HAProxy's truths.
 local BITS = { [true] = 1, [false] = 0 }
 
-local function mend_tracestate(txn, ctx)
-    local verdict = ctx:byte(56)
-    if REPLACES[verdict] then
-        txn.http:req_set_header("tracestate", ctx:match("^[^\t]*", 89))
-    elseif DELETES[verdict] then
-        txn.http:req_del_header("tracestate")
+local function is_recorded(held)
+    return held:byte() & RECORDED ~= 0
+end
+
+-- `tracestate`: what replaces the header, or "".
+local function set_tracestate(http, tracestate)
+    if tracestate == "" then
+        http:req_del_header("tracestate")
+    else
+        http:req_set_header("tracestate", tracestate)
     end
 end
 
@@ -30,10 +30,10 @@ local function request_tail(plan)
     if not plan.changes_requests and not variables then
         return nil
     end
-    return function(txn, ctx)
+    return function(txn, held)
         local http = txn.http
         if plan.changes_requests then
-            local changes = native.request_headers(ctx, txn.f:fe_name())
+            local changes = native.request_headers(held, txn.f:fe_name())
             for n = 1, #changes, 2 do
                 if changes[n + 1] then
                     http:req_set_header(changes[n], changes[n + 1])
@@ -43,10 +43,11 @@ local function request_tail(plan)
             end
         end
         if variables then
-            txn:set_var("txn.otel.trace_id", ctx:sub(4, 35))
-            txn:set_var("txn.otel.sampled", tonumber(ctx:sub(55, 55)) & 1 == 1)
-            if ctx:find(RECORDED, 56) then
-                txn:set_var("txn.otel.span_id", ctx:sub(57, 72))
+            local trace, span, sampled = native.context(held)
+            txn:set_var("txn.otel.trace_id", trace)
+            txn:set_var("txn.otel.sampled", sampled)
+            if span then
+                txn:set_var("txn.otel.span_id", span)
             end
         end
     end
@@ -58,9 +59,9 @@ local function response_tail(plan)
     if not name then
         return nil
     end
-    return function(txn, ctx)
+    return function(txn, held)
         -- Rules may ask twice, and a server may have metrics of its own.
-        local value = not txn:get_var("txn.otel.told") and native.response_value(ctx)
+        local value = not txn:get_var("txn.otel.told") and native.response_value(held)
         if value then
             txn:set_var("txn.otel.told", true)
             if name == "server-timing" then
@@ -72,79 +73,76 @@ local function response_tail(plan)
     end
 end
 
--- A function that gives what follows the fixed values: reuse, unless it is known, and two queues, which are left out; what the
--- settings ask for, in hexadecimal; and the request line, which was carried from the start. None where the settings ask for
--- nothing.
-local function gatherer(wanted, most, hex)
-    if #wanted == 0 then
-        return nil
+-- A function that gives the values that the settings ask for, in their order; or one that gives nothing.
+local function gatherer(wanted)
+    local count = #wanted
+    if count == 0 then
+        return function() end
     end
-    return function(txn, f, reuse_known)
+    return function(txn, f)
         local values = {}
         for n, one in ipairs(wanted) do
-            local value
             if one.kind == "header" then
-                value = f:res_fhdr(one.name, -1)
+                values[n] = f:res_fhdr(one.name, -1)
             elseif one.kind == "variable" then
-                value = txn:get_var(one.name)
+                values[n] = txn:get_var(one.name)
             else
-                value = f[one.name](f)
+                values[n] = f[one.name](f)
             end
-            values[n] = hex(value, most)
         end
-        return (reuse_known and "  " or "   ") .. table.concat(values, " ") .. " "
+        return table.unpack(values, 1, count)
     end
 end
 
--- What every trace door needs. The names are those of lua/otel.cfg.
 return function()
-    core.register_converters("otel_begin", native.begin)
-    core.register_converters("otel_end", native.finish)
-
     -- Looking a method up by its name costs as much as some of them do: each is looked up once.
-    local begin = native.begin_parts
+    local begin, finish = native.begin, native.finish
     local get_var, set_var, set_header, headers_of, method, url, version
     local plan = native.plan()
-    local head, sends_traceparent, request_rest = plan.head, plan.traceparent, request_tail(plan)
-    local response_rest = response_tail(plan)
-    -- A request that was started has a traceparent: where there is none, nobody needs to ask for the variable. Unless none is sent.
+    local with_arrival, sends_traceparent, request_rest = plan.arrival, plan.traceparent, request_tail(plan)
+    local response_rest, gather = response_tail(plan), gatherer(plan.gathered)
+    -- A request that was started has a traceparent: without one the variable need not be asked for. Unless none is sent.
     local ask_first = not sends_traceparent
 
-    -- What filters started, and will end: the filter's object by the SERVER span's id, while HAProxy holds it. Others leave it
+    -- What filters started, and will end: the filter's object by the SERVER span's id, while HAProxy holds it. Actions leave it
     -- alone.
     local owned
 
-    local function own(ctx, by)
+    local function own(held, by)
         owned = owned or setmetatable({}, { __mode = "v" })
-        owned[ctx:sub(57, 72)] = by
+        owned[held:sub(SPAN_BEGIN, SPAN_END)] = by
     end
 
-    local function is_of_filter(ctx)
-        return owned[ctx:sub(57, 72)]
+    local function is_of_filter(held)
+        return owned[held:sub(SPAN_BEGIN, SPAN_END)]
+    end
+
+    local function secure(f)
+        return f:ssl_fc() and "1" or "0"
     end
 
     -- A connection in TCP mode.
     local function start_connection(txn, by)
-        if txn:get_var("txn.otel.ctx") or by and txn:get_var("sess.otel.profile") then
+        if txn:get_var("txn.otel.ctx") then
             return
         end
-        local ctx
-        if head then
+        local held
+        if with_arrival then
             local f = txn.f
-            ctx = begin("", "", "", "", "1", "1", f:fe_name(), f:src(), f:ssl_fc() and "1" or "0")
+            held = begin("", "", "", "", "1", "1", "TCP", f:fe_name(), f:src(), secure(f))
         else
-            ctx = begin("", "", "", "", "1", "1")
+            held = begin("", "", "", "", "1", "1", "TCP")
         end
-        txn:set_var("txn.otel.ctx", ctx)
-        if by and #ctx >= 56 then
-            own(ctx, by)
-            return ctx, true
+        txn:set_var("txn.otel.ctx", held)
+        if by and is_recorded(held) then
+            own(held, by)
+            return held, true
         end
     end
 
-    -- Once per request, whoever asks first. `single`: one span for both legs, if it is given and not empty. `by`: the filter, which
-    -- comes before every rule and leaves the request to the profile where there is one. The answer is what is carried, if
-    -- the end is wanted; an action must not return anything.
+    -- Once per request: the first call counts. `single`: one span for both legs, if it is given and not empty. `by`: the filter,
+    -- which comes before every rule. The answer is what HAProxy holds, if the end is wanted; an action must not return
+    -- anything.
     local function start(txn, single, by)
         local f, http = txn.f, txn.http
         if not http then
@@ -154,60 +152,55 @@ return function()
             get_var, set_var, set_header = txn.get_var, txn.set_var, http.req_set_header
             headers_of, method, url, version = f.req_hdrs, f.method, f.url, f.req_ver
         end
-        if ask_first or by then
-            if get_var(txn, "txn.otel.ctx") or by and get_var(txn, "sess.otel.profile") then
-                return
-            end
+        local asked = ask_first or by
+        if asked and get_var(txn, "txn.otel.ctx") then
+            return
         end
         local block, verb, target, http_version = headers_of(f), method(f), url(f), version(f)
-        local ctx, traceparent, verdict
-        local asked = ask_first or by
-        if not (asked or head) then
-            ctx, traceparent, verdict = begin(block, verb, target, http_version)
+        local held, traceparent, tracestate
+        if not (asked or with_arrival) then
+            held, traceparent, tracestate = begin(block, verb, target, http_version, "", "", "")
         end
-        if not ctx then
+        if not held then
             -- It has a traceparent: ours, if it was started before, or a caller's. Or more is to be handed over.
             if not asked and get_var(txn, "txn.otel.ctx") then
                 return
             end
-            if head then
-                local secure = f:ssl_fc() and "1" or "0"
-                ctx, traceparent, verdict =
-                    begin(block, verb, target, http_version, single, "1", f:fe_name(), f:src(), secure)
+            if with_arrival then
+                held, traceparent, tracestate =
+                    begin(block, verb, target, http_version, single, "1", "", f:fe_name(), f:src(), secure(f))
             else
-                ctx, traceparent, verdict = begin(block, verb, target, http_version, single, "1")
+                held, traceparent, tracestate = begin(block, verb, target, http_version, single, "1", "")
             end
         end
-        set_var(txn, "txn.otel.ctx", ctx)
+        set_var(txn, "txn.otel.ctx", held)
         if sends_traceparent then
             set_header(http, "traceparent", traceparent)
-            if verdict then
-                mend_tracestate(txn, ctx)
+            if tracestate then
+                set_tracestate(http, tracestate)
             end
         end
         if request_rest then
-            request_rest(txn, ctx)
+            request_rest(txn, held)
         end
-        if by and #ctx >= 56 then
-            own(ctx, by)
-            return ctx
+        if by and is_recorded(held) then
+            own(held, by)
+            return held
         end
     end
 
-    -- Hands over what is known. `final`: nothing follows any more, so HAProxy's state says how it ended. The fields stand in
-    -- the order of lua/otel.cfg, but for those that would cost more than they say: queue positions, and for actions the
-    -- frontend's port, handshake and idle timers, start, connection reuse. Without a start it is the stamp of otel_start less the
-    -- time that the request's headers took.
-    local finish, gather = native.finish, gatherer(plan.gathered, plan.value_bytes, native.hex)
+    -- Hands over what is known. `final`: nothing follows any more, so HAProxy's state says how it ended. Actions leave out what
+    -- costs more than it says: the frontend's port, handshake and idle timers, date, reuse. Without a date the request began at
+    -- otel_start less the time that its headers took.
     local state, status, be, srv, srv_ip, srv_port, ip, port, fe, tls
     local hdr, queue, connect, answer, retries, be_version
-    local fe_port, handshake, idle, date, reused
+    local fe_port, handshake, idle, date, reused, fe_version
     local function hand_over(txn, final)
-        local ctx = get_var and get_var(txn, "txn.otel.ctx")
-        if response_rest and ctx and not final then
-            response_rest(txn, ctx)
+        local held = get_var and get_var(txn, "txn.otel.ctx")
+        if response_rest and held and not final then
+            response_rest(txn, held)
         end
-        if not ctx or #ctx < 56 or owned and not final and is_of_filter(ctx) then
+        if not held or not is_recorded(held) or owned and not final and is_of_filter(held) then
             return
         end
         local f = txn.f
@@ -216,7 +209,7 @@ return function()
             srv_ip, srv_port = f.bc_dst, f.bc_dst_port
             ip, port, fe, tls = f.src, f.src_port, f.fe_name, f.ssl_fc_protocol
             hdr, queue, connect, answer = f.req_timer_hdr, f.req_timer_queue, f.bc_timer_connect, f.res_timer_hdr
-            retries, be_version = f.txn_conn_retries, f.bc_http_major
+            retries, be_version, fe_version = f.txn_conn_retries, f.bc_http_major, f.fc_http_major
             fe_port, handshake, idle = f.dst_port, f.fc_timer_handshake, f.req_timer_idle
             date, reused = f.request_date, f.bc_reused
         end
@@ -224,94 +217,69 @@ return function()
         local code, server = status(f), srv(f)
         local ended = (final or not server or code >= 400) and state(f) or "--"
         local again = retries(f)
-        if again and again > 0 and f:txn_redispatched() then
-            again = "+" .. again
-        end
-        -- Values are joined by spaces: a text of spaces stands for several that are absent.
+        local moved = again and again > 0 and f:txn_redispatched() or nil
         if final then
             -- stylua: ignore
             finish(
-                ctx, ended, code, be(f), server, srv_ip(f), srv_port(f), ip(f), port(f), fe(f), fe_port(f), tls(f),
-                handshake(f), idle(f), hdr(f), queue(f), connect(f), answer(f), again, date(f, "us"), "", be_version(f),
-                server and BITS[reused(f)], gather and gather(txn, f, true) or "  "
+                held, ended, code, be(f), server, srv_ip(f), srv_port(f), ip(f), port(f), fe(f), fe_port(f), tls(f),
+                handshake(f), idle(f), hdr(f), queue(f), connect(f), answer(f), again, moved, date(f, "us"),
+                fe_version(f), be_version(f), server and BITS[reused(f)], nil, nil, nil, nil, nil, nil, nil, nil,
+                gather(txn, f)
             )
             return
         end
         -- stylua: ignore
         finish(
-            ctx, ended, code, be(f), server, srv_ip(f), srv_port(f), ip(f), port(f), fe(f), "", tls(f),
-            " ", hdr(f), queue(f), connect(f), answer(f), again, " ", be_version(f),
-            gather and gather(txn, f) or "   "
+            held, ended, code, be(f), server, srv_ip(f), srv_port(f), ip(f), port(f), fe(f), nil, tls(f),
+            nil, nil, hdr(f), queue(f), connect(f), answer(f), again, moved, nil,
+            nil, be_version(f), nil, nil, nil, nil, nil, nil, nil, nil, nil,
+            gather(txn, f)
         )
     end
 
-    -- The same for a connection in TCP mode: src/trace/connection.rs. `otherwise`: its state, where HAProxy does not say another.
+    -- A connection in TCP mode. `otherwise`: its state, where HAProxy does not say another.
     local function hand_over_connection(txn, otherwise)
-        local ctx = txn:get_var("txn.otel.ctx")
-        if not ctx or #ctx < 56 or owned and not otherwise and is_of_filter(ctx) then
+        local held = txn:get_var("txn.otel.ctx")
+        if not held or not is_recorded(held) then
             return
         end
         local f = txn.f
-        local function hex(value)
-            return native.hex(value, LONGEST)
-        end
         local ended, waited = f:txn_sess_term_state(), f:req_timer_queue() or -1
         -- HAProxy counts from the end of a request's headers, which it has at -1 where there is no request.
         waited = waited > 0 and waited - 1 or waited
-        local bytes_in, bytes_out
         -- HAProxy counts the bytes when all is over, which is after the end that a filter sees.
-        if not otherwise then
-            bytes_in, bytes_out = f:bytes_in(), f:bytes_out()
-        end
         -- stylua: ignore
-        native.finish_connection(
-            ctx, ended == "--" and otherwise or ended, "", f:be_name(), f:srv_name(), f:bc_dst(), f:bc_dst_port(),
+        finish(
+            held, ended == "--" and otherwise or ended, nil, f:be_name(), f:srv_name(), f:bc_dst(), f:bc_dst_port(),
             f:src(), f:src_port(), f:fe_name(), f:dst_port(), f:ssl_fc_protocol(),
-            f:fc_timer_handshake(), " ", waited, f:bc_timer_connect(), "",
-            (f:txn_redispatched() and "+" or "") .. (f:txn_conn_retries() or 0), f:accept_date("us"), "    ",
-            hex(f:dst()), hex(bytes_in), hex(bytes_out), hex(f:ssl_fc_cipher()), hex(f:ssl_fc_sni()), hex(f:ssl_fc_alpn()), ""
+            f:fc_timer_handshake(), nil, nil, waited, f:bc_timer_connect(), nil,
+            f:txn_conn_retries(), f:txn_redispatched(), f:accept_date("us"), nil, nil, nil, nil, nil,
+            f:dst(), nil, nil, f:ssl_fc_cipher(), f:ssl_fc_sni(), f:ssl_fc_alpn()
         )
     end
 
     core.register_action("otel_start", { "http-req", "tcp-req" }, start)
-
-    -- The end of a connection in TCP mode, in the log line. It prints nothing.
-    core.register_fetches("otel_tcp_end", function(txn)
-        local fine, problem = pcall(hand_over_connection, txn)
-        if not fine then
-            native.fault("connection", problem)
-        end
-        return ""
-    end)
-
-    -- For the profile, which calls it where it is needed only.
-    core.register_action("otel_tracestate", { "http-req" }, function(txn)
-        local ctx = txn:get_var("txn.otel.ctx")
-        if ctx then
-            mend_tracestate(txn, ctx)
-        end
-    end)
 
     -- The request's end is stamped here: the body is still to come.
     core.register_action("otel_end", { "http-res", "http-after-res" }, hand_over)
 
     -- A filter's end comes when the response has gone: it tells the client before.
     local function tell(txn)
-        local ctx = get_var(txn, "txn.otel.ctx")
-        if ctx then
-            response_rest(txn, ctx)
+        local held = get_var(txn, "txn.otel.ctx")
+        if held then
+            response_rest(txn, held)
         end
     end
     register_filter(start, hand_over, hand_over_connection, response_rest and tell)
 
     local everywhere = { "http-req", "http-res", "http-after-res", "tcp-req", "tcp-res" }
     core.register_action("otel_attr", everywhere, function(txn, name, variable)
-        local ctx = txn:get_var("txn.otel.ctx")
+        local held = txn:get_var("txn.otel.ctx")
         local value = txn:get_var(variable)
-        if not ctx or #ctx < 56 or value == nil then
+        if not held or value == nil then
             return
         end
-        local longer = native.attribute(ctx, name, value)
+        local longer = native.attribute(held, name, value)
         if longer then
             txn:set_var("txn.otel.ctx", longer)
         end

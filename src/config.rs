@@ -28,6 +28,7 @@ mod signal;
 mod standalone;
 mod tree;
 mod value;
+pub mod wildcard;
 mod words;
 
 #[cfg(test)]

@@ -26,7 +26,6 @@ mod once;
 mod oracle;
 mod orca;
 mod outcome;
-mod pattern;
 mod policy;
 mod probe;
 mod profile;
@@ -56,7 +55,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Receiver;
 
-use crate::config::{BackendConfig, HealthConfig};
+use crate::config::{BackendConfig, HealthConfig, wildcard};
 use crate::log::{self, Level};
 use crate::runtime::Tasks;
 use inquiry::Inquiry;
@@ -72,7 +71,6 @@ pub use door::ListenError;
 pub use lateness::LatenessSeen;
 pub use once::TargetSpec;
 pub use outcome::{CheckResult, Class, MAX_TEXT, Outcome};
-pub use pattern::is_pattern;
 pub use profile::HealthError;
 pub use status::{ServerState, ServerStatus};
 pub use watching::Watching;
@@ -344,7 +342,7 @@ impl Checker {
     /// configuration.
     pub fn unknown_backends(&self, known: &[String]) -> Vec<String> {
         let names = self.0.config.backends.iter().map(|backend| &backend.name);
-        let is_known = |name: &str| known.iter().any(|known| known == name || pattern::matches(name, known));
+        let is_known = |name: &str| known.iter().any(|known| known == name || wildcard::matches(name, known));
         names.filter(|name| !is_known(name)).cloned().collect()
     }
 

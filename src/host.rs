@@ -1,4 +1,4 @@
-//! HAProxy through Lua: the only folder that names `mlua`. Thin: it turns Lua's values into ours and back.
+//! HAProxy's hooks: the only folder that names `mlua`. Thin: it turns Lua's values into ours and back.
 //!
 //! Nothing that happens in here reaches HAProxy as an error or a panic once it runs: see `boundary`.
 
@@ -16,6 +16,7 @@ mod recent;
 mod settings;
 mod show;
 mod signals;
+mod tracer;
 
 use mlua::prelude::*;
 

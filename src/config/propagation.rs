@@ -2,12 +2,15 @@
 
 use super::error::ConfigError;
 use super::setting::Setting;
-use super::tree::{MAX_BAGGAGE_KEYS, MAX_FRONTENDS, Propagator};
+use super::tree::{Frontends, MAX_BAGGAGE_KEYS, MAX_FRONTENDS, Propagator};
 use super::value::{Value, quoted};
 use super::words::Word;
 
 /// The word that stands alone, for no propagator at all.
 const NONE: &str = "none";
+
+/// The word that stands alone, for whatever the rest of the configuration asks for.
+const AUTO: &str = "auto";
 
 impl Setting {
     /// Propagators without repetition. `none` stands alone, and so does an empty list.
@@ -22,11 +25,32 @@ impl Setting {
         Ok(Vec::new())
     }
 
+    /// Names of frontends with `*`, `?` and `!`, or `auto` alone.
+    pub(super) fn frontends(&self) -> Result<Frontends, ConfigError> {
+        let names = match &self.value {
+            Value::Text(one) if !self.origin.is_text() => vec![one.clone()],
+            _ => self.texts()?,
+        };
+        if matches!(names.as_slice(), [one] if one == AUTO) {
+            return Ok(Frontends::Auto);
+        }
+        let valid = |name: &String| {
+            let name = name.strip_prefix('!').unwrap_or(name);
+            !name.is_empty() && name.bytes().all(|byte| is_name(byte) || matches!(byte, b'*' | b'?'))
+        };
+        if !names.iter().all(valid) {
+            return Err(self.bad_text("`auto` alone, or names of frontends with `*`, `?`, and `!` before exceptions"));
+        }
+        if names.len() > MAX_FRONTENDS {
+            return Err(self.bad_text("at most 256 names of frontends"));
+        }
+        Ok(Frontends::List(names))
+    }
+
     /// The name of a frontend, as HAProxy has them; the last part of the path. `known`: how many there are.
     pub(super) fn frontend(&self, known: usize) -> Result<String, ConfigError> {
         let name = self.name();
-        let named = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':');
-        if name.is_empty() || !name.bytes().all(named) {
+        if name.is_empty() || !name.bytes().all(is_name) {
             return Err(self.bad_text("a key that is a frontend's name"));
         }
         if known >= MAX_FRONTENDS {
@@ -68,6 +92,11 @@ pub(super) fn known(variable: &str, text: &str, warnings: &mut Vec<String>) -> O
     warnings.extend(unknown.map(|name| format!("{variable}: unknown propagator {}; ignored", quoted(name))));
     let known: Vec<_> = names().filter(is_known).collect();
     (!known.is_empty()).then(|| Value::Text(known.join(",")))
+}
+
+/// HAProxy's configuration manual, "Proxies": what a section's name may have in it.
+const fn is_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':')
 }
 
 /// RFC 9110, section 5.6.2.

@@ -35,7 +35,9 @@ pub use sampling::{
     HeaderCondition, HeaderValueCondition, ParentSampler, Pattern, RuleAction, RuleConfig, RuleParent, SamplingConfig,
 };
 pub use service::{Detector, ServiceConfig};
-pub use traces::{MAX_BAGGAGE_KEYS, MAX_FRONTENDS, Propagator, ResponseHeader, SamplerKind, TracesConfig, Trust};
+pub use traces::{
+    Engine, Frontends, MAX_BAGGAGE_KEYS, MAX_FRONTENDS, Propagator, ResponseHeader, SamplerKind, TracesConfig, Trust,
+};
 pub use weight::{OrcaMetric, OrcaReport, WeightConfig};
 
 /// All settings.

@@ -1,10 +1,10 @@
 //! The words that a key may take.
 
 use super::tree::{
-    CheckMode, ChildSpan, Compression, Detector, ExemplarFilter, ExporterKind, Forwarded, HistogramKind, InitState,
-    LogFormat, LogTarget, MetricAttribute, OnAgentError, OnNotServing, OnOverload, OnUnimplemented, OrcaReport,
-    ParentSampler, Propagator, Protocol, QueryMode, ResponseHeader, Rotation, RuleParent, SamplerKind, Temporality,
-    TlsMode, Trust, ValueKind, Way,
+    CheckMode, ChildSpan, Compression, Detector, Engine, ExemplarFilter, ExporterKind, Forwarded, HistogramKind,
+    InitState, LogFormat, LogTarget, MetricAttribute, OnAgentError, OnNotServing, OnOverload, OnUnimplemented,
+    OrcaReport, ParentSampler, Propagator, Protocol, QueryMode, ResponseHeader, Rotation, RuleParent, SamplerKind,
+    Temporality, TlsMode, Trust, ValueKind, Way,
 };
 
 use crate::log::Level;
@@ -154,6 +154,12 @@ impl Word for Propagator {
         ("jaeger", Self::Jaeger),
         ("xray", Self::XRay),
     ];
+}
+
+/// Our own.
+impl Word for Engine {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("auto", Self::Auto), ("native", Self::Native), ("lua", Self::Lua)];
 }
 
 /// Our own.

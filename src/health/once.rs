@@ -11,12 +11,11 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::address::Address;
 use super::observe::Figures;
 use super::outcome::{CheckResult, Class};
-use super::pattern;
 use super::probe::{GrpcProbe, Probe, Spot};
 use super::profile::Profile;
 use super::registry::Hands;
 use super::schedule::{self, fenced};
-use crate::config::SingleConfig;
+use crate::config::{SingleConfig, wildcard};
 
 /// What to check, for [`Checker::once`](super::Checker::once).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -196,7 +195,7 @@ impl Desk {
     /// The settings of one of HAProxy's backends: by its name, else by the first pattern that fits.
     fn profile(&self, name: &str) -> Option<&Arc<Profile>> {
         let by = |fits: &dyn Fn(&str) -> bool| self.profiles.iter().find(|profile| fits(&profile.config.name));
-        by(&|own| own == name).or_else(|| by(&|own| pattern::matches(own, name)))
+        by(&|own| own == name).or_else(|| by(&|own| wildcard::matches(own, name)))
     }
 
     fn slots(&self) -> MutexGuard<'_, HashMap<TargetSpec, Slot>> {

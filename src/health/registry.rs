@@ -14,7 +14,8 @@ use super::group::Group;
 use super::profile::Profile;
 use super::target::Target;
 use super::weight::Scale;
-use super::{Action, Force, ServerSeen, is_pattern, reconcile};
+use super::{Action, Force, ServerSeen, reconcile};
+use crate::config::wildcard::is_pattern;
 use hands::Work;
 
 pub(crate) use asked::Asked;

@@ -18,8 +18,8 @@ pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
 /// The answer to `vitals trace sample WORDS...`, one line. `frontends`: those that there are.
 fn answer(words: &[String], frontends: &[String]) -> String {
     let Some(overrides) = process::overrides() else { return "tracing is off\n".to_owned() };
-    let has_head = settings::loaded().is_some_and(|loaded| Plan::new(&loaded.config).head);
-    let said = Command::parse(words, frontends, has_head).and_then(|command| Ok(command.run(&overrides)?));
+    let has_arrival = settings::loaded().is_some_and(|loaded| Plan::new(&loaded.config).arrival);
+    let said = Command::parse(words, frontends, has_arrival).and_then(|command| Ok(command.run(&overrides)?));
     match said {
         Ok(line) => format!("{line}\n"),
         Err(problem) => format!("{problem}\n"),
@@ -52,14 +52,14 @@ enum CommandError {
 }
 
 impl<'a> Command<'a> {
-    fn parse(words: &'a [String], frontends: &[String], has_head: bool) -> Result<Self, CommandError> {
+    fn parse(words: &'a [String], frontends: &[String], has_arrival: bool) -> Result<Self, CommandError> {
         let mut words = words.iter().map(String::as_str).filter(|word| !word.is_empty());
         let verb = words.next().ok_or(CommandError::Nothing)?;
         let frontend = words.next();
         if let Some(word) = words.next().or(frontend.filter(|_| verb == "show")) {
             return Err(CommandError::TooMuch(word.to_owned()));
         }
-        if frontend.is_some() && !has_head {
+        if frontend.is_some() && !has_arrival {
             return Err(CommandError::NoHead);
         }
         if let Some(name) = frontend
@@ -97,9 +97,9 @@ const USAGE: &str = "vitals trace sample <0..1>|reset [frontend] | show";
 mod tests {
     use super::*;
 
-    fn parse(line: &str, has_head: bool) -> String {
+    fn parse(line: &str, has_arrival: bool) -> String {
         let words: Vec<_> = line.split(' ').map(str::to_owned).collect();
-        let parsed = Command::parse(&words, &["www".to_owned()], has_head);
+        let parsed = Command::parse(&words, &["www".to_owned()], has_arrival);
         parsed.map_or_else(|error| error.to_string(), |command| format!("{command:?}"))
     }
 

@@ -72,7 +72,11 @@ fn backends() -> Vec<String> {
 fn known_backends(known: &[String]) -> Vec<String> {
     let Some(checker) = process::checker() else { return Vec::new() };
     for name in checker.unknown_backends(known) {
-        let what = if crate::health::is_pattern(&name) { "no backend that matches" } else { "no backend of that name" };
+        let what = if crate::config::wildcard::is_pattern(&name) {
+            "no backend that matches"
+        } else {
+            "no backend of that name"
+        };
         log::say(Level::Warning, format!("health.backend `{name}`: HAProxy has {what}"));
     }
     checker.resolve_backends(known)

@@ -3,7 +3,7 @@
 use mlua::prelude::*;
 use once_cell::sync::OnceCell;
 
-use super::{options, raw};
+use super::options;
 use crate::config::{self, Environment, ExporterKind, Loaded, Sources};
 use crate::export::{Sender, SetupError, Signal};
 use crate::health::Checker;
@@ -40,15 +40,13 @@ fn load(given: &LuaTable) -> Result<Loaded, String> {
         .map_err(|error| error.to_string())?;
     check_export(&loaded).map_err(|error| error.to_string())?;
     Checker::verify(&loaded.config.health).map_err(|error| error.to_string())?;
-    raw::publish(&Plan::new(&loaded.config).environment());
     Ok(loaded)
 }
 
-/// What the doors that are no converters must do: gather `head` and a list of `{ kind, name }`, and see to headers. `frontends`: those
+/// What Lua's hooks must do: gather how a request came in and a list of `{ kind, name }`, and see to headers. `frontends`: those
 /// that the settings name.
 fn plan(lua: &Lua) -> LuaResult<LuaTable> {
     let plan = loaded().map(|loaded| Plan::new(&loaded.config)).unwrap_or_default();
-    let value_bytes = plan.value_bytes();
     let gathered = lua.create_table()?;
     for gather in plan.gathered {
         let (kind, name) = match gather {
@@ -65,13 +63,12 @@ fn plan(lua: &Lua) -> LuaResult<LuaTable> {
     let frontends = loaded().map(|loaded| loaded.config.traces.trust_of.iter().map(|(name, _)| name.as_str()));
     let table = lua.create_table()?;
     table.set("frontends", lua.create_sequence_from(frontends.into_iter().flatten())?)?;
-    table.set("head", plan.head)?;
+    table.set("arrival", plan.arrival)?;
     table.set("gathered", gathered)?;
     table.set("traceparent", !plan.headers.without_tracecontext)?;
     table.set("changes_requests", plan.headers.changes_requests())?;
     table.set("response", plan.headers.response_name())?;
     table.set("variables", plan.headers.variables)?;
-    table.set("value_bytes", value_bytes)?;
     Ok(table)
 }
 

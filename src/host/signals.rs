@@ -82,7 +82,7 @@ impl Signals {
             self.observers.logs = self.logs.as_ref().map(batch);
         }
         if config.traces.recent > 0 {
-            let recent = Arc::new(Recent::new(config.traces.recent, plan.gathered.len()));
+            let recent = Arc::new(Recent::new(config.traces.recent));
             self.observers.recent = Some(Arc::clone(&recent));
             self.recent = Some(recent);
         }

@@ -55,7 +55,7 @@ impl Plan {
 
     /// Bytes that are taken of each gathered value: all of them fit into one record.
     pub fn value_bytes(&self) -> usize {
-        (MAX_GATHERED_BYTES / self.gathered.len().max(1)).min(MAX_VALUE)
+        value_bytes(self.gathered.len())
     }
 }
 
@@ -104,6 +104,11 @@ const TLS_CLIENT: [&str; 3] = ["ssl_c_s_dn", "ssl_c_i_dn", FINGERPRINT];
 
 /// Binary.
 const FINGERPRINT: &str = "ssl_c_sha1";
+
+/// Bytes that are taken of each of `count` gathered values.
+pub fn value_bytes(count: usize) -> usize {
+    (MAX_GATHERED_BYTES / count.max(1)).min(MAX_VALUE)
+}
 
 /// Values that may be gathered. The record has one field for each.
 pub const MAX_GATHERED: usize = 64;

@@ -1,10 +1,12 @@
 //! `[traces]`.
 
 use super::{Key, Show, key, list, plain, text, word};
-use crate::config::tree::{Config, Propagator};
+use crate::config::tree::{Config, Frontends, Propagator};
 
 pub(in crate::config) static KEYS: &[Key<Config>] = &[
     key!("traces.enabled", traces.enabled, flag(), plain),
+    key!("traces.engine", traces.engine, word(), word),
+    key!("traces.frontends", traces.frontends, frontends(), frontends),
     key!("traces.sampler", traces.sampler, word(), word),
     key!("traces.ratio", traces.ratio, share(), plain),
     key!("traces.recent", traces.recent, whole(0..=10_000), plain),
@@ -24,6 +26,13 @@ pub(in crate::config) static KEYS: &[Key<Config>] = &[
     key!("traces.response_header", traces.response_header, word(), word),
     key!("traces.variables", traces.variables, flag(), plain),
 ];
+
+fn frontends(frontends: &Frontends) -> String {
+    match frontends {
+        Frontends::Auto => text("auto"),
+        Frontends::List(names) => texts(names),
+    }
+}
 
 fn propagators(propagators: &[Propagator]) -> String {
     if propagators.is_empty() {

@@ -2,11 +2,17 @@
 
 use super::sampling::SamplingConfig;
 
+use crate::config::wildcard;
+
 /// `[traces]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TracesConfig {
     /// `OTEL_SDK_DISABLED=true` turns it off: nothing is recorded, and callers' contexts go on as they came.
     pub enabled: bool,
+    /// `traces.engine`: which of HAProxy's hooks are used.
+    pub engine: Engine,
+    /// `traces.frontends`: the sections that are traced without a line of their own.
+    pub frontends: Frontends,
     /// `OTEL_TRACES_SAMPLER`.
     pub sampler: SamplerKind,
     /// `OTEL_TRACES_SAMPLER_ARG`: the share of traces that the ratio samplers keep, 0 to 1.
@@ -15,7 +21,8 @@ pub struct TracesConfig {
     pub sampling: SamplingConfig,
     /// Requests that `show vitals traces last` remembers, 0 to 10 000.
     pub recent: usize,
-    /// Bytes of each HAProxy thread's ring of finished records. 64 KiB to 64 MiB.
+    /// Bytes of each HAProxy thread's ring of finished records. 64 KiB to 64 MiB. The default holds half a second of
+    /// what one thread handles at most.
     pub ring_bytes: usize,
     /// `OTEL_PROPAGATORS`: read in this order, all of them written. Empty is `none`.
     pub propagators: Vec<Propagator>,
@@ -35,11 +42,13 @@ impl Default for TracesConfig {
     fn default() -> Self {
         Self {
             enabled: true,
+            engine: Engine::Auto,
+            frontends: Frontends::Auto,
             sampler: SamplerKind::ParentBasedAlwaysOn,
             ratio: 1.0,
             sampling: SamplingConfig::default(),
             recent: 0,
-            ring_bytes: 512 * 1024,
+            ring_bytes: 8 * 1024 * 1024,
             // OpenTelemetry specification, general SDK configuration, `OTEL_PROPAGATORS`.
             propagators: vec![Propagator::TraceContext, Propagator::Baggage],
             trust: Trust::Accept,
@@ -48,6 +57,43 @@ impl Default for TracesConfig {
             response_header: ResponseHeader::None,
             variables: false,
         }
+    }
+}
+
+/// Which of HAProxy's hooks are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// `auto`: native ones where this HAProxy is known, else Lua's.
+    Auto,
+    /// `native`: native ones, or HAProxy does not start.
+    Native,
+    /// `lua`: Lua's.
+    Lua,
+}
+
+/// Sections of HAProxy's, `frontend` and `listen`, by their names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Frontends {
+    /// `auto`: all of them, where nothing in HAProxy's configuration names a filter or an action of this module.
+    Auto,
+    /// Names, with `*` and `?`; those behind `!` are exceptions. Nothing but exceptions: all others.
+    List(Vec<String>),
+}
+
+impl Frontends {
+    /// Whether the section called `name` is meant.
+    pub fn contains(&self, name: &str) -> bool {
+        let Self::List(list) = self else { return true };
+        let excepted = |one: &String| one.strip_prefix('!').is_some_and(|pattern| wildcard::matches(pattern, name));
+        let named = |one: &String| !one.starts_with('!') && wildcard::matches(one, name);
+        let only_exceptions = !list.is_empty() && list.iter().all(|one| one.starts_with('!'));
+        !list.iter().any(excepted) && (only_exceptions || list.iter().any(named))
+    }
+
+    /// The names that stand for one section each, with or without a `!` before them.
+    pub fn plain_names(&self) -> impl Iterator<Item = &str> {
+        let list = if let Self::List(list) = self { list.as_slice() } else { &[] };
+        list.iter().map(|one| one.strip_prefix('!').unwrap_or(one)).filter(|name| !wildcard::is_pattern(name))
     }
 }
 
@@ -139,3 +185,26 @@ pub const MAX_FRONTENDS: usize = 256;
 
 /// Keys of baggage that may become attributes. W3C Baggage, 3.3.2: no list has more members that must be passed on.
 pub const MAX_BAGGAGE_KEYS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frontends_are_named_by_patterns_with_exceptions() {
+        let list = |names: &[&str]| Frontends::List(names.iter().map(|&name| name.to_owned()).collect());
+        for (frontends, inside, outside) in [
+            (Frontends::Auto, &["a", "b"][..], &[][..]),
+            (list(&["*"]), &["a", "b"], &[]),
+            (list(&[]), &[], &["a"]),
+            (list(&["web*", "api"]), &["web", "web1", "api"], &["apis", "x"]),
+            (list(&["*", "!stats"]), &["a"], &["stats"]),
+            (list(&["!stats", "!int_*"]), &["a"], &["stats", "int_1"]),
+        ] {
+            assert!(inside.iter().all(|name| frontends.contains(name)), "{frontends:?}");
+            assert!(!outside.iter().any(|name| frontends.contains(name)), "{frontends:?}");
+        }
+        let names = list(&["web*", "api", "!stats"]);
+        assert_eq!(names.plain_names().collect::<Vec<_>>(), ["api", "stats"]);
+    }
+}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Backend, Profile, Registry};
 use crate::config::BackendConfig;
-use crate::health::pattern::matches;
+use crate::config::wildcard::matches;
 
 impl Registry {
     /// Whether HAProxy's backend `name` is checked; makes it known where a pattern says so.

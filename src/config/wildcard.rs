@@ -1,4 +1,4 @@
-//! Names of backends with `*` (any characters, none too) and `?` (one character).
+//! Names of HAProxy's sections with `*` (any characters, none too) and `?` (one character).
 
 /// Whether a name stands for several.
 pub fn is_pattern(name: &str) -> bool {
@@ -6,7 +6,7 @@ pub fn is_pattern(name: &str) -> bool {
 }
 
 /// Whether a pattern stands for `name`. Time: at most the product of both lengths.
-pub(crate) fn matches(pattern: &str, name: &str) -> bool {
+pub fn matches(pattern: &str, name: &str) -> bool {
     let (mut rest, mut left) = (pattern.chars(), name.chars());
     // Where to go on when what follows the last `*` does not fit: the star takes one character more.
     let mut again = None;
