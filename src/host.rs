@@ -9,6 +9,7 @@ mod command;
 mod headers;
 mod health;
 mod metrics;
+mod native;
 mod options;
 mod process;
 mod raw;
@@ -26,7 +27,7 @@ pub fn open(lua: &Lua) -> LuaResult<LuaTable> {
         .globals()
         .get("core")
         .map_err(|_| LuaError::runtime("haproxy_vitals: this module works inside HAProxy only (no `core` here)"))?;
-    let native = native(lua)?;
+    let native = functions(lua)?;
     let part = |source: &'static str, name: &str| lua.load(source).set_name(name);
     let health: LuaTable = part(HEALTH, "=haproxy_vitals.health").call((&core, &native))?;
     let register_filter: LuaFunction = part(FILTER, "=haproxy_vitals").call((&core, &native))?;
@@ -35,9 +36,10 @@ pub fn open(lua: &Lua) -> LuaResult<LuaTable> {
 }
 
 /// The functions that the Lua side builds on. Their names are this crate's own business.
-fn native(lua: &Lua) -> LuaResult<LuaTable> {
+fn functions(lua: &Lua) -> LuaResult<LuaTable> {
     let native = lua.create_table()?;
     native.set("version", crate::VERSION)?;
+    native::install(lua, &native)?;
     raw::install(lua, &native)?;
     attribute::install(lua, &native)?;
     boundary::install(lua, &native)?;

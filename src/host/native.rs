@@ -1,0 +1,96 @@
+//! The native engine: HAProxy's own hooks, registered from the Lua module, calling plain functions.
+//!
+//! HAProxy exports its functions to what it loads. Nothing is linked: they are looked up by name, and HAProxy's version says how its
+//! memory is laid out (`abi` has the table). What is not as expected is an answer, [`Unavailable`], and never a crash.
+//!
+//! Rules: this folder and `raw` are the only places with unsafe code. Every callback goes through one `fence`: nothing unwinds into
+//! HAProxy. `handlers` and what they call are safe code.
+
+mod abi;
+mod action;
+mod faults;
+mod fence;
+mod fetch;
+mod filter;
+mod handlers;
+mod htx;
+mod line;
+mod message;
+mod registry;
+mod section;
+mod selftest;
+mod side;
+mod stream;
+mod symbols;
+mod trace;
+mod trailers;
+mod words;
+
+use std::sync::OnceLock;
+
+use mlua::prelude::*;
+
+use self::abi::Layout;
+use self::symbols::Symbols;
+
+/// Why there is no native engine in this HAProxy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unavailable {
+    /// HAProxy exports no such function or variable.
+    #[error("this HAProxy has no `{0}`")]
+    Symbol(&'static str),
+    /// Its memory is not known.
+    #[error("HAProxy {0} is not known")]
+    Version(String),
+    /// Something is not as its version says.
+    #[error("self-test failed: {0}")]
+    SelfTest(&'static str),
+}
+
+/// What is known of this HAProxy.
+struct Engine {
+    symbols: Symbols,
+    layout: Layout,
+    version: String,
+}
+
+/// Looks HAProxy's functions up, tries them, and registers the filter, the actions and the hooks of sections: once per process, while
+/// HAProxy reads its configuration. Lua must not register the same names: HAProxy would take our actions for Lua's.
+pub(super) fn register() -> Result<(), Unavailable> {
+    let mut first = false;
+    let found = ENGINE.get_or_init(|| {
+        first = true;
+        find()
+    });
+    let engine = found.as_ref().map_err(Clone::clone)?;
+    if first {
+        filter::register(engine, filter::NAME);
+        action::register(engine);
+    }
+    Ok(())
+}
+
+fn find() -> Result<Engine, Unavailable> {
+    let version = symbols::version()?;
+    let layout = symbols::release(&version).and_then(|(major, minor)| Layout::of(major, minor));
+    let layout = layout.ok_or_else(|| Unavailable::Version(version.clone()))?;
+    let engine = Engine { symbols: Symbols::find()?, layout, version };
+    selftest::run(&engine)?;
+    section::register(&engine)?;
+    Ok(engine)
+}
+
+/// The engine, once it is registered.
+fn engine() -> Option<&'static Engine> {
+    ENGINE.get()?.as_ref().ok()
+}
+
+static ENGINE: OnceLock<Result<Engine, Unavailable>> = OnceLock::new();
+
+/// Puts `engine` into `native`: registers it; nothing, or why there is none.
+pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
+    let engine = lua.create_function(|_, ()| Ok(register().err().map(|reason| reason.to_string())))?;
+    #[cfg(feature = "fault-injection")]
+    lua.globals().set("haproxy_vitals_engine", &engine)?;
+    native.set("engine", engine)
+}

@@ -1,0 +1,113 @@
+//! HAProxy's functions and variables, looked up by name, and its version.
+#![expect(unsafe_code, reason = "the dynamic linker's answers become typed pointers")]
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+
+use nix::libc;
+
+use super::abi::{
+    ActionKwList, Arg, FilterKw, FilterKwList, HeaderContext, Ist, List, ParseSection, PostSection, Proxy, Sample,
+    SampleExpr, SampleFetch, Session, Stream,
+};
+use super::{Unavailable, faults};
+
+macro_rules! symbols {
+    ($($name:ident: $type:ty,)*) => {
+        /// All of them, or none.
+        pub(super) struct Symbols {
+            $(pub(super) $name: $type,)*
+        }
+
+        impl Symbols {
+            /// Looks all of them up.
+            pub(super) fn find() -> Result<Self, Unavailable> {
+                Ok(Self {
+                    // SAFETY: a pointer to what HAProxy declares by this name, with this type in all known versions.
+                    $($name: unsafe {
+                        std::mem::transmute::<*mut c_void, $type>(address(stringify!($name), concat!(stringify!($name), "\0"))?)
+                    },)*
+                })
+            }
+        }
+    };
+}
+
+symbols! {
+    flt_register_keywords: unsafe extern "C" fn(*mut FilterKwList),
+    flt_find_kw: unsafe extern "C" fn(*const c_char) -> *mut FilterKw,
+    http_req_keywords_register: unsafe extern "C" fn(*mut ActionKwList),
+    http_res_keywords_register: unsafe extern "C" fn(*mut ActionKwList),
+    http_after_res_keywords_register: unsafe extern "C" fn(*mut ActionKwList),
+    tcp_req_cont_keywords_register: unsafe extern "C" fn(*mut ActionKwList),
+    tcp_res_cont_keywords_register: unsafe extern "C" fn(*mut ActionKwList),
+    find_sample_fetch: unsafe extern "C" fn(*const c_char, c_int) -> *mut SampleFetch,
+    sample_parse_expr: unsafe extern "C" fn(
+        *mut *mut c_char, *mut c_int, *const c_char, c_int, *mut *mut c_char, *mut c_void, *mut *mut c_char,
+    ) -> *mut SampleExpr,
+    sample_process: unsafe extern "C" fn(
+        *mut Proxy, *mut Session, *mut Stream, u32, *mut SampleExpr, *mut Sample,
+    ) -> *mut Sample,
+    empty_arg_list: *const Arg,
+    http_find_header: unsafe extern "C" fn(*mut u8, Ist, *mut HeaderContext, c_int) -> c_int,
+    http_add_header: unsafe extern "C" fn(*mut u8, Ist, Ist, c_int) -> c_int,
+    http_remove_header: unsafe extern "C" fn(*mut u8, *mut HeaderContext) -> c_int,
+    http_replace_header_value: unsafe extern "C" fn(*mut u8, *mut HeaderContext, Ist, c_int) -> c_int,
+    vars_set_by_name: unsafe extern "C" fn(*const c_char, usize, *mut Sample) -> c_int,
+    cfg_register_section: unsafe extern "C" fn(*const c_char, Option<ParseSection>, Option<PostSection>) -> c_int,
+    sections: *mut List,
+    curproxy: *mut *mut Proxy,
+    cfg_parse_listen: ParseSection,
+    check_implicit_http_comp_flt: unsafe extern "C" fn(*mut Proxy) -> c_int,
+    proxy_find_by_name: unsafe extern "C" fn(*const c_char, c_int, c_int) -> *mut Proxy,
+    memprintf: unsafe extern "C" fn(*mut *mut c_char, *const c_char, ...) -> *mut c_char,
+}
+
+// SAFETY: addresses of functions and of variables that HAProxy never moves; each use says who may touch what is there.
+unsafe impl Send for Symbols {}
+// SAFETY: as above.
+unsafe impl Sync for Symbols {}
+
+/// What HAProxy calls itself: `3.2.26-1`.
+pub(super) fn version() -> Result<String, Unavailable> {
+    if let Some(pretended) = faults::version() {
+        return Ok(pretended);
+    }
+    let text = address("haproxy_version", "haproxy_version\0")?;
+    // SAFETY: `char haproxy_version[]`, which HAProxy never changes.
+    Ok(unsafe { CStr::from_ptr(text.cast::<c_char>()) }.to_string_lossy().into_owned())
+}
+
+/// Its first two numbers. Only of releases: a branch in development may still move its structures.
+pub(super) fn release(version: &str) -> Option<(u32, u32)> {
+    let mut parts = version.splitn(3, '.');
+    let (major, minor, rest) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?);
+    let patch = rest.split_once(|other: char| !other.is_ascii_digit()).map_or(rest, |(patch, _)| patch);
+    let released = !patch.is_empty() && !rest.contains("dev");
+    released.then_some((major, minor))
+}
+
+fn address(name: &'static str, terminated: &'static str) -> Result<*mut c_void, Unavailable> {
+    let missing = Unavailable::Symbol(name);
+    if faults::lacks(name) {
+        return Err(missing);
+    }
+    let found = CStr::from_bytes_with_nul(terminated.as_bytes()).ok().map_or(std::ptr::null_mut(), |name| {
+        // SAFETY: a name that ends in zero; the linker only reads it.
+        unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) }
+    });
+    if found.is_null() { Err(missing) } else { Ok(found) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::release;
+
+    #[test]
+    fn releases_have_three_numbers() {
+        assert_eq!(release("3.2.26-1"), Some((3, 2)));
+        assert_eq!(release("3.4.0"), Some((3, 4)));
+        for other in ["3.5-dev5-abcdef-12", "3.4.0-dev", "3.4", "", "2.8r1-1.0.0", "3.x.1"] {
+            assert_eq!(release(other), None, "{other}");
+        }
+    }
+}
