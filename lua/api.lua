@@ -103,7 +103,9 @@ function api.register(options)
     end
     -- Each request leaves a coroutine and two strings behind: short-lived garbage, which this mode collects cheaply.
     collectgarbage("generational")
-    register_tracing()
+    if not native.is_native() then
+        register_tracing()
+    end
     register_commands()
     register_sampling()
     register_services()

@@ -6,6 +6,7 @@ mod attribute;
 mod boundary;
 mod checks;
 mod command;
+mod engine;
 mod headers;
 mod health;
 mod metrics;
@@ -39,7 +40,7 @@ pub fn open(lua: &Lua) -> LuaResult<LuaTable> {
 fn functions(lua: &Lua) -> LuaResult<LuaTable> {
     let native = lua.create_table()?;
     native.set("version", crate::VERSION)?;
-    native::install(lua, &native)?;
+    engine::install(lua, &native)?;
     raw::install(lua, &native)?;
     attribute::install(lua, &native)?;
     boundary::install(lua, &native)?;

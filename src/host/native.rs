@@ -8,6 +8,8 @@
 
 mod abi;
 mod action;
+mod capture;
+mod ending;
 mod faults;
 mod fence;
 mod fetch;
@@ -15,6 +17,7 @@ mod filter;
 mod handlers;
 mod htx;
 mod line;
+mod live;
 mod message;
 mod registry;
 mod section;
@@ -24,11 +27,10 @@ mod stream;
 mod symbols;
 mod trace;
 mod trailers;
+mod ways;
 mod words;
 
 use std::sync::OnceLock;
-
-use mlua::prelude::*;
 
 use self::abi::Layout;
 use self::symbols::Symbols;
@@ -66,6 +68,7 @@ pub(super) fn register() -> Result<(), Unavailable> {
     if first {
         filter::register(engine, filter::NAME);
         action::register(engine);
+        capture::Capture::prepare();
     }
     Ok(())
 }
@@ -86,11 +89,3 @@ fn engine() -> Option<&'static Engine> {
 }
 
 static ENGINE: OnceLock<Result<Engine, Unavailable>> = OnceLock::new();
-
-/// Puts `engine` into `native`: registers it; nothing, or why there is none.
-pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
-    let engine = lua.create_function(|_, ()| Ok(register().err().map(|reason| reason.to_string())))?;
-    #[cfg(feature = "fault-injection")]
-    lua.globals().set("haproxy_vitals_engine", &engine)?;
-    native.set("engine", engine)
-}

@@ -3,7 +3,7 @@
 use mlua::prelude::*;
 use once_cell::sync::OnceCell;
 
-use super::options;
+use super::{engine, options};
 use crate::config::{self, Environment, ExporterKind, Loaded, Sources};
 use crate::export::{Sender, SetupError, Signal};
 use crate::health::Checker;
@@ -28,7 +28,10 @@ fn configure(given: &LuaTable) -> (Option<String>, Vec<String>) {
         load(given)
     };
     match LOADED.get_or_try_init(load) {
-        Ok(loaded) if first => (None, loaded.warnings.clone()),
+        Ok(loaded) if first => match choose_engine() {
+            Ok(warning) => (None, loaded.warnings.iter().cloned().chain(warning).collect()),
+            Err(problem) => (Some(problem), Vec::new()),
+        },
         Ok(_) => (None, Vec::new()),
         Err(problem) => (Some(problem), Vec::new()),
     }
@@ -41,6 +44,11 @@ fn load(given: &LuaTable) -> Result<Loaded, String> {
     check_export(&loaded).map_err(|error| error.to_string())?;
     Checker::verify(&loaded.config.health).map_err(|error| error.to_string())?;
     Ok(loaded)
+}
+
+/// Not under the lock of the settings: native hooks read them.
+fn choose_engine() -> Result<Option<String>, String> {
+    loaded().map_or(Ok(None), |loaded| engine::choose(loaded.config.traces.engine))
 }
 
 /// What Lua's hooks must do: gather how a request came in and a list of `{ kind, name }`, and see to headers. `frontends`: those

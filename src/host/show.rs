@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use mlua::prelude::*;
 
-use super::{health, process, recent, settings};
-use crate::config::LogTarget;
+use super::{engine, health, process, recent, settings};
+use crate::config::{Loaded, LogTarget};
 use crate::log;
 use crate::stats::{self, Counter, DropReason, EXPORT, ExportStats, SinkDrop, SinkStats, ThreadStats};
 
@@ -55,7 +55,9 @@ fn show(topic: &str, words: &[String]) -> String {
     let nothing = || "nothing is configured\n".to_owned();
     match topic {
         "config" => {
-            settings::loaded().map_or_else(nothing, |loaded| loaded.describe() + &overridden(" = ", "  # stats socket"))
+            let engine = format!("# engine in use: {}\n", engine::describe());
+            let all = |loaded: &Loaded| engine + &loaded.describe() + &overridden(" = ", "  # stats socket");
+            settings::loaded().map_or_else(nothing, all)
         }
         "health" if words.is_empty() => health::show(words) + &doors(),
         "health" => health::show(words),
@@ -90,7 +92,7 @@ fn doors() -> String {
 fn traces() -> String {
     let threads = stats::threads();
     let sum = |counter: fn(&ThreadStats) -> &Counter| threads.iter().map(|thread| counter(thread).value()).sum::<u64>();
-    let mut out = String::new();
+    let mut out = format!("{:<32} {}\n", "engine", engine::describe());
     let mut line = |name: &str, value: u64| {
         let _ = writeln!(out, "{name:<32} {value}");
     };

@@ -53,6 +53,29 @@ pub struct Begun {
     pub recorded: bool,
     /// What becomes of the `tracestate` that it came with.
     pub tracestate: TracestateAction,
+    /// The `traceparent` that it came with.
+    pub came: Came,
+}
+
+/// A request's `traceparent`, as it came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Came {
+    /// There is none.
+    Without,
+    /// One line of a valid one's length, whose value stands at this address while the request's headers do.
+    At(usize),
+    /// Of another length, or several lines.
+    Otherwise,
+}
+
+impl Came {
+    fn of(picked: &Picked<'_>) -> Self {
+        match (picked.traceparent_lines, picked.traceparent.len()) {
+            (0, _) => Self::Without,
+            (1, TRACEPARENT_LEN) => Self::At(picked.traceparent.as_ptr().addr()),
+            _ => Self::Otherwise,
+        }
+    }
 }
 
 /// What HAProxy does with the request's `tracestate` header.
@@ -124,7 +147,7 @@ impl Hot {
         let (_, low) = trace_id.split_at_mut(16);
         low.copy_from_slice(&id);
         let sent = Sent { trace_id, span_id: id, server_span: None, flags: 0, debug: false };
-        Begun { sent, recorded: false, tracestate: TracestateAction::Keep }
+        Begun { sent, recorded: false, tracestate: TracestateAction::Keep, came: Came::Otherwise }
     }
 
     /// The counters of this thread.
@@ -165,7 +188,7 @@ impl Hot {
 
     fn begin_seen(&mut self, request: &Incoming<'_>, picked: &Picked<'_>, seen: &Seen, record: &mut Writer) -> Begun {
         if self.sampler.is_none() {
-            return self.pass_on(request, seen);
+            return self.pass_on(request, picked, seen);
         }
         let (trace_id, flags) = match &seen.parent {
             Some(parent) => (parent.trace_id, parent.flags & FLAG_RANDOM),
@@ -183,7 +206,7 @@ impl Hot {
         if !recorded {
             self.stats.unsampled.bump();
             let sent = Sent { trace_id, span_id, server_span: None, flags, debug: false };
-            return Begun { sent, recorded, tracestate };
+            return Begun { sent, recorded, tracestate, came: Came::of(picked) };
         }
         self.stats.started.bump();
         // Two spans by one id are one span: see `Record::is_single`.
@@ -201,7 +224,7 @@ impl Hot {
         record.begin(&head);
         self.fill(request, picked, seen, sampled, record);
         let sent = Sent { trace_id, span_id, server_span: Some(w3c::hex16(server_span)), flags, debug };
-        Begun { sent, recorded, tracestate }
+        Begun { sent, recorded, tracestate, came: Came::of(picked) }
     }
 
     /// What the start knows, in a record.
@@ -270,17 +293,17 @@ impl Hot {
 
     /// Without tracing a caller's context stays what it was. HAProxy is owed a header in any case: a request without
     /// a context gets a valid one that is not sampled.
-    fn pass_on(&mut self, request: &Incoming<'_>, seen: &Seen) -> Begun {
+    fn pass_on(&mut self, request: &Incoming<'_>, picked: &Picked<'_>, seen: &Seen) -> Begun {
         self.stats.unsampled.bump();
         let untraced = |trace_id, span_id, flags, tracestate| {
             let sent = Sent { trace_id, span_id, server_span: None, flags, debug: false };
-            Begun { sent, recorded: false, tracestate }
+            Begun { sent, recorded: false, tracestate, came: Came::of(picked) }
         };
         if let Some(parent) = &seen.parent {
             return untraced(parent.trace_id, parent.parent_id, parent.flags, TracestateAction::Keep);
         }
         let (trace_id, flags) = self.new_trace_id();
-        let tracestate = self.tracestate_action(request, &Picked::default(), seen);
+        let tracestate = self.tracestate_action(request, picked, seen);
         untraced(trace_id, w3c::hex16(self.new_span_id()), flags, tracestate)
     }
 

@@ -228,6 +228,11 @@ pub fn first_field(record: &[u8], field: Field) -> &[u8] {
     record.get(HEAD_LEN..).and_then(|rest| Fields(rest).of(field).next()).unwrap_or_default()
 }
 
+/// Whether a record has a field of this kind.
+pub fn has_field(record: &[u8], field: Field) -> bool {
+    record.get(HEAD_LEN..).is_some_and(|rest| Fields(rest).of(field).next().is_some())
+}
+
 /// RFC 9110, 8.6: `Content-Length`.
 pub(crate) fn decimal(text: &[u8]) -> Option<u64> {
     let digits = std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()))?;

@@ -9,7 +9,7 @@ use super::abi::{CfgSection, HAS_BACKEND, HAS_FRONTEND, ParseSection, PostSectio
 use super::fence::fence;
 use super::filter::INTERNAL;
 use super::line::{Kind, Mode, Section};
-use super::{Engine, Unavailable, engine, fetch, handlers, registry, words};
+use super::{Engine, Unavailable, engine, fetch, handlers, registry, ways, words};
 
 /// Has HAProxy call us at the end of each section. Before 3.2 it knows one such call per kind of section, which it does not use.
 pub(super) fn register(engine: &Engine) -> Result<(), Unavailable> {
@@ -25,8 +25,25 @@ pub(super) fn register(engine: &Engine) -> Result<(), Unavailable> {
             return Err(Unavailable::SelfTest("hooks at the end of sections"));
         }
     }
+    // SAFETY: HAProxy keeps the function.
+    unsafe { (engine.symbols.hap_register_post_check)(Some(checked)) };
     Ok(())
 }
+
+/// HAProxy has read all of its configuration: under `-c` too.
+unsafe extern "C" fn checked() -> c_int {
+    fence("end of configuration", 0, || {
+        let (Some(engine), Some(problem)) = (engine(), ways::checked()) else { return 0 };
+        let Ok(problem) = CString::new(problem + "\n") else { return ALERT | FATAL };
+        // SAFETY: HAProxy prints the text, which ends in zero.
+        unsafe { (engine.symbols.ha_alert)(c"%s".as_ptr(), problem.as_ptr()) };
+        ALERT | FATAL
+    })
+}
+
+// `include/haproxy/errors.h`.
+const FATAL: c_int = 0x02;
+const ALERT: c_int = 0x10;
 
 const HOOKS: [(&CStr, PostSection); 4] =
     [(c"frontend", frontend), (c"listen", listen), (c"backend", backend), (c"defaults", defaults)];
