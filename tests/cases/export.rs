@@ -13,14 +13,14 @@ use haproxy_vitals_tests::{OtlpReceiver, Pki, SOON, Upstream, client, vitals};
 
 /// A traced proxy that sends soon; the collector is up to the test.
 fn proxy(upstream: &Upstream) -> Builder {
-    vitals::profile("", "").upstream(upstream).env("OTEL_BSP_SCHEDULE_DELAY", 20)
+    vitals::zero_lines("", "").upstream(upstream).env("OTEL_BSP_SCHEDULE_DELAY", 20)
 }
 
 /// The same, as `nobody` in a chroot where the test may become somebody else.
 fn confined(upstream: &Upstream) -> Builder {
     let confined = "global\n  chroot ${dir}\n  user nobody\n  group nogroup\n";
     let rest = if nix::unistd::geteuid().is_root() { confined } else { "" };
-    vitals::profile("", rest).upstream(upstream).env("OTEL_BSP_SCHEDULE_DELAY", 20)
+    vitals::zero_lines("", rest).upstream(upstream).env("OTEL_BSP_SCHEDULE_DELAY", 20)
 }
 
 /// Trusts this authority.

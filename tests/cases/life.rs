@@ -21,7 +21,7 @@ enum Door {
     Actions,
 }
 
-const DOORS: [Door; 2] = [Door::Profile, Door::Actions];
+const DOORS: [Door; 2] = [Door::ZeroLines, Door::Actions];
 
 /// How `otel.lua` is loaded.
 const PER_THREAD: &str = "lua-load-per-thread ${lua}/otel.lua";
@@ -54,7 +54,7 @@ backend back from plain
 fn config(door: Door, global: &[&str]) -> String {
     let profile = || std::fs::read_to_string(lua_dir().join("otel.cfg")).unwrap();
     let (profile, from, rules) = match door {
-        Door::Profile => (profile(), "otel", ""),
+        Door::ZeroLines => (profile(), "otel", ""),
         Door::Actions => (String::new(), "plain", "http-request lua.otel_start\n  http-after-response lua.otel_end"),
     };
     let text = TRACED.replace("GLOBAL", &global.join("\n  ")).replace("FROM", from).replace("RULES", rules);

@@ -14,29 +14,54 @@ use crate::upstream::Upstream;
 pub enum Door {
     /// Not at all: the proxy without the module.
     None,
-    /// `frontend F from otel`.
-    Profile,
-    /// `lua.otel_start` and `lua.otel_end`.
-    Actions,
-    /// `filter lua.otel`.
+    /// Native hooks, and no line in the frontend.
+    ZeroLines,
+    /// `filter lua.otel`, native.
     Filter,
+    /// `lua.otel_start` and `lua.otel_end`, native.
+    Actions,
+    /// `filter lua.otel`, by Lua's hooks.
+    LuaFilter,
+    /// `lua.otel_start` and `lua.otel_end`, by Lua's hooks.
+    LuaActions,
 }
 
 impl Door {
     /// Those that trace.
-    pub const ALL: [Self; 3] = [Self::Profile, Self::Actions, Self::Filter];
+    pub const ALL: [Self; 5] = [Self::ZeroLines, Self::Filter, Self::Actions, Self::LuaFilter, Self::LuaActions];
+
+    /// One of each engine, for what does not depend on where in a request's life it is looked at.
+    pub const ENGINES: [Self; 2] = [Self::ZeroLines, Self::LuaActions];
+
+    /// By Lua's hooks.
+    pub fn is_lua(self) -> bool {
+        matches!(self, Self::LuaFilter | Self::LuaActions)
+    }
+
+    /// What stands in the frontend.
+    pub fn rules(self) -> &'static str {
+        match self {
+            Self::None | Self::ZeroLines => "",
+            Self::Filter | Self::LuaFilter => FILTER,
+            Self::Actions | Self::LuaActions => RULES,
+        }
+    }
+
+    /// Lines of the global section.
+    pub fn load(self) -> String {
+        match self {
+            Self::None => String::new(),
+            Self::ZeroLines | Self::Filter | Self::Actions => LOAD.to_owned(),
+            Self::LuaFilter | Self::LuaActions => LOAD.trim_end().to_owned() + " traces.engine=lua\n",
+        }
+    }
 }
 
 /// A proxy through a door: `frontend` are more lines of the frontend, `rest` more sections.
 pub fn config(door: Door, frontend: &str, rest: &str) -> Builder {
-    let (global, from, rules) = match door {
-        Door::None => (String::new(), "", ""),
-        Door::Profile => (format!("{LOAD}{OTEL_CFG}"), " from otel", ""),
-        Door::Actions => (LOAD.to_owned(), "", RULES),
-        Door::Filter => (LOAD.to_owned(), "", "  filter lua.otel\n"),
-    };
+    let (global, rules) = (door.load(), door.rules());
     let builder = Haproxy::config(&format!(
-        "global\n  nbthread 2\n{global}{DEFAULTS}frontend front{from}\n{FRONT}{rules}{frontend}{BACK}{rest}"
+        "global\n  nbthread 2\n{global}{DEFAULTS}frontend front\n{FRONT}{rules}{frontend}{BACK}{rest}"
     ));
     if door == Door::None { builder } else { builder.module().settings("") }
 }
@@ -46,9 +71,9 @@ pub fn whole(text: &str) -> Builder {
     Haproxy::config(text).module().settings("")
 }
 
-/// The fast profile.
-pub fn profile(frontend: &str, rest: &str) -> Builder {
-    config(Door::Profile, frontend, rest)
+/// The loader's line alone.
+pub fn zero_lines(frontend: &str, rest: &str) -> Builder {
+    config(Door::ZeroLines, frontend, rest)
 }
 
 /// The actions, in a frontend.
@@ -140,9 +165,6 @@ pub fn server_span(receiver: &OtlpReceiver, trace_id: &str) -> SpanView {
     found[0].clone()
 }
 
-/// The profiles.
-pub const OTEL_CFG: &str = include_str!("../../lua/otel.cfg");
-
 /// Lines of the global section that load the module.
 pub const LOAD: &str = "  tune.lua.bool-sample-conversion normal
   lua-prepend-path ${module}/?.so cpath
@@ -163,6 +185,8 @@ const FRONT: &str = "  bind 127.0.0.1:${port:http}
   timeout client 5s
   default_backend back
 ";
+
+const FILTER: &str = "  filter lua.otel\n";
 
 const RULES: &str = "  http-request lua.otel_start
   http-after-response lua.otel_end

@@ -82,7 +82,7 @@ unsafe extern "C" fn parse(
         let place = unsafe { *kw.private.cast::<Place>() };
         match said(engine, place.what, &given) {
             Ok((said, count)) => {
-                section::action_seen(px);
+                section::action_seen(px, matches!(said, Rule::Start));
                 let said: *mut Rule = Box::leak(Box::new(said));
                 let own: &ActionKw = Box::leak(Box::new(ActionKw { private: said.cast(), ..*kw }));
                 // SAFETY: HAProxy's new rule, and its place in its words.

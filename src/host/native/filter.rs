@@ -6,7 +6,7 @@ use std::ptr::{self, NonNull};
 use std::sync::Once;
 
 use super::abi::{
-    Channel, FILTERS_HTX, Filter, FilterConfig, FilterFields, FilterKw, FilterKwList, FilterOps, HAS_FRONTEND, HttpMsg,
+    Channel, FILTERS_HTX, Filter, FilterConfig, FilterFields, FilterKw, FilterKwList, FilterOps, HAS_BACKEND, HttpMsg,
     List, Proxy, Stream as RawStream,
 };
 use super::fence::fence;
@@ -128,7 +128,8 @@ unsafe extern "C" fn check(_: *mut Proxy, _: *mut FilterConfig) -> c_int {
 unsafe extern "C" fn init(px: *mut Proxy, _: *mut FilterConfig) -> c_int {
     fence("init", 0, || {
         let Some(engine) = engine() else { return 0 };
-        if !section::is(engine, px, HAS_FRONTEND) {
+        // A `listen` section may be another frontend's backend.
+        if section::is(engine, px, HAS_BACKEND) {
             registry::use_it();
         }
         0

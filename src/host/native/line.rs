@@ -44,7 +44,7 @@ pub(in super::super) struct Section<'a> {
     pub(in super::super) kind: Kind,
     /// `filter lua.otel` is written in it.
     pub(in super::super) has_filter: bool,
-    /// An action of ours is written in it, or in a `defaults` section before it.
+    /// `lua.otel_start` is written in it, or in a `defaults` section before it.
     pub(in super::super) has_actions: bool,
 }
 

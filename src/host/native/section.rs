@@ -142,10 +142,12 @@ pub(super) fn filter_seen(px: *mut Proxy) {
     seen().filters.push(px.addr());
 }
 
-/// HAProxy has parsed an action of ours for the proxy.
-pub(super) fn action_seen(px: *mut Proxy) {
+/// HAProxy has parsed an action of ours for the proxy. `starts`: it starts requests.
+pub(super) fn action_seen(px: *mut Proxy, starts: bool) {
     registry::use_it();
-    seen().actions.push(px.addr());
+    if starts {
+        seen().actions.push(px.addr());
+    }
 }
 
 /// What the internal filter is for, while it is added.

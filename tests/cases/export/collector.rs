@@ -10,7 +10,7 @@ fn every_signal_is_understood_in_every_protocol() {
         let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
         let collector = Collector::start(&receiver);
         let endpoint = if protocol == "grpc" { collector.grpc_endpoint() } else { collector.http_endpoint() };
-        let haproxy = vitals::profile("", "")
+        let haproxy = vitals::zero_lines("", "")
             .upstream(&upstream)
             .env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
             .env("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")

@@ -47,7 +47,7 @@ fn show_vitals_traces_counts_requests_and_spans() {
 #[test]
 fn show_vitals_config_tells_each_setting_and_its_source() {
     let (upstream, dead) = (Upstream::start(), Port::reserve());
-    let haproxy = traced(Door::Profile, &upstream)
+    let haproxy = traced(Door::ZeroLines, &upstream)
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}/base", dead.addr()))
         .env("HAPROXY_VITALS_RUNTIME_WORKERS", 3)
         .start();
@@ -71,12 +71,12 @@ fn show_vitals_config_tells_each_setting_and_its_source() {
 #[test]
 fn show_vitals_health_tells_what_is_checked() {
     let upstream = Upstream::start();
-    let haproxy = off(Door::Profile, &upstream, "OTEL_TRACES_EXPORTER", "none").start();
+    let haproxy = off(Door::ZeroLines, &upstream, "OTEL_TRACES_EXPORTER", "none").start();
     assert_eq!(haproxy.cli("show vitals health").trim(), "nothing is configured");
     haproxy.finish();
 
     let load = "lua-load-per-thread ${lua}/otel.lua config=${dir}/vitals.toml";
-    let haproxy = proxy(&config(Door::Profile, &[load]), &upstream)
+    let haproxy = proxy(&config(Door::ZeroLines, &[load]), &upstream)
         .file("vitals.toml", "[[health.backend]]\nname = 'back'\n")
         .env("OTEL_TRACES_EXPORTER", "none")
         .start();
@@ -88,7 +88,7 @@ fn show_vitals_health_tells_what_is_checked() {
 fn help_names_the_commands() {
     let upstream = Upstream::start();
     for load in [PER_THREAD, "lua-load ${lua}/otel.lua"] {
-        let text = config(Door::Profile, &["nbthread 2", load]);
+        let text = config(Door::ZeroLines, &["nbthread 2", load]);
         let haproxy = proxy(&text, &upstream).env("OTEL_TRACES_EXPORTER", "none").start();
         let help = haproxy.cli("help show vitals");
         for topic in ["config", "health", "traces"] {

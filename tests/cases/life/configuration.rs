@@ -21,7 +21,7 @@ fn bad_variables_of_opentelemetry_are_warnings_and_haproxy_starts() {
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "brotli", "export.compression"),
     ];
     let builder = || {
-        let plain = traced(Door::Profile, &upstream);
+        let plain = traced(Door::ZeroLines, &upstream);
         variables.iter().fold(plain, |builder, (name, value, _)| builder.env(name, value))
     };
     let check = builder().check();
@@ -55,7 +55,7 @@ fn the_strongest_source_wins() {
     ];
     let mine = "lua-load-per-thread ${dir}/mine.lua";
     let proxy_with = |register: &str| {
-        proxy(&config(Door::Profile, &[mine]), &upstream)
+        proxy(&config(Door::ZeroLines, &[mine]), &upstream)
             .file("mine.lua", &format!("require('haproxy_vitals').{register}\n"))
             .file("vitals.toml", "[traces]\nratio = 0.3\n")
             .env("OTEL_TRACES_SAMPLER", "traceidratio")
@@ -76,7 +76,7 @@ fn the_strongest_source_wins() {
     let haproxy = proxy_with("register{}").start();
     assert_eq!(ratio(&haproxy), "traces.ratio = 0.5 # environment OTEL_TRACES_SAMPLER_ARG");
     haproxy.finish();
-    let haproxy = traced(Door::Profile, &upstream).env("OTEL_TRACES_EXPORTER", "none").start();
+    let haproxy = traced(Door::ZeroLines, &upstream).env("OTEL_TRACES_EXPORTER", "none").start();
     assert_eq!(ratio(&haproxy), "traces.ratio = 1 # default");
     haproxy.finish();
 }
@@ -88,7 +88,7 @@ fn arguments_of_lua_load_reach_the_module() {
         "{PER_THREAD} service.name=argued export.endpoint={} service.attributes.zone=a",
         receiver.http_endpoint()
     );
-    let haproxy = proxy(&config(Door::Profile, &["nbthread 2", &load]), &upstream).start();
+    let haproxy = proxy(&config(Door::ZeroLines, &["nbthread 2", &load]), &upstream).start();
     assert_eq!(client::get(haproxy.addr("http"), "/", &[]).status, 200);
     let spans = receiver.wait_spans(2, SOON);
     assert_eq!((spans[0].resource.str("service.name"), spans[0].resource.str("zone")), (Some("argued"), Some("a")));
@@ -100,7 +100,7 @@ fn secrets_are_sent_and_never_shown() {
     let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
     receiver.behave_once(haproxy_vitals_tests::Behaviour::Refuse(haproxy_vitals_tests::Refusal::http(400)));
     let builder = || {
-        traced_to(Door::Profile, &upstream, &receiver)
+        traced_to(Door::ZeroLines, &upstream, &receiver)
             .env("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer s3cret,x-key=s3cret")
     };
     let check = builder().check();
@@ -147,7 +147,7 @@ fn registering_twice_in_one_lua_state_is_refused() {
         &["lua-load ${lua}/otel.lua", "lua-load ${dir}/mine.lua"][..],
         &["nbthread 2", PER_THREAD, "lua-load-per-thread ${dir}/mine.lua"],
     ] {
-        let check = proxy(&config(Door::Profile, global), &upstream).file("mine.lua", mine).check();
+        let check = proxy(&config(Door::ZeroLines, global), &upstream).file("mine.lua", mine).check();
         assert!(!check.ok, "{}", check.output);
         assert!(check.output.contains("mine.lua:1"), "{}", check.output);
         assert!(check.output.contains("register was called before in this Lua state"), "{}", check.output);

@@ -56,7 +56,7 @@ fn an_unprivileged_user_in_a_chroot_traces_too() {
     ] {
         let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
         let port = if protocol == "grpc" { receiver.grpc_addr().port() } else { receiver.http_addr().port() };
-        let haproxy = proxy(&config(Door::Profile, &global), &upstream)
+        let haproxy = proxy(&config(Door::ZeroLines, &global), &upstream)
             .mode(mode)
             .env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{host}:{port}"))
@@ -107,7 +107,7 @@ fn runtime_threads_block_every_signal_and_may_run_on_every_cpu() {
         [&["nbthread 1", bound.as_str(), PER_THREAD][..], &["nbthread 1", PER_THREAD], &["nbthread 2", PER_THREAD]]
     {
         let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
-        let haproxy = proxy(&config(Door::Profile, global), &upstream)
+        let haproxy = proxy(&config(Door::ZeroLines, global), &upstream)
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.http_endpoint())
             .start();
         assert_eq!(client::get(haproxy.addr("http"), "/", &[]).status, 200);

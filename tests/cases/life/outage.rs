@@ -33,7 +33,7 @@ fn a_collector_that_is_down_changes_no_response() {
 fn an_outage_and_its_end_are_said_once_each() {
     let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
     receiver.stop();
-    let haproxy = traced_to(Door::Profile, &upstream, &receiver).start();
+    let haproxy = traced_to(Door::ZeroLines, &upstream, &receiver).start();
     let load = Load::new(2, Until::Stopped, "/delay/10").spawn(haproxy.addr("http"));
     haproxy.wait_log("does not take spans", SOON);
     poll::until(SOON, "further attempts", || count(&haproxy, "export.retries") >= 3);

@@ -72,7 +72,7 @@ fn several_workers_trace_at_once_and_each_sends_its_own_on_leaving() {
 #[test]
 fn an_old_worker_leaves_in_time_though_the_collector_hangs() {
     let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
-    let haproxy = traced_to(Door::Profile, &upstream, &receiver)
+    let haproxy = traced_to(Door::ZeroLines, &upstream, &receiver)
         .env("HAPROXY_VITALS_RUNTIME_STOP_TIMEOUT", "500ms")
         .mode(Mode::MasterWorker)
         .start();
@@ -92,9 +92,9 @@ fn an_old_worker_leaves_in_time_though_the_collector_hangs() {
 fn a_refused_reload_leaves_the_old_worker_tracing() {
     let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
     let haproxy =
-        traced_to(Door::Profile, &upstream, &receiver).allow_alert("config : ").mode(Mode::MasterWorker).start();
+        traced_to(Door::ZeroLines, &upstream, &receiver).allow_alert("config : ").mode(Mode::MasterWorker).start();
     let first = haproxy.worker_pid();
-    let broken = super::config(Door::Profile, &["lua-load-per-thread ${lua}/otel.lua runtime.worker=2"]);
+    let broken = super::config(Door::ZeroLines, &["lua-load-per-thread ${lua}/otel.lua runtime.worker=2"]);
     haproxy.write("haproxy.cfg", &broken);
     let refusal = haproxy.try_reload().unwrap_err();
     assert!(refusal.contains("unknown key `runtime.worker`"), "{refusal}");

@@ -128,7 +128,7 @@ impl Machine {
     fn proxy(&self, global: &[&str], settings: &str) -> Builder {
         let load = format!("{PER_THREAD} {settings}");
         let global = [&["nbthread 2"], global, &[&load]].concat();
-        proxy(&config(Door::Profile, &global), &self.upstream)
+        proxy(&config(Door::ZeroLines, &global), &self.upstream)
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", self.receiver.http_endpoint())
     }
 

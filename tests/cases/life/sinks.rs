@@ -16,7 +16,7 @@ use super::{Door, PER_THREAD, config, count, field, proxy, traced};
 #[test]
 fn console_says_a_line_for_each_span_on_standard_error() {
     let upstream = Upstream::start();
-    let haproxy = traced(Door::Profile, &upstream).env("OTEL_TRACES_EXPORTER", "console").start();
+    let haproxy = traced(Door::ZeroLines, &upstream).env("OTEL_TRACES_EXPORTER", "console").start();
     assert_eq!(client::get(haproxy.addr("http"), "/seen%1bhere", &[]).status, 200);
     poll::until(SOON, "two spans on the console", || written(&haproxy, "console") == 2);
     let log = haproxy.log();
@@ -36,7 +36,7 @@ fn console_says_a_line_for_each_span_on_standard_error() {
 fn a_daemon_has_no_console_and_counts_what_is_lost() {
     let upstream = Upstream::start();
     let haproxy =
-        traced(Door::Profile, &upstream).env("OTEL_TRACES_EXPORTER", "console").mode(Mode::MasterWorkerDaemon).start();
+        traced(Door::ZeroLines, &upstream).env("OTEL_TRACES_EXPORTER", "console").mode(Mode::MasterWorkerDaemon).start();
     assert_eq!(client::get(haproxy.addr("http"), "/", &[]).status, 200);
     let lost = || haproxy.cli("show vitals traces").contains("console.dropped.failed           2");
     poll::until(SOON, "two spans lost", lost);
@@ -97,7 +97,7 @@ fn a_full_file_that_cannot_be_rotated_takes_no_more_and_says_so() {
     let load =
         format!("{PER_THREAD} export.exporter=file export.file.max_bytes=8192 export.file.path={}", path.display());
     let global = ["nbthread 2", "chroot ${dir}", "user nobody", "group nogroup", &load];
-    let haproxy = proxy(&config(Door::Profile, &global), &upstream).env("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 2).start();
+    let haproxy = proxy(&config(Door::ZeroLines, &global), &upstream).env("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 2).start();
     let mut requests = 0;
     poll::until(SOON, "the file to be full", || {
         requests += 1;
@@ -203,9 +203,9 @@ fn a_file_that_cannot_be_opened_stops_haproxy() {
     let pipe = folder.path().join("pipe");
     nix::unistd::mkfifo(&pipe, stat::Mode::S_IRWXU).unwrap();
     let load = format!("{PER_THREAD} export.exporter=file export.file.path={}", pipe.display());
-    let refusal = proxy(&config(Door::Profile, &[&load]), &upstream).try_start().err().unwrap();
+    let refusal = proxy(&config(Door::ZeroLines, &[&load]), &upstream).try_start().err().unwrap();
     assert!(refusal.contains(&format!("`export.file.path`: cannot open {}", pipe.display())), "{refusal}");
-    let check = proxy(&config(Door::Profile, &[&format!("{PER_THREAD} export.exporter=file")]), &upstream).check();
+    let check = proxy(&config(Door::ZeroLines, &[&format!("{PER_THREAD} export.exporter=file")]), &upstream).check();
     assert!(!check.ok && check.output.contains("`export.file.path` (default): expected"), "{}", check.output);
 }
 
@@ -213,7 +213,7 @@ fn a_file_that_cannot_be_opened_stops_haproxy() {
 fn filing(upstream: &Upstream, global: &[&str], settings: &str) -> Builder {
     let load = format!("{PER_THREAD} {settings} export.file.path=${{dir}}/{NAME}");
     let global = [&["nbthread 2"], global, &[&load]].concat();
-    proxy(&config(Door::Profile, &global), upstream)
+    proxy(&config(Door::ZeroLines, &global), upstream)
 }
 
 /// What a sink has written; none before it was used.

@@ -28,7 +28,7 @@ fn soft_stop_exports_the_spans_still_queued() {
 #[test]
 fn soft_stop_waits_for_a_request_under_way_and_exports_its_spans() {
     let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
-    let haproxy = patient(Door::Profile, &upstream, &receiver).start();
+    let haproxy = patient(Door::ZeroLines, &upstream, &receiver).start();
     let addr = haproxy.addr("http");
     let slow = thread::spawn(move || client::get(addr, "/delay/600", &[]).status);
     haproxy_vitals_tests::poll::until(SOON, "the request to begin", || haproxy.info("CurrConns") != "0");
@@ -44,7 +44,7 @@ fn soft_stop_is_bounded_while_the_collector_hangs_and_says_what_was_lost() {
     for mode in [Mode::Foreground, Mode::MasterWorker] {
         let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
         receiver.behave(Behaviour::Hang);
-        let haproxy = patient(Door::Profile, &upstream, &receiver)
+        let haproxy = patient(Door::ZeroLines, &upstream, &receiver)
             .env("HAPROXY_VITALS_RUNTIME_STOP_TIMEOUT", "800ms")
             .mode(mode)
             .start();
@@ -64,7 +64,7 @@ fn soft_stop_is_bounded_while_the_collector_hangs_and_says_what_was_lost() {
 fn soft_stop_without_a_collector_does_not_wait() {
     let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
     receiver.stop();
-    let haproxy = patient(Door::Profile, &upstream, &receiver).env("HAPROXY_VITALS_RUNTIME_STOP_TIMEOUT", "8s").start();
+    let haproxy = patient(Door::ZeroLines, &upstream, &receiver).env("HAPROXY_VITALS_RUNTIME_STOP_TIMEOUT", "8s").start();
     requests(&haproxy, 10);
     let begin = Instant::now();
     haproxy.soft_stop();
@@ -79,7 +79,7 @@ fn terminate_and_interrupt_flush_and_keep_their_exit_status() {
     for mode in MODES {
         for end in [Haproxy::terminate, Haproxy::interrupt] {
             let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
-            let haproxy = patient(Door::Profile, &upstream, &receiver).mode(mode).start();
+            let haproxy = patient(Door::ZeroLines, &upstream, &receiver).mode(mode).start();
             requests(&haproxy, 100);
             // An answer arrives before its request has ended.
             poll::until(SOON, "every request to end", || super::count(&haproxy, "requests.ended") == 100);
@@ -116,7 +116,7 @@ fn terminate_is_bounded_while_the_collector_hangs() {
 fn a_second_signal_during_the_flush_changes_nothing() {
     let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
     receiver.behave(Behaviour::Delay(Duration::from_millis(200)));
-    let haproxy = patient(Door::Profile, &upstream, &receiver).start();
+    let haproxy = patient(Door::ZeroLines, &upstream, &receiver).start();
     requests(&haproxy, 10);
     haproxy.terminate();
     receiver_has_a_request(&receiver);
@@ -129,7 +129,7 @@ fn a_second_signal_during_the_flush_changes_nothing() {
 #[test]
 fn soft_stop_then_terminate_still_ends_at_once() {
     let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
-    let haproxy = patient(Door::Profile, &upstream, &receiver).start();
+    let haproxy = patient(Door::ZeroLines, &upstream, &receiver).start();
     requests(&haproxy, 10);
     let addr = haproxy.addr("http");
     let hanging = thread::spawn(move || client::try_request(addr, "GET", "/hang", &[], b"").is_err());

@@ -94,7 +94,7 @@ fn spans_that_a_collector_rejects_are_counted_and_said() {
 /// Traced, with its spans sent by `protocol`.
 fn over(protocol: &str, upstream: &Upstream, receiver: &OtlpReceiver) -> Builder {
     let endpoint = if protocol == "grpc" { receiver.grpc_endpoint() } else { receiver.http_endpoint() };
-    traced(Door::Profile, upstream)
+    traced(Door::ZeroLines, upstream)
         .env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
 }

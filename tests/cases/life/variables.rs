@@ -45,7 +45,7 @@ const TURNS: &[&[(&str, &str, &str, &str)]] = &[
 fn every_variable_is_taken_by_a_module_in_haproxy() {
     let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
     for turn in TURNS {
-        let mut config = traced(Door::Profile, &upstream).env("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.http_endpoint());
+        let mut config = traced(Door::ZeroLines, &upstream).env("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.http_endpoint());
         for (variable, text, ..) in *turn {
             config = config.env(variable, text);
         }
@@ -65,7 +65,7 @@ fn every_variable_is_taken_by_a_module_in_haproxy() {
 #[test]
 fn prometheus_variables_open_a_listener() {
     let (upstream, receiver, port) = (Upstream::start(), OtlpReceiver::start(), Port::reserve());
-    let haproxy = vitals::profile("", "")
+    let haproxy = vitals::zero_lines("", "")
         .upstream(&upstream)
         .export_http(&receiver)
         .env("OTEL_METRICS_EXPORTER", "prometheus")

@@ -8,7 +8,7 @@ use super::{SERVICE, count, scrape};
 
 #[test]
 fn bodies_with_a_length_are_measured_through_both_doors() {
-    for door in [Door::Profile, Door::Actions] {
+    for door in [Door::ZeroLines, Door::Actions] {
         let upstream = Upstream::start();
         let haproxy = vitals::config(door, "", SERVICE)
             .upstream(&upstream)

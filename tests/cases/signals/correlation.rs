@@ -11,7 +11,7 @@ fn every_recipe_names_the_span_of_its_request() {
     let recipes = recipes();
     assert_eq!(recipes.len(), 3, "{recipes:?}");
     for recipe in recipes {
-        for door in [Door::Profile, Door::Actions] {
+        for door in [Door::ZeroLines, Door::Actions] {
             // The actions need no end in the log line.
             let recipe = if door == Door::Actions { recipe.replace("${VITALS_LOG}", "") } else { recipe.clone() };
             let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
@@ -53,7 +53,7 @@ fn json_of_an_unsampled_request_is_still_json() {
     let recipe = recipes().into_iter().find(|recipe| recipe.contains("+json")).unwrap();
     let upstream = Upstream::start();
     let (front, rest) = lines(&recipe);
-    let haproxy = vitals::profile(&front, &rest)
+    let haproxy = vitals::zero_lines(&front, &rest)
         .upstream(&upstream)
         .env("OTEL_TRACES_EXPORTER", "none")
         .env("OTEL_TRACES_SAMPLER", "always_off")

@@ -15,7 +15,7 @@ const OPENMETRICS: &str = "application/openmetrics-text;version=1.0.0;q=0.8,text
 #[test]
 fn exemplars_name_spans_that_were_exported() {
     let (upstream, receiver, port) = (Upstream::start(), OtlpReceiver::start(), Port::reserve());
-    let haproxy = vitals::profile("", SERVICE)
+    let haproxy = vitals::zero_lines("", SERVICE)
         .upstream(&upstream)
         .export_http(&receiver)
         .env("OTEL_TRACES_SAMPLER", "traceidratio")
@@ -69,7 +69,7 @@ fn the_listener_answers_metrics_alone() {
 fn a_port_that_is_taken_is_refused_at_the_start() {
     let (upstream, taken) = (Upstream::start(), TcpListener::bind("127.0.0.1:0").unwrap());
     let address = taken.local_addr().unwrap();
-    let refused = vitals::profile("", "")
+    let refused = vitals::zero_lines("", "")
         .upstream(&upstream)
         .env("OTEL_TRACES_EXPORTER", "none")
         .env("HAPROXY_VITALS_METRICS_ENABLED", "true")
@@ -82,7 +82,7 @@ fn a_port_that_is_taken_is_refused_at_the_start() {
 #[test]
 fn after_a_reload_the_new_worker_answers() {
     let (upstream, port) = (Upstream::start(), Port::reserve());
-    let haproxy = vitals::profile("", "")
+    let haproxy = vitals::zero_lines("", "")
         .upstream(&upstream)
         .env("OTEL_TRACES_EXPORTER", "none")
         .env("HAPROXY_VITALS_METRICS_ENABLED", "true")
@@ -107,7 +107,7 @@ fn after_a_reload_the_new_worker_answers() {
 #[test]
 fn no_scrape_is_lost_over_reloads() {
     let (upstream, port) = (Upstream::start(), Port::reserve());
-    let haproxy = vitals::profile("", "")
+    let haproxy = vitals::zero_lines("", "")
         .upstream(&upstream)
         .env("OTEL_TRACES_EXPORTER", "none")
         .env("HAPROXY_VITALS_METRICS_ENABLED", "true")

@@ -21,7 +21,7 @@ fn metrics_and_log_records_reach_the_collector_beside_the_spans() {
     ];
     for (protocol, export) in protocols {
         let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
-        let config = vitals::config(Door::Profile, "", "").upstream(&upstream).settings(SETTINGS);
+        let config = vitals::config(Door::ZeroLines, "", "").upstream(&upstream).settings(SETTINGS);
         let haproxy = export(config, &receiver).start();
         for n in 0..REQUESTS {
             let headers = [("traceparent", &*vitals::traceparent(n))];
@@ -50,7 +50,7 @@ fn bad_certificates_of_any_signal_that_is_used_are_refused() {
         let settings = format!(
             "[metrics]\nenabled = true\n[export.{signal}]\nendpoint = 'https://127.0.0.1:1'\ncertificate = '/nowhere.pem'\n"
         );
-        let check = vitals::profile("", "").set("upstream", "127.0.0.1:1").settings(&settings).check();
+        let check = vitals::zero_lines("", "").set("upstream", "127.0.0.1:1").settings(&settings).check();
         assert_eq!(!check.ok && check.output.contains("/nowhere.pem"), refused, "{signal}: {}", check.output);
     }
 }

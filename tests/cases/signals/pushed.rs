@@ -30,7 +30,7 @@ fn start(door: Door, upstream: &Upstream, folder: &TempDir) -> Haproxy {
 
 #[test]
 fn the_last_push_at_a_soft_stop_counts_every_request() {
-    for door in [Door::Profile, Door::Actions] {
+    for door in [Door::ZeroLines, Door::Actions] {
         let (upstream, folder) = (Upstream::start(), tempfile::tempdir().unwrap());
         let haproxy = start(door, &upstream, &folder);
         let report = client::load(haproxy.addr("http"), Load::new(4, Until::Count(REQUESTS), "/status/404"));
@@ -58,7 +58,7 @@ fn the_last_push_at_a_soft_stop_counts_every_request() {
 #[test]
 fn log_records_name_the_trace_and_say_what_happened() {
     let (upstream, folder) = (Upstream::start(), tempfile::tempdir().unwrap());
-    let haproxy = start(Door::Profile, &upstream, &folder);
+    let haproxy = start(Door::ZeroLines, &upstream, &folder);
     client::get(haproxy.addr("http"), "/status/503?sig=secret", &[("traceparent", &vitals::traceparent(3))]);
     poll::until(SOON, "the record in the file", || records(&folder).len() == 1);
     let record = records(&folder).remove(0);

@@ -7,7 +7,7 @@ use haproxy_vitals_tests::{SOON, Upstream, poll};
 #[test]
 fn the_last_requests_are_shown_as_trees_without_any_backend() {
     const FRONT: &str = "  http-request deny if { path /denied }\n";
-    for door in [Door::Profile, Door::Actions] {
+    for door in [Door::ZeroLines, Door::Actions] {
         let upstream = Upstream::start();
         let haproxy = vitals::config(door, FRONT, "")
             .upstream(&upstream)
@@ -45,7 +45,7 @@ fn the_last_requests_are_shown_as_trees_without_any_backend() {
 #[test]
 fn nothing_is_remembered_unless_asked_for() {
     let upstream = Upstream::start();
-    let haproxy = vitals::profile("", "").upstream(&upstream).env("OTEL_TRACES_EXPORTER", "none").start();
+    let haproxy = vitals::zero_lines("", "").upstream(&upstream).env("OTEL_TRACES_EXPORTER", "none").start();
     client::get(haproxy.addr("http"), "/", &[]);
     let answer = haproxy.cli("show vitals traces last");
     assert_eq!(answer.trim(), "no requests are remembered: set traces.recent");

@@ -10,7 +10,7 @@ use super::{SERVER, SERVICE, count, scrape};
 #[test]
 fn both_forms_are_read_by_the_library_of_prometheus() {
     let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
-    let haproxy = vitals::profile("", SERVICE)
+    let haproxy = vitals::zero_lines("", SERVICE)
         .upstream(&upstream)
         .export_http(&receiver)
         .env("HAPROXY_VITALS_METRICS_ENABLED", "true")

@@ -28,7 +28,7 @@ fn actions_see_the_begin_and_not_the_end_of_what_gets_no_response() {
 
 #[test]
 fn request_that_never_becomes_a_stream_is_not_started() {
-    for config in [vitals::profile("", ""), vitals::actions("", "")] {
+    for config in [vitals::zero_lines("", ""), vitals::actions("", "")] {
         let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
         let haproxy = config.upstream(&upstream).export_http(&receiver).start();
         client::raw(haproxy.addr("http"), b"nonsense\r\n\r\n");

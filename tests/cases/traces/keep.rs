@@ -6,7 +6,7 @@ use haproxy_vitals_tests::client::{self, Load, Until};
 use haproxy_vitals_tests::vitals::{self, CALLER, Door};
 use haproxy_vitals_tests::{Haproxy, OtlpReceiver, SOON, Upstream, poll};
 
-const DOORS: [Door; 2] = [Door::Profile, Door::Actions];
+const DOORS: [Door; 2] = [Door::ZeroLines, Door::Actions];
 
 #[test]
 fn errors_and_slow_requests_are_exported_though_not_sampled() {
@@ -41,7 +41,7 @@ fn errors_and_slow_requests_are_exported_though_not_sampled() {
 #[test]
 fn sampled_requests_are_as_they_were_and_say_nothing_of_being_kept() {
     let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
-    let config = vitals::profile("", "").upstream(&upstream).export_http(&receiver);
+    let config = vitals::zero_lines("", "").upstream(&upstream).export_http(&receiver);
     let haproxy = config.settings("traces.keep.errors = true\n").start();
     client::get(haproxy.addr("http"), "/status/500", &[("traceparent", &vitals::traceparent(1))]);
     let span = vitals::server_span(&receiver, &vitals::trace_id(1));
@@ -60,7 +60,7 @@ fn a_request_that_gets_no_response_is_kept_and_one_that_a_rule_drops_is_not() {
     const SETTINGS: &str = "[traces]\nsampler = 'always_off'\nkeep.errors = true\n\
                             [[traces.rule]]\npath = '/status/500'\ndrop = true\n";
     let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
-    let config = vitals::profile("  http-request reject if { path /rejected }\n", "");
+    let config = vitals::zero_lines("  http-request reject if { path /rejected }\n", "");
     let haproxy = config.upstream(&upstream).export_http(&receiver).settings(SETTINGS).start();
     client::get(haproxy.addr("http"), "/status/500", &[]);
     client::raw(haproxy.addr("http"), b"GET /rejected HTTP/1.1\r\nhost: x\r\n\r\n");

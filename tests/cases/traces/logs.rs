@@ -12,7 +12,7 @@ flags=%[var(txn.otel.ctx),bytes(53,2)] status=%ST request=%r end";
 fn own_log_line_names_the_span_and_ends_it_once() {
     let paths = ["/", "/denied", "/status/404", "/nowhere", "/cut"];
     for door in Door::ALL {
-        let prefix = if door == Door::Profile { "${VITALS_LOG}" } else { "" };
+        let prefix = if door == Door::ZeroLines { "${VITALS_LOG}" } else { "" };
         let front = format!(
             "  log ${{log}} local0\n  log-format \"{prefix}{IDS}\"\n  http-request deny if {{ path /denied }}\n  \
              use_backend nowhere if {{ path /nowhere }}\n"
@@ -42,7 +42,7 @@ fn own_log_line_names_the_span_and_ends_it_once() {
 fn unsampled_request_leaves_the_log_line_unharmed() {
     let front = format!("  log ${{log}} local0\n  log-format \"${{VITALS_LOG}}{IDS}\"\n");
     let upstream = Upstream::start();
-    let haproxy = vitals::profile(&front, "").upstream(&upstream).env("OTEL_TRACES_EXPORTER", "none").start();
+    let haproxy = vitals::zero_lines(&front, "").upstream(&upstream).env("OTEL_TRACES_EXPORTER", "none").start();
     let trace = vitals::trace_id(7);
     let headers = [("traceparent", &*format!("00-{trace}-{CALLER}-00"))];
     client::get(haproxy.addr("http"), "/", &headers);
@@ -55,7 +55,7 @@ fn unsampled_request_leaves_the_log_line_unharmed() {
 fn requests_that_never_end_are_said_once() {
     let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
     let forgetful = "  log-format \"%ST\"\n";
-    let haproxy = vitals::profile(forgetful, "").upstream(&upstream).export_http(&receiver).start();
+    let haproxy = vitals::zero_lines(forgetful, "").upstream(&upstream).export_http(&receiver).start();
     let report = client::load(haproxy.addr("http"), Load::new(4, Until::Count(1200), "/"));
     assert_eq!(report.failed, 0);
     haproxy.wait_log("requests were started and none has ended: a log-format needs ${VITALS_LOG}", SOON);

@@ -13,7 +13,7 @@ frontend api from otel
 
 #[test]
 fn the_share_is_changed_shown_and_reset() {
-    for door in [Door::Profile, Door::Actions] {
+    for door in [Door::ZeroLines, Door::Actions] {
         let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
         let haproxy = vitals::config(door, "", "").upstream(&upstream).export_http(&receiver).start();
         assert_eq!(haproxy.cli("vitals trace sample show").trim(), "sampling.override none");
@@ -41,7 +41,7 @@ fn the_share_is_changed_shown_and_reset() {
 #[test]
 fn one_frontend_has_a_share_of_its_own_where_frontends_are_told_apart() {
     let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
-    let config = vitals::profile("", API).upstream(&upstream).export_http(&receiver);
+    let config = vitals::zero_lines("", API).upstream(&upstream).export_http(&receiver);
     let haproxy = config.settings("[traces]\nsampler = 'always_off'\nper_frontend = true\n").start();
     let both = || ["http", "api"].map(|port| samples(&haproxy, &upstream, port, None));
     for (command, answer, expected) in [
@@ -63,7 +63,7 @@ fn one_frontend_has_a_share_of_its_own_where_frontends_are_told_apart() {
 #[test]
 fn what_makes_no_sense_is_answered_with_a_reason_and_changes_nothing() {
     let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
-    let haproxy = vitals::profile("", API).upstream(&upstream).export_http(&receiver).start();
+    let haproxy = vitals::zero_lines("", API).upstream(&upstream).export_http(&receiver).start();
     for (words, expected) in [
         ("", "expected a share from 0 to 1, `reset` or `show`, found nothing"),
         ("2", "found `2`"),
@@ -77,13 +77,13 @@ fn what_makes_no_sense_is_answered_with_a_reason_and_changes_nothing() {
     assert_eq!(haproxy.cli("vitals trace sample show").trim(), "sampling.override none");
     haproxy.finish();
 
-    let config = vitals::profile("", "").upstream(&upstream).export_http(&receiver);
+    let config = vitals::zero_lines("", "").upstream(&upstream).export_http(&receiver);
     let haproxy = config.settings("traces.per_frontend = true").start();
     assert_eq!(haproxy.cli("vitals trace sample 0.5 nowhere").trim(), "there is no frontend `nowhere`");
     assert!(haproxy.cli("help vitals").contains("vitals trace sample <0..1>|reset [frontend] | show"));
     haproxy.finish();
 
-    let config = vitals::profile("", "").upstream(&upstream).env("OTEL_SDK_DISABLED", "true");
+    let config = vitals::zero_lines("", "").upstream(&upstream).env("OTEL_SDK_DISABLED", "true");
     let haproxy = config.start();
     assert_eq!(haproxy.cli("vitals trace sample 0.5").trim(), "tracing is off");
     haproxy.finish();
@@ -92,7 +92,7 @@ fn what_makes_no_sense_is_answered_with_a_reason_and_changes_nothing() {
 #[test]
 fn changes_under_load_are_seen_by_every_thread_and_lose_nothing() {
     let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
-    let haproxy = vitals::profile("", "").upstream(&upstream).export_http(&receiver).start();
+    let haproxy = vitals::zero_lines("", "").upstream(&upstream).export_http(&receiver).start();
     let load = Load::new(4, Until::Stopped, "/").spawn(haproxy.addr("http"));
     let count = |name: &str| vitals::counters(&haproxy)[name];
     for (share, name) in [("0", "requests.unsampled"), ("1", "requests.started"), ("0", "requests.unsampled")] {
@@ -113,7 +113,7 @@ fn changes_under_load_are_seen_by_every_thread_and_lose_nothing() {
 #[test]
 fn a_reload_forgets_what_was_set() {
     let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
-    let config = vitals::profile("", "").upstream(&upstream).export_http(&receiver);
+    let config = vitals::zero_lines("", "").upstream(&upstream).export_http(&receiver);
     let haproxy = config.mode(Mode::MasterWorker).start();
     haproxy.cli("vitals trace sample 0");
     assert!(!samples(&haproxy, &upstream, "http", None));

@@ -8,7 +8,7 @@ use haproxy_vitals_tests::client::{self, Session};
 use haproxy_vitals_tests::vitals::{self, Door};
 use haproxy_vitals_tests::{Haproxy, OtlpReceiver, SpanView, Upstream};
 
-const DOORS: [Door; 2] = [Door::Profile, Door::Actions];
+const DOORS: [Door; 2] = [Door::ZeroLines, Door::Actions];
 
 /// A proxy whose settings stand in a file.
 struct Proxy {
@@ -164,7 +164,7 @@ fn queries_are_kept_as_the_settings_say() {
         ("query = 'drop'", None),
     ];
     for (settings, query) in cases {
-        let proxy = Proxy::start(Door::Profile, &format!("[traces]\n{settings}\n"), "");
+        let proxy = Proxy::start(Door::ZeroLines, &format!("[traces]\n{settings}\n"), "");
         let span = proxy.ask(0, "GET", "/p?a=1&sig=2&token=3", &[("host", "h")]);
         assert_eq!(span.str("url.query"), query, "{settings}");
         let full = query.map_or("http://h/p".to_owned(), |query| format!("http://h/p?{query}"));
@@ -301,12 +301,12 @@ fn settings_that_would_leak_or_mislead_are_refused() {
     ];
     for (setting, expected) in cases {
         let check =
-            vitals::profile("", "").set("upstream", "127.0.0.1:1").settings(&format!("[traces]\n{setting}\n")).check();
+            vitals::zero_lines("", "").set("upstream", "127.0.0.1:1").settings(&format!("[traces]\n{setting}\n")).check();
         assert!(!check.ok && check.output.contains(expected), "{setting}: {}", check.output);
         assert!(check.output.contains("vitals.toml:2"), "{setting}: {}", check.output);
     }
     let allowed = "[traces]\nrequest_headers = ['cookie']\nallow_credentials = true\n";
-    let proxy = Proxy::start(Door::Profile, allowed, "");
+    let proxy = Proxy::start(Door::ZeroLines, allowed, "");
     let span = proxy.ask(0, "GET", "/", &[("cookie", "a=b")]);
     assert_eq!(span.strs("http.request.header.cookie"), Some(vec!["a=b"]));
     proxy.finish(1);

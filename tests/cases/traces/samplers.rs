@@ -55,7 +55,7 @@ fn half_of_the_traces_are_recorded_at_a_ratio_of_a_half() {
     const REQUESTS: u64 = 2_000;
     for name in ["traceidratio", "parentbased_traceidratio"] {
         let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
-        let haproxy = start(Door::Profile, name, "0.5", &upstream, &receiver);
+        let haproxy = start(Door::ZeroLines, name, "0.5", &upstream, &receiver);
         client::load(haproxy.addr("http"), Load::new(4, Until::Count(REQUESTS), "/"));
         let counters = vitals::counters(&haproxy);
         let (started, unsampled) = (counters["requests.started"], counters["requests.unsampled"]);
@@ -76,7 +76,7 @@ fn half_of_the_traces_are_recorded_at_a_ratio_of_a_half() {
 fn samplers_that_are_not_known_here_are_a_warning_and_the_default_decides() {
     for name in ["jaeger_remote", "parentbased_jaeger_remote", "xray", "my_own"] {
         let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
-        let haproxy = start(Door::Profile, name, "", &upstream, &receiver);
+        let haproxy = start(Door::ZeroLines, name, "", &upstream, &receiver);
         assert!(haproxy.log_contains(&format!("found `{name}`; ignored")), "{name}");
         client::get(haproxy.addr("http"), "/", &[]);
         assert!(upstream.last().header("traceparent").unwrap().ends_with("-03"), "{name}");
@@ -93,7 +93,7 @@ fn each_delegate_of_a_parent_based_sampler_decides_for_its_callers() {
     ] {
         let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
         let settings = format!("[traces]\nparent_sampled = '{sampled}'\nparent_not_sampled = '{not_sampled}'\n");
-        let config = vitals::profile("", "").upstream(&upstream).export_http(&receiver).settings(&settings);
+        let config = vitals::zero_lines("", "").upstream(&upstream).export_http(&receiver).settings(&settings);
         let haproxy = config.start();
         for (caller, expected) in [None, Some("01"), Some("00")].into_iter().zip(flags) {
             let caller = caller.map(|flags| format!("00-00000000000000000000000000000001-{CALLER}-{flags}"));
@@ -110,7 +110,7 @@ fn each_delegate_of_a_parent_based_sampler_decides_for_its_callers() {
 fn a_consistent_sampler_tells_its_threshold_to_the_server_and_on_the_spans() {
     const HIGH: &str = "000000000000000000c0000000000000";
     const LOW: &str = "000000000000000000bfffffffffffff";
-    for door in [Door::Profile, Door::Actions] {
+    for door in [Door::ZeroLines, Door::Actions] {
         let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
         let haproxy = start(door, "consistent_probability", "0.25", &upstream, &receiver);
         // Trace, the list that came, flags, the list that goes on.

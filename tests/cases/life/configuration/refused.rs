@@ -189,7 +189,7 @@ fn refused(builder: &dyn Fn() -> Builder, expected: &[&str]) -> CheckOutcome {
 
 /// A proxy whose global section loads the module by this line.
 fn proxy_with(load: &str) -> Builder {
-    let builder = proxy(&config(Door::Profile, &["nbthread 2", load]), &Upstream::start());
+    let builder = proxy(&config(Door::ZeroLines, &["nbthread 2", load]), &Upstream::start());
     builder.env("OTEL_TRACES_EXPORTER", "otlp")
 }
 

@@ -25,7 +25,7 @@ fn grpc_calls_are_worded_as_calls() {
             .settings(SETTINGS)
             .env("OTEL_SEMCONV_STABILITY_OPT_IN", "http,rpc/dup")
             .start();
-        let base = if door == Door::Profile { 0 } else { 100 };
+        let base = if door == Door::ZeroLines { 0 } else { 100 };
         let ask = |n: u64, path: &str, kind: &str| {
             let traceparent = vitals::traceparent(base + n);
             let headers = [("traceparent", &*traceparent), ("content-type", kind)];
@@ -89,7 +89,7 @@ backend one
   timeout server 5s
   server one ${upstream} maxconn 1
 ";
-    let proxy = Proxy::with(Door::Profile, SETTINGS, FRONT, REST, &[]);
+    let proxy = Proxy::with(Door::ZeroLines, SETTINGS, FRONT, REST, &[]);
     let sessions: Vec<_> = (0..2)
         .map(|n| {
             let mut session = Session::connect(proxy.haproxy.addr("http"));
@@ -127,7 +127,7 @@ fn rejected_request_says_its_head_where_it_is_gathered() {
     const FRONT: &str = "  http-request reject if { path /rejected }\n";
     let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
     // What a setting that needs the head at the start makes the module say.
-    let haproxy = vitals::profile(FRONT, "").upstream(&upstream).export_http(&receiver).env("VITALS_HEAD", 1).start();
+    let haproxy = vitals::zero_lines(FRONT, "").upstream(&upstream).export_http(&receiver).env("VITALS_HEAD", 1).start();
     let mut session = Session::connect(haproxy.addr("http"));
     let traceparent = vitals::traceparent(0);
     let head = format!("PUT /rejected?a=b HTTP/1.1\r\nhost: x\r\ntraceparent: {traceparent}\r\n\r\n");
