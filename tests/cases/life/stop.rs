@@ -64,7 +64,8 @@ fn soft_stop_is_bounded_while_the_collector_hangs_and_says_what_was_lost() {
 fn soft_stop_without_a_collector_does_not_wait() {
     let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
     receiver.stop();
-    let haproxy = patient(Door::ZeroLines, &upstream, &receiver).env("HAPROXY_VITALS_RUNTIME_STOP_TIMEOUT", "8s").start();
+    let haproxy =
+        patient(Door::ZeroLines, &upstream, &receiver).env("HAPROXY_VITALS_RUNTIME_STOP_TIMEOUT", "8s").start();
     requests(&haproxy, 10);
     let begin = Instant::now();
     haproxy.soft_stop();

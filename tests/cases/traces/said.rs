@@ -300,8 +300,10 @@ fn settings_that_would_leak_or_mislead_are_refused() {
         ("query = 'keep'", "redact or allow_list or drop"),
     ];
     for (setting, expected) in cases {
-        let check =
-            vitals::zero_lines("", "").set("upstream", "127.0.0.1:1").settings(&format!("[traces]\n{setting}\n")).check();
+        let check = vitals::zero_lines("", "")
+            .set("upstream", "127.0.0.1:1")
+            .settings(&format!("[traces]\n{setting}\n"))
+            .check();
         assert!(!check.ok && check.output.contains(expected), "{setting}: {}", check.output);
         assert!(check.output.contains("vitals.toml:2"), "{setting}: {}", check.output);
     }

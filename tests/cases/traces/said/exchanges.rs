@@ -127,7 +127,8 @@ fn rejected_request_says_its_head_where_it_is_gathered() {
     const FRONT: &str = "  http-request reject if { path /rejected }\n";
     let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
     // What a setting that needs the head at the start makes the module say.
-    let haproxy = vitals::zero_lines(FRONT, "").upstream(&upstream).export_http(&receiver).env("VITALS_HEAD", 1).start();
+    let haproxy =
+        vitals::zero_lines(FRONT, "").upstream(&upstream).export_http(&receiver).env("VITALS_HEAD", 1).start();
     let mut session = Session::connect(haproxy.addr("http"));
     let traceparent = vitals::traceparent(0);
     let head = format!("PUT /rejected?a=b HTTP/1.1\r\nhost: x\r\ntraceparent: {traceparent}\r\n\r\n");
