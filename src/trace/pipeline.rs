@@ -12,7 +12,7 @@ use super::plan::Plan;
 use super::propagation::Policy;
 use super::record::Record;
 use super::sampler::{Keep, Overrides, Sampler};
-use super::spans;
+use super::spans::{self, Shared};
 use super::wanted::Wanted;
 use super::wording::Wording;
 use crate::config::Config;
@@ -72,6 +72,7 @@ impl Tracer {
         let wanted = Wanted::new(&config.attributes).map(Arc::new);
         let pipeline = Pipeline {
             wording: Wording::new(&config.attributes, &plan),
+            shared: Shared::default(),
             keep: Keep::new(&config.traces.sampling),
             rings: rings.clone(),
             readers: Vec::new(),
@@ -118,6 +119,7 @@ fn policy(config: &Config) -> Option<Arc<Policy>> {
 pub struct Pipeline {
     keep: Keep,
     wording: Wording,
+    shared: Shared,
     rings: Rings,
     readers: Vec<Reader>,
     envelope: Envelope,
@@ -224,7 +226,7 @@ impl Pipeline {
             }
             EXPORT.kept.add(1);
         }
-        let made = spans::encode(&record, &self.wording, &mut self.batch);
+        let made = spans::encode(&record, &self.wording, &mut self.shared, &mut self.batch);
         self.count(made);
     }
 
