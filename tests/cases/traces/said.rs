@@ -1,4 +1,4 @@
-//! What spans say when settings ask for more, through both doors.
+//! What spans say when settings ask for more, by both engines.
 
 mod exchanges;
 
@@ -8,7 +8,7 @@ use haproxy_vitals_tests::client::{self, Session};
 use haproxy_vitals_tests::vitals::{self, Door};
 use haproxy_vitals_tests::{Haproxy, OtlpReceiver, SpanView, Upstream};
 
-const DOORS: [Door; 2] = [Door::ZeroLines, Door::Actions];
+const DOORS: [Door; 5] = Door::ALL;
 
 /// A proxy whose settings stand in a file.
 struct Proxy {
