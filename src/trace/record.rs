@@ -228,6 +228,21 @@ pub fn first_field(record: &[u8], field: Field) -> &[u8] {
     record.get(HEAD_LEN..).and_then(|rest| Fields(rest).of(field).next()).unwrap_or_default()
 }
 
+/// Method, target and `Host` as the client sent them; empty where there is none.
+pub fn asked(record: &[u8]) -> [&[u8]; 3] {
+    let (mut method, mut target, mut host) = (&[][..], &[][..], &[][..]);
+    let mut fields = Fields(record.get(HEAD_LEN..).unwrap_or_default());
+    while let Some((tag, value)) = fields.next_field() {
+        match Field::of_tag(tag) {
+            Some(Field::Method) => method = value,
+            Some(Field::Target) => target = value,
+            Some(Field::Host) => host = value,
+            _ => {}
+        }
+    }
+    [method, target, host]
+}
+
 /// Whether a record has a field of this kind.
 pub fn has_field(record: &[u8], field: Field) -> bool {
     record.get(HEAD_LEN..).is_some_and(|rest| Fields(rest).of(field).next().is_some())
