@@ -71,9 +71,11 @@ class Process:
 class Sink:
     """The collector."""
 
+    def command(self):
+        return [sys.executable, Path(__file__).with_name("sink.py")]
+
     def __enter__(self):
-        command = [sys.executable, Path(__file__).with_name("sink.py")]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(self.command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.port = self.answer()
         return self
 
