@@ -142,6 +142,8 @@ impl<'a> Request<'_, 'a> {
             end: self.interval.end,
         };
         let mut span = Span::open(out, record, &identity);
+        // What was asked for comes first: a limit on attributes keeps it.
+        target(&mut span, &record.request, &wording.query);
         match parts {
             Some(parts) => span.copied(&parts.server),
             None => {
@@ -152,7 +154,6 @@ impl<'a> Request<'_, 'a> {
         if let Some(route) = route {
             span.string(key!("http.route"), route);
         }
-        target(&mut span, &record.request, &wording.query);
         self.client_addresses(&mut span);
         span.present(key!("user_agent.original"), record.user_agent);
         if let Some(kept) = record.kept {
@@ -201,6 +202,9 @@ impl<'a> Request<'_, 'a> {
             end: self.phases.forwarded,
         };
         let mut span = Span::open(out, record, &identity);
+        let query = &self.wording.query;
+        let target = &sent.request.target;
+        span.built(b"url.full", |out| url::push_full(out, sent.scheme, &sent.authority, target, query));
         match parts {
             Some(parts) => span.copied(&parts.client),
             None => {
@@ -208,9 +212,6 @@ impl<'a> Request<'_, 'a> {
                 self.client_part(server, &sent, &mut span);
             }
         }
-        let query = &self.wording.query;
-        let target = &sent.request.target;
-        span.built(b"url.full", |out| url::push_full(out, sent.scheme, &sent.authority, target, query));
         if self.extras.is_some() {
             self.asked_of_client(&record.response, &mut span);
         }
