@@ -1,4 +1,4 @@
-//! What `otel.lua` refuses before it is loaded, and that HAProxy then says one line of ours and nothing else of our names.
+//! What `otel.lua` refuses to load; HAProxy then says one line of ours and nothing else of our names.
 
 use std::fs;
 use std::path::Path;
