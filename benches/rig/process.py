@@ -65,7 +65,7 @@ class Process:
         return time.clock_gettime((~self.process.pid << 3) | 2)
 
     def tail(self):
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
+        return "\n".join(line[:300] for line in self.log.read_text(errors="replace").splitlines()[-20:])
 
 
 class Sink:
