@@ -23,7 +23,11 @@ class Process:
         with self.log.open("wb") as output:
             inherited = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
             self.process = subprocess.Popen(
-                [str(word) for word in command], env=inherited | environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+                [str(word) for word in command],
+                env=inherited | environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
             )
 
     def __enter__(self):

@@ -11,7 +11,9 @@ LOADER = """\
   lua-prepend-path {module}/?.so cpath
   lua-load-per-thread {lua}/otel.lua {arguments}"""
 
-EXPECTS = '  http-request return status 500 content-type text/plain string "not one traceparent" unless { req.fhdr_cnt(traceparent) eq 1 }'
+EXPECTS = """\
+  acl one req.fhdr_cnt(traceparent) eq 1
+  http-request return status 500 content-type text/plain string "not one traceparent" unless one"""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,8 @@ def scenarios():
     """All of the table, by name."""
     table = tomllib.loads((FOLDER / "scenarios.toml").read_text())
     return {
-        name: Scenario(name, **(values | {"frontend": tuple(values.get("frontend", ()))})) for name, values in table.items()
+        name: Scenario(name, **(values | {"frontend": tuple(values.get("frontend", ()))}))
+        for name, values in table.items()
     }
 
 
