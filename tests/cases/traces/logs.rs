@@ -51,10 +51,7 @@ fn unsampled_request_leaves_the_log_line_unharmed() {
         let trace = vitals::trace_id(7);
         let headers = [("traceparent", &*format!("00-{trace}-{CALLER}-00"))];
         client::get(haproxy.addr("http"), "/", &headers);
-        haproxy.wait_log(
-            &format!(": trace={trace} span=- sampled=0 status=200 request=GET / HTTP/1.1 end\n"),
-            SOON,
-        );
+        haproxy.wait_log(&format!(": trace={trace} span=- sampled=0 status=200 request=GET / HTTP/1.1 end\n"), SOON);
         assert_eq!(vitals::counters(&haproxy)["requests.unsampled"], 1, "{door:?}");
         haproxy.finish();
     }
