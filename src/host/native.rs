@@ -8,6 +8,7 @@
 
 mod abi;
 mod action;
+mod beside;
 mod faults;
 mod fence;
 mod fetch;

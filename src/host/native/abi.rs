@@ -18,6 +18,7 @@
 //! | `action_kw`: `private` 24 | yes | yes | yes | tests of the actions |
 //! | `action_kw`: bytes | 32 | 32 | 48 | not assumed: each list has one, and room for either |
 //! | `act_rule`: `action` 24, `action_ptr` 40, `kw` 64 | yes | yes | yes | parsing: `kw` is what was registered |
+//! | `flt_conf.list` links the filters of a section, the head within its proxy | yes | yes | yes | looked at before it is changed |
 //! | `cfg_section` | yes | yes | yes | `section`: `cfg_parse_listen` is found in it (3.0, 3.1 only) |
 //! | `http_add_header` and `http_replace_header_value`: `int` at the end | no | no | yes | tests of headers; 0 is harmless before |
 //!
@@ -114,7 +115,7 @@ pub(super) struct FilterFields {
     pub(super) id: *const c_char,
     pub(super) ops: *const FilterOps,
     pub(super) conf: *mut c_void,
-    list: List,
+    pub(super) list: List,
     pub(super) flags: u32,
 }
 
@@ -147,6 +148,29 @@ pub(super) struct FilterOps {
     pub(super) http_payload: Option<unsafe extern "C" fn(*mut Stream, *mut Filter, *mut HttpMsg, u32, u32) -> c_int>,
     pub(super) http_end_reset_reply: [Unused; 3],
     pub(super) tcp_payload: Unused,
+}
+
+impl FilterOps {
+    /// No callback.
+    pub(super) const NONE: Self = Self {
+        init: None,
+        deinit: None,
+        check: None,
+        per_thread: [None; 2],
+        attach: None,
+        stream_start: None,
+        stream_set_backend: None,
+        stream_stop: None,
+        detach: None,
+        check_timeouts: None,
+        channel_start_analyze: None,
+        pre_and_post: [None; 2],
+        channel_end_analyze: None,
+        http_headers: None,
+        http_payload: None,
+        http_end_reset_reply: [None; 3],
+        tcp_payload: None,
+    };
 }
 
 #[repr(C)]

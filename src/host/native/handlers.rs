@@ -86,6 +86,11 @@ pub(super) fn section(section: Section<'_>) -> Option<Mode> {
     trace::section(section)
 }
 
+/// The client is to be told something in each answer, HAProxy's own too: `after_response` is called for each.
+pub(super) fn wants_after_response(line: &Line) -> bool {
+    trace::wants_after_response()
+}
+
 /// HAProxy has read all of its configuration.
 pub(super) fn checked() {
     trace::say("checked");

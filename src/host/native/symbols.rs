@@ -58,6 +58,7 @@ symbols! {
     curproxy: *mut *mut Proxy,
     cfg_parse_listen: ParseSection,
     check_implicit_http_comp_flt: unsafe extern "C" fn(*mut Proxy) -> c_int,
+    cache_store_flt_id: *const *const c_char,
     proxy_find_by_name: unsafe extern "C" fn(*const c_char, c_int, c_int) -> *mut Proxy,
     memprintf: unsafe extern "C" fn(*mut *mut c_char, *const c_char, ...) -> *mut c_char,
 }

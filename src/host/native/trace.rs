@@ -19,6 +19,9 @@ mod off {
     pub(in super::super) fn trailer(_: &[u8], _: &[u8]) {}
     pub(in super::super) fn attribute(_: &[u8], _: Option<Value<'_>>) {}
     pub(in super::super) fn values(_: &mut Stream<'_>) {}
+    pub(in super::super) fn wants_after_response() -> bool {
+        false
+    }
     pub(in super::super) fn wants_trailers() -> bool {
         false
     }
@@ -95,15 +98,16 @@ mod on {
         say(&format!("  attribute {} = {}", String::from_utf8_lossy(name), shown(value)));
     }
 
+    pub(in super::super) fn wants_after_response() -> bool {
+        has("VITALS_AFTER_RESPONSE")
+    }
+
     pub(in super::super) fn wants_trailers() -> bool {
         has("VITALS_TRAILERS")
     }
 
     pub(in super::super) fn section(section: Section<'_>) -> Option<Mode> {
         say(&format!("section {section:?}"));
-        if has("VITALS_AFTER_RESPONSE") {
-            super::super::section::add_after_response();
-        }
         if section.has_filter {
             return None;
         }
