@@ -76,6 +76,9 @@ fn find() -> Result<Engine, Unavailable> {
     let layout = symbols::release(&version).and_then(|(major, minor)| Layout::of(major, minor));
     let layout = layout.ok_or_else(|| Unavailable::Version(version.clone()))?;
     let engine = Engine { symbols: Symbols::find()?, layout, version };
+    if !symbols::keep_loaded() {
+        return Err(Unavailable::SelfTest("the module stays loaded"));
+    }
     selftest::run(&engine)?;
     section::register(&engine)?;
     Ok(engine)

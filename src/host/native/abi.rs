@@ -19,6 +19,7 @@
 //! | `action_kw`: bytes | 32 | 32 | 48 | not assumed: each list has one, and room for either |
 //! | `act_rule`: `action` 24, `action_ptr` 40, `kw` 64 | yes | yes | yes | parsing: `kw` is what was registered |
 //! | `flt_conf.list` links the filters of a section, the head within its proxy | yes | yes | yes | looked at before it is changed |
+//! | `filter.list` 48, `filter.res_list` (3.4) | 48 | 48 | 80 | `trailers`: counts in the stream or the channel agree |
 //! | `cfg_section` | yes | yes | yes | `section`: `cfg_parse_listen` is found in it (3.0, 3.1 only) |
 //! | `http_add_header` and `http_replace_header_value`: `int` at the end | no | no | yes | tests of headers; 0 is harmless before |
 //!
@@ -105,6 +106,10 @@ pub(super) struct Filter {
     pub(super) ctx: *mut c_void,
     pub(super) flags: u16,
 }
+
+/// `FLT_FL_IS_REQ_DATA_FILTER`, `FLT_FL_IS_RSP_DATA_FILTER`.
+pub(super) const WANTS_REQUEST_DATA: u16 = 2;
+pub(super) const WANTS_RESPONSE_DATA: u16 = 4;
 
 /// `struct flt_conf`, an address: what is in it is a [`FilterFields`], further in since 3.4.
 #[repr(C)]

@@ -183,7 +183,7 @@ unsafe extern "C" fn headers(s: *mut RawStream, f: *mut Filter, message: *mut Ht
                 }
                 Some(side) => live(slot, |live| {
                     if handlers::answered(live, call.line, &mut call.stream(side)) {
-                        trailers::ask(s, f, channel);
+                        trailers::ask(call.engine, s, f, channel);
                     }
                 }),
                 None => {}

@@ -15,7 +15,7 @@ pub(in super::super) struct Live {
 /// A stream begins, or gets a backend that has a filter of ours. `first`: no other filter of ours takes part in it. Whether this
 /// one does.
 pub(super) fn attach(line: &Line, stream: &mut Stream<'_>, first: bool) -> bool {
-    trace::event("attach", line, stream, &format!("first={first}"));
+    trace::event("attach", line, stream, format_args!("first={first}"));
     first
 }
 

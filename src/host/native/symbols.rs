@@ -87,6 +87,21 @@ pub(super) fn release(version: &str) -> Option<(u32, u32)> {
     released.then_some((major, minor))
 }
 
+/// Keeps the module in the process for as long as that lives: HAProxy keeps pointers to its functions, and Lua unloads modules when it
+/// closes its states, which HAProxy does before it lets go of its filters.
+pub(super) fn keep_loaded() -> bool {
+    let mut about = std::mem::MaybeUninit::<libc::Dl_info>::zeroed();
+    // SAFETY: the linker fills it for an address of this module, and loads nothing that is not loaded.
+    unsafe {
+        let here = keep_loaded as *const c_void;
+        if libc::dladdr(here, about.as_mut_ptr()) == 0 {
+            return false;
+        }
+        let file = about.assume_init().dli_fname;
+        !file.is_null() && !libc::dlopen(file, libc::RTLD_NOW | libc::RTLD_NOLOAD | libc::RTLD_NODELETE).is_null()
+    }
+}
+
 fn address(name: &'static str, terminated: &'static str) -> Result<*mut c_void, Unavailable> {
     let missing = Unavailable::Symbol(name);
     if faults::lacks(name) {

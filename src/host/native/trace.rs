@@ -14,7 +14,7 @@ mod off {
     use super::{Line, Mode, Section, Stream, Value};
 
     pub(in super::super) fn say(_: &str) {}
-    pub(in super::super) fn event(_: &str, _: &Line, _: &mut Stream<'_>, _: &str) {}
+    pub(in super::super) fn event(_: &str, _: &Line, _: &mut Stream<'_>, _: impl std::fmt::Display) {}
     pub(in super::super) fn headers(_: &mut Stream<'_>) {}
     pub(in super::super) fn trailer(_: &[u8], _: &[u8]) {}
     pub(in super::super) fn attribute(_: &[u8], _: Option<Value<'_>>) {}
@@ -45,21 +45,31 @@ mod on {
         std::env::var_os(name).is_some()
     }
 
-    pub(in super::super) fn say(text: &str) {
+    fn path() -> Option<&'static String> {
         static PATH: OnceLock<Option<String>> = OnceLock::new();
-        if let Some(path) = PATH.get_or_init(|| std::env::var("VITALS_TRACE").ok())
+        PATH.get_or_init(|| std::env::var("VITALS_TRACE").ok()).as_ref()
+    }
+
+    pub(in super::super) fn say(text: &str) {
+        if let Some(path) = path()
             && let Ok(mut file) = OpenOptions::new().append(true).create(true).open(path)
         {
             let _ = file.write_all(format!("{text}\n").as_bytes());
         }
     }
 
-    pub(in super::super) fn event(what: &str, line: &Line, stream: &mut Stream<'_>, more: &str) {
+    pub(in super::super) fn event(what: &str, line: &Line, stream: &mut Stream<'_>, more: impl std::fmt::Display) {
+        if path().is_none() {
+            return;
+        }
         let (key, http) = (stream.key() & 0xff_ffff, stream.is_http());
         say(&format!("{key:x} {what} line={}/{:?}/{} http={http} {more}", line.name, line.mode, line.client_span));
     }
 
     pub(in super::super) fn headers(stream: &mut Stream<'_>) {
+        if path().is_none() {
+            return;
+        }
         if let Some(mut message) = stream.message() {
             for block in message.blocks() {
                 match block {
@@ -103,7 +113,7 @@ mod on {
     }
 
     pub(in super::super) fn wants_trailers() -> bool {
-        has("VITALS_TRAILERS")
+        path().is_some() && has("VITALS_TRAILERS")
     }
 
     pub(in super::super) fn section(section: Section<'_>) -> Option<Mode> {
@@ -126,7 +136,7 @@ mod on {
     }
 
     pub(in super::super) fn values(stream: &mut Stream<'_>) {
-        if has("VITALS_QUIET") {
+        if path().is_none() || has("VITALS_QUIET") {
             return;
         }
         let mut line = String::from("  values");
