@@ -12,7 +12,8 @@
 //! | `channel`: `flags` 0, `buf` 8; `http_msg.chn` 8 | yes | yes | yes | each callback: the direction's bit fits the address |
 //! | `buffer` | yes | yes | yes | each message: it holds an HTX message of its own size |
 //! | `htx.blocks` | 48 | 40 | 40 | each message: `htx.size` and it make the buffer's size |
-//! | `htx`: `size` 0, `tail` 8, `head` 12, `first` 16 | yes | yes | yes | tests of the filter: headers are read |
+//! | `htx.size` 0 | yes | yes | yes | as above |
+//! | `htx`: `tail`, `head`, `first`, one after the other, from | 8 | 8 | 8 (3.4.0), 12 (3.4.7) | not assumed: `htx_empty` has -1 there, thrice |
 //! | `sample` (152 bytes), `sample_data`, `arg_list` | yes | yes | yes | `selftest`: constants come back with type and value |
 //! | `sample_fetch`: `kw` 0, `process` 8, `arg_mask` 16, `private` 48 | yes | yes | yes | `selftest`: `kw` is the name asked for |
 //! | `action_kw`: `private` 24 | yes | yes | yes | tests of the actions |
@@ -26,6 +27,8 @@
 //! Compared with a C compiler between v3.0.0, v3.1.0, v3.2.0, v3.3.0 and v3.4.0, on x86-64.
 use std::ffi::{c_char, c_int, c_ulong, c_void};
 use std::mem::offset_of;
+
+use super::htx::Fields;
 
 /// `struct proxy`: an address, nothing else.
 #[repr(C)]
@@ -332,8 +335,8 @@ pub(super) struct Layout {
     pub(super) filter_fields: usize,
     /// Where `stream.res` is, unless a response has shown it.
     pub(super) response_at: usize,
-    /// Bytes of `htx` before its blocks.
-    pub(super) htx_blocks: usize,
+    /// Of `htx`: the positions are looked up in `htx_empty`.
+    pub(super) htx: Fields,
     /// Data filters are counted by channel, and filters listed by channel.
     pub(super) filters_by_channel: bool,
     /// HAProxy calls several hooks at the end of a section.
@@ -353,7 +356,7 @@ impl Layout {
                 3 => 104,
                 _ => 144,
             },
-            htx_blocks: if minor >= 3 { 40 } else { 48 },
+            htx: Fields { positions: 8, contents: if minor >= 3 { 40 } else { 48 } },
             filters_by_channel: minor >= 4,
             section_hooks: minor >= 2,
         })

@@ -30,13 +30,15 @@ impl<'a> Blocks<'a> {
     /// No message.
     pub(super) const NONE: Self = Self { bytes: &[], start: 0, position: 0, tail: -1 };
 
-    /// Of the bytes of an HTX message whose blocks begin at `start`. `None` where its own size differs from theirs.
-    pub(super) fn new(bytes: &'a [u8], start: usize) -> Option<Self> {
+    /// Of the bytes of an HTX message. `None` where its own size differs from theirs, or its blocks would not fit in.
+    pub(super) fn new(bytes: &'a [u8], fields: Fields) -> Option<Self> {
+        let Fields { positions, contents: start } = fields;
         let size = usize::try_from(number(bytes, SIZE)?).ok()?;
-        if size.checked_add(start) != Some(bytes.len()) {
+        let (tail, head) = (number(bytes, positions)?.cast_signed(), number(bytes, positions + 4)?.cast_signed());
+        let fits = head <= tail && usize::try_from(tail).map_or(tail == -1, |tail| tail < size / ENTRY);
+        if size.checked_add(start) != Some(bytes.len()) || !fits {
             return None;
         }
-        let (tail, head) = (number(bytes, TAIL)?.cast_signed(), number(bytes, HEAD)?.cast_signed());
         Some(Self { bytes, start, position: if head < 0 { i32::MAX } else { head }, tail })
     }
 
@@ -110,17 +112,25 @@ fn number(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..at.checked_add(4)?)?.try_into().ok().map(u32::from_ne_bytes)
 }
 
-/// Offsets in `struct htx`.
+/// Where `struct htx` has what. Its size comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) struct Fields {
+    /// The positions of the newest block, of the oldest, and of the first to look at: three numbers in a row.
+    pub(in super::super) positions: usize,
+    /// Its blocks' contents. Their addresses count from here.
+    pub(in super::super) contents: usize,
+}
+
 const SIZE: usize = 0;
-const TAIL: usize = 8;
-const HEAD: usize = 12;
 
 /// Bytes of `struct htx_blk`.
 const ENTRY: usize = 8;
 
 #[cfg(test)]
 mod tests {
-    use super::{Block, Blocks};
+    use super::{Block, Blocks, Fields};
+
+    const FIELDS: Fields = Fields { positions: 8, contents: 48 };
 
     /// A message as HAProxy 3.2 lays it out.
     fn message(blocks: &[(u32, Vec<u8>)], size: usize) -> Vec<u8> {
@@ -156,7 +166,7 @@ mod tests {
     #[test]
     fn blocks_come_in_order() {
         let bytes = request();
-        let blocks: Vec<_> = Blocks::new(&bytes, 48).unwrap().collect();
+        let blocks: Vec<_> = Blocks::new(&bytes, FIELDS).unwrap().collect();
         let expected = [
             Block::Line([b"GET", b"/", b"HTTP/1.1"]),
             Block::Header(b"host", b"a"),
@@ -172,7 +182,7 @@ mod tests {
         let bytes = request();
         let found = |offset, len| {
             let mut names = Vec::new();
-            Blocks::new(&bytes, 48)
+            Blocks::new(&bytes, FIELDS)
                 .unwrap()
                 .trailers(offset, len, |name, value| names.push((name.to_vec(), value.to_vec())));
             names
@@ -185,7 +195,7 @@ mod tests {
 
     #[test]
     fn another_layout_is_noticed() {
-        assert!(Blocks::new(&request(), 40).is_none());
+        assert!(Blocks::new(&request(), Fields { contents: 40, ..FIELDS }).is_none());
     }
 
     #[test]
@@ -193,8 +203,10 @@ mod tests {
         let mut bytes = request();
         let entry = bytes.len() - 16;
         bytes[entry..entry + 4].copy_from_slice(&u32::MAX.to_ne_bytes());
-        assert_eq!(Blocks::new(&bytes, 48).unwrap().count(), 1);
-        bytes[8..12].copy_from_slice(&i32::MAX.to_ne_bytes());
-        assert!(Blocks::new(&bytes, 48).unwrap().count() < 300);
+        assert_eq!(Blocks::new(&bytes, FIELDS).unwrap().count(), 1);
+        for tail in [i32::MAX, 256 / 8, -2] {
+            bytes[8..12].copy_from_slice(&tail.to_ne_bytes());
+            assert!(Blocks::new(&bytes, FIELDS).is_none(), "{tail}");
+        }
     }
 }

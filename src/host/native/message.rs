@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::ptr::{self, NonNull};
 
 use super::abi::{Buffer, Channel, HeaderContext, Ist};
-use super::htx::Blocks;
+use super::htx::{Blocks, Fields};
 use super::{Engine, faults, fence};
 
 /// The message in a channel, while a callback runs. Values that were read before are gone once it is asked for.
@@ -34,7 +34,7 @@ impl<'m> Message<'m> {
         let message = Self { area, size, engine, held: PhantomData };
         let fits = head <= size && data <= size && isize::try_from(size).is_ok() && !faults::breaks("buffer");
         // The blocks are asked for their own size.
-        if !fits || Blocks::new(message.bytes(), engine.layout.htx_blocks).is_none() {
+        if !fits || Blocks::new(message.bytes(), engine.layout.htx).is_none() {
             fence::broken("a channel's buffer holds no HTX message");
             return None;
         }
@@ -47,19 +47,19 @@ impl<'m> Message<'m> {
         unsafe { std::slice::from_raw_parts(self.area.as_ptr(), self.size) }
     }
 
-    /// Where contents begin in `bytes`: the blocks' addresses count from here.
-    pub(in super::super) fn contents_at(&self) -> usize {
-        self.engine.layout.htx_blocks
+    /// Where `bytes` have what.
+    pub(in super::super) fn fields(&self) -> Fields {
+        self.engine.layout.htx
     }
 
     /// Its blocks, from the oldest on.
     pub(in super::super) fn blocks(&self) -> Blocks<'_> {
-        Blocks::new(self.bytes(), self.engine.layout.htx_blocks).unwrap_or(Blocks::NONE)
+        Blocks::new(self.bytes(), self.engine.layout.htx).unwrap_or(Blocks::NONE)
     }
 
     /// Writes over contents, in place. `false`: the range is not within them.
     pub(in super::super) fn overwrite(&mut self, range: Range<usize>, text: &[u8]) -> bool {
-        let within = range.start >= self.engine.layout.htx_blocks && range.end <= self.size;
+        let within = range.start >= self.engine.layout.htx.contents && range.end <= self.size;
         if !within || range.end.checked_sub(range.start) != Some(text.len()) {
             return false;
         }

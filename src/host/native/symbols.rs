@@ -48,6 +48,7 @@ symbols! {
         *mut Proxy, *mut Session, *mut Stream, u32, *mut SampleExpr, *mut Sample,
     ) -> *mut Sample,
     empty_arg_list: *const Arg,
+    htx_empty: *const [u32; 10],
     http_find_header: unsafe extern "C" fn(*mut u8, Ist, *mut HeaderContext, c_int) -> c_int,
     http_add_header: unsafe extern "C" fn(*mut u8, Ist, Ist, c_int) -> c_int,
     http_remove_header: unsafe extern "C" fn(*mut u8, *mut HeaderContext) -> c_int,
@@ -61,6 +62,17 @@ symbols! {
     cache_store_flt_id: *const *const c_char,
     proxy_find_by_name: unsafe extern "C" fn(*const c_char, c_int, c_int) -> *mut Proxy,
     memprintf: unsafe extern "C" fn(*mut *mut c_char, *const c_char, ...) -> *mut c_char,
+}
+
+impl Symbols {
+    /// Where an HTX message has the positions of its blocks: an empty one has -1 for the newest, the oldest and the first.
+    pub(super) fn htx_positions(&self) -> Option<usize> {
+        // SAFETY: HAProxy's empty message, which it never changes, and no version's is shorter.
+        let empty = unsafe { self.htx_empty.read() };
+        let at = empty.iter().position(|number| *number == u32::MAX)?;
+        let none: Vec<usize> = (0..empty.len()).filter(|n| empty.get(*n) == Some(&u32::MAX)).collect();
+        (none == [at, at + 1, at + 2]).then_some(at * size_of::<u32>())
+    }
 }
 
 // SAFETY: addresses of functions and of variables that HAProxy never moves; each use says who may touch what is there.
