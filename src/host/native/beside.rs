@@ -1,6 +1,6 @@
 //! Our filter beside HAProxy's implicit ones.
 //!
-//! HAProxy adds its filters for the cache, FastCGI and compression by itself, where settings need them, and refuses to start when it
+//! HAProxy adds its filters for the cache, `FastCGI` and compression by itself, where settings need them, and refuses to start when it
 //! then finds a filter of another kind: those must be written. A configuration must not be refused for a filter that the module
 //! added. So while HAProxy checks the filters of such a section, ours carries the cache's name: all three pass over that one. A
 //! second filter, at the front of the list, gives the name before the checks; ours takes it off after them, and the second out.

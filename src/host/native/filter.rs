@@ -178,9 +178,7 @@ unsafe extern "C" fn headers(s: *mut RawStream, f: *mut Filter, message: *mut Ht
         call("headers", 1, s, f, |call, slot| {
             let channel = (&raw const (*message).chn).read();
             match side::of(s, channel) {
-                Some(side @ Side::Request(_)) => {
-                    live(slot, |live| handlers::leaving(live, call.line, &mut call.stream(side)))
-                }
+                Some(side @ Side::Request(_)) => handlers::leaving(call.line, slot, &mut call.stream(side)),
                 Some(side) => live(slot, |live| {
                     if handlers::answered(live, call.line, &mut call.stream(side)) {
                         trailers::ask(call.engine, s, f, channel);

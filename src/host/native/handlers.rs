@@ -1,5 +1,5 @@
 //! What the hooks call: plain functions, without HAProxy's pointers. Placeholders.
-#![expect(unused_variables, clippy::boxed_local, clippy::ptr_arg, reason = "placeholders")]
+#![expect(unused_variables, clippy::boxed_local, clippy::similar_names, reason = "placeholders")]
 
 use super::fetch::Value;
 use super::line::{Line, Mode, Section};
@@ -39,17 +39,17 @@ fn begin(line: &Line, slot: &mut Option<Box<Live>>, stream: &mut Stream<'_>, wha
     trace::headers(stream);
 }
 
-/// Rules have run, the request leaves for the server.
-pub(super) fn leaving(live: &mut Live, line: &Line, stream: &mut Stream<'_>) {
+/// Rules have run, the request leaves for the server. A stream that began in TCP mode may carry HTTP from here on.
+pub(super) fn leaving(line: &Line, slot: &mut Option<Box<Live>>, stream: &mut Stream<'_>) {
     trace::event("leaving", line, stream, "");
 }
 
-/// The server's side is there.
+/// The server's side is there: once for each attempt, where HAProxy sends a request again.
 pub(super) fn connected(live: &mut Live, line: &Line, stream: &mut Stream<'_>) {
     trace::event("connected", line, stream, "");
 }
 
-/// The response's headers are there. Whether its trailers are wanted.
+/// The response's headers are there, not those of a 1xx. Whether its trailers are wanted.
 pub(super) fn answered(live: &mut Live, line: &Line, stream: &mut Stream<'_>) -> bool {
     trace::event("answered", line, stream, "");
     trace::wants_trailers()
@@ -60,7 +60,7 @@ pub(super) fn trailer(live: &mut Live, name: &[u8], value: &[u8]) {
     trace::trailer(name, value);
 }
 
-/// The response has been passed on.
+/// The response's analysis is over; in TCP mode as soon as it began.
 pub(super) fn response_over(live: &mut Live, line: &Line, stream: &mut Stream<'_>) {
     trace::event("response_over", line, stream, "");
 }

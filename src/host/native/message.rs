@@ -17,7 +17,7 @@ pub(in super::super) struct Message<'m> {
     held: PhantomData<&'m mut u8>,
 }
 
-impl<'m> Message<'m> {
+impl Message<'_> {
     /// `None` where the channel holds none.
     ///
     /// # Safety

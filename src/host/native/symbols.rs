@@ -20,6 +20,7 @@ macro_rules! symbols {
 
         impl Symbols {
             /// Looks all of them up.
+            #[expect(clippy::transmute_ptr_to_ptr, reason = "functions and variables alike")]
             pub(super) fn find() -> Result<Self, Unavailable> {
                 Ok(Self {
                     // SAFETY: a pointer to what HAProxy declares by this name, with this type in all known versions.

@@ -33,8 +33,9 @@ mod off {
 #[cfg(feature = "fault-injection")]
 #[expect(clippy::disallowed_methods, reason = "not settings: nothing that users run has them")]
 mod on {
+    use std::fmt::Write;
     use std::fs::OpenOptions;
-    use std::io::Write;
+    use std::io::Write as _;
     use std::sync::OnceLock;
 
     use super::super::fetch::{Expression, Fetch};
@@ -145,7 +146,7 @@ mod on {
                 Some(fetch) => shown(stream.value(&fetch)),
                 None => "absent".to_owned(),
             };
-            line.push_str(&format!(" {name}={text}"));
+            let _ = write!(line, " {name}={text}");
         }
         for text in ["var(txn.vitals.text)", "res.fhdr(server)", "path", "method"] {
             static PARSED: std::sync::Mutex<Vec<(&str, Expression)>> = std::sync::Mutex::new(Vec::new());
@@ -156,7 +157,7 @@ mod on {
                     parsed.push((text, expression));
                 }
                 if let Some(expression) = expression {
-                    line.push_str(&format!(" {text}={}", shown(stream.evaluate(&expression))));
+                    let _ = write!(line, " {text}={}", shown(stream.evaluate(expression)));
                 }
             }
         }

@@ -38,7 +38,7 @@ unsafe fn of_stream(s: *mut Stream, f: *mut Filter) -> Option<*mut u8> {
     unsafe {
         let found = walk(f, LIST, s.addr()..s.addr() + WITHIN_STREAM)?;
         let head = found.head.cast::<u8>();
-        let flags = head.add(STREAM_FLAGS).cast::<u16>().read();
+        let flags = found.head.wrapping_byte_add(STREAM_FLAGS).cast::<u16>().read();
         let (requests, responses) = (head.add(STREAM_FLAGS + 2), head.add(STREAM_FLAGS + 3));
         let agrees = flags & !KNOWN_FLAGS == 0
             && flags & HAS_FILTERS != 0
