@@ -3,7 +3,7 @@
 use super::baggage;
 use super::context::{Context, Found};
 use super::lines::{Line, Lines};
-use super::seen::{CallerDecision, More, Seen};
+use super::seen::{CallerDecision, ListOwner, More, Seen};
 use super::{b3, jaeger, xray};
 use crate::config::{Propagator, TracesConfig, Trust};
 use crate::trace::headers::Block;
@@ -44,6 +44,9 @@ impl Policy {
             let link = caller.filter(|_| trust == Trust::Restart);
             let more = More { link, untrusted: true, ..More::default() };
             seen = with(more);
+        }
+        if !self.formats.contains(&Propagator::TraceContext) {
+            seen.more.get_or_insert_default().tracestate = ListOwner::Other;
         }
         seen
     }
@@ -103,7 +106,7 @@ fn of_context(context: &Context) -> Seen {
     let decision = if context.sampled.is_some() { CallerDecision::OfParent } else { CallerDecision::Open };
     Seen {
         parent: Some(Traceparent { trace_id: context.trace_id, parent_id: context.span_id, flags }),
-        ..with(More { decision, debug: context.debug, foreign: true, ..More::default() })
+        ..with(More { decision, debug: context.debug, tracestate: ListOwner::Nobody, ..More::default() })
     }
 }
 
