@@ -99,9 +99,9 @@ impl<'a> Message<'a> {
 
     fn block(self, position: usize) -> Option<Block> {
         let at = self.area.len().checked_sub(position.checked_add(1)?.checked_mul(8)?)?;
-        let [a, b, c, d, e, f, g, h] = *self.area.get(at..)?.first_chunk::<8>()?;
-        let at = usize::try_from(u32::from_le_bytes([a, b, c, d])).ok()?;
-        Some(Block { at, info: u32::from_le_bytes([e, f, g, h]) })
+        let (place, rest) = self.area.get(at..)?.split_first_chunk()?;
+        let at = usize::try_from(u32::from_le_bytes(*place)).ok()?;
+        Some(Block { at, info: u32::from_le_bytes(*rest.first_chunk()?) })
     }
 }
 
