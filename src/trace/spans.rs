@@ -139,6 +139,8 @@ impl<'a> Request<'_, 'a> {
             end: self.interval.end,
         };
         let mut span = Span::open(out, record, &identity);
+        // What was asked for comes first: a limit on attributes keeps it.
+        target(&mut span, &record.request, &wording.query);
         match parts {
             Some(parts) => span.copied(&parts.server),
             None => {
@@ -149,7 +151,6 @@ impl<'a> Request<'_, 'a> {
         if let Some(route) = route {
             span.string(key!("http.route"), route);
         }
-        target(&mut span, &record.request, &wording.query);
         self.client_addresses(&mut span);
         span.present(key!("user_agent.original"), record.user_agent);
         if let Some(kept) = record.kept {
@@ -208,11 +209,11 @@ impl<'a> Request<'_, 'a> {
         } else {
             let sent = self.sent();
             span = Span::begin(out, record, &identity(sent.name));
-            self.client_part(server, &sent, &mut span);
             span.built(b"url.full", |out| {
                 url::push_origin(out, sent.scheme, &sent.authority);
                 url::push_target(out, &sent.request.target, query);
             });
+            self.client_part(server, &sent, &mut span);
         }
         if self.extras.is_some() {
             self.asked_of_client(&record.response, &mut span);

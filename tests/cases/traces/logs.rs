@@ -64,7 +64,7 @@ const LOGS: [(&str, &str, usize); 10] = [
     ("own", "  log ${log} local0\n  log-format \"%f %ST\"\n", 2),
     ("json", "  log ${log} local0\n  log-format \"%{+json}o %(frontend)f %(status)ST\"\n", 2),
     ("failures", "  log ${log} local0\n  option httplog\n  option dontlog-normal\n", 1),
-    ("steps", "  log ${log} local0\n  log-format \"%f %ST\"\n  log-steps all\n", 10),
+    ("steps", "  log ${log} local0\n  log-format \"%f %ST\"\n  log-steps all\n", 8),
     ("silent", "  log ${log} local0\n  option httplog\n  http-request set-log-level silent\n", 0),
     ("off", "  no log\n", 0),
     ("profile", "  log ${log} profile short local0\n  option httplog\n", 2),
