@@ -35,8 +35,10 @@ fn console_says_a_line_for_each_span_on_standard_error() {
 #[test]
 fn a_daemon_has_no_console_and_counts_what_is_lost() {
     let upstream = Upstream::start();
-    let haproxy =
-        traced(Door::ZeroLines, &upstream).env("OTEL_TRACES_EXPORTER", "console").mode(Mode::MasterWorkerDaemon).start();
+    let haproxy = traced(Door::ZeroLines, &upstream)
+        .env("OTEL_TRACES_EXPORTER", "console")
+        .mode(Mode::MasterWorkerDaemon)
+        .start();
     assert_eq!(client::get(haproxy.addr("http"), "/", &[]).status, 200);
     let lost = || haproxy.cli("show vitals traces").contains("console.dropped.failed           2");
     poll::until(SOON, "two spans lost", lost);

@@ -45,7 +45,8 @@ const TURNS: &[&[(&str, &str, &str, &str)]] = &[
 fn every_variable_is_taken_by_a_module_in_haproxy() {
     let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
     for turn in TURNS {
-        let mut config = traced(Door::ZeroLines, &upstream).env("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.http_endpoint());
+        let mut config =
+            traced(Door::ZeroLines, &upstream).env("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.http_endpoint());
         for (variable, text, ..) in *turn {
             config = config.env(variable, text);
         }
