@@ -78,7 +78,12 @@ local function register_services()
     end)
 end
 
-local registered = false
+local registered, has_names = false, false
+
+-- Whether HAProxy knows the names that its configuration may use: also after a refusal.
+function api.has_names()
+    return has_names or native.is_native()
+end
 
 -- Loads the settings and takes part in HAProxy's life. `options` is a table of settings, shaped like the TOML file;
 -- its list part are `key=value` texts, as they stand behind the file name in lua-load. An error is raised here, at
@@ -96,6 +101,7 @@ function api.register(options)
     if failure then
         error("haproxy-vitals: " .. failure, 2)
     end
+    has_names = true
     -- As HAProxy's own warnings about its configuration. core.Warning would say them to the log servers alone where
     -- there are some: not to whoever runs `haproxy -c`.
     for _, text in ipairs(warnings) do

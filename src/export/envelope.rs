@@ -29,22 +29,44 @@ impl Envelope {
         Self { resource: encode_resource(resource), scope: encode_scope(), schema: encode_schema() }
     }
 
-    /// One request around `spans`: encoded `ScopeSpans.spans` entries. One
-    /// allocation, of the exact size.
-    pub fn wrap(&self, spans: &[u8]) -> Bytes {
-        let scope_spans = self.scope.len() + spans.len() + self.schema.len();
-        let resource_spans = self.resource.len() + prefix_len(scope_spans) + scope_spans + self.schema.len();
-        let mut out = Vec::with_capacity(prefix_len(resource_spans) + resource_spans);
-        prefix(&mut out, RESOURCE_SPANS, resource_spans);
-        out.extend_from_slice(&self.resource);
-        prefix(&mut out, SCOPE_SPANS, scope_spans);
-        out.extend_from_slice(&self.scope);
-        out.extend_from_slice(spans);
-        out.extend_from_slice(&self.schema);
-        out.extend_from_slice(&self.schema);
-        Bytes::from(out)
+    /// A batch to append encoded `ScopeSpans.spans` entries to, with room before them for what [`Self::close`] puts there.
+    /// `len`: bytes that will probably be appended.
+    pub fn open(&self, len: usize) -> Vec<u8> {
+        let mut batch =
+            Vec::with_capacity(HEADROOM + len + self.scope.len() + self.resource.len() + 2 * self.schema.len());
+        batch.resize(HEADROOM, 0);
+        batch
+    }
+
+    /// One request of a batch that [`Self::open`] began. Nothing is copied: scope and resource follow the spans, as protobuf lets
+    /// them.
+    pub fn close(&self, mut batch: Vec<u8>) -> Bytes {
+        batch.extend_from_slice(&self.scope);
+        batch.extend_from_slice(&self.schema);
+        let scope_spans = batch.len() - HEADROOM;
+        batch.extend_from_slice(&self.resource);
+        batch.extend_from_slice(&self.schema);
+        let resource_spans = batch.len() - HEADROOM + prefix_len(scope_spans);
+        let mut front = Vec::with_capacity(HEADROOM);
+        prefix(&mut front, RESOURCE_SPANS, resource_spans);
+        prefix(&mut front, SCOPE_SPANS, scope_spans);
+        let start = HEADROOM.saturating_sub(front.len());
+        if let Some(room) = batch.get_mut(start..HEADROOM) {
+            room.copy_from_slice(&front);
+        }
+        Bytes::from(batch).slice(start..)
+    }
+
+    /// One request around `items`: encoded `spans`, `log_records` or `metrics` entries.
+    pub fn wrap(&self, items: &[u8]) -> Bytes {
+        let mut batch = self.open(items.len());
+        batch.extend_from_slice(items);
+        self.close(batch)
     }
 }
+
+/// Bytes before the items of a batch: two tags, and two lengths of at most ten bytes.
+pub const HEADROOM: usize = 22;
 
 fn encode_resource(resource: &Resource) -> Vec<u8> {
     let mut out = Vec::new();

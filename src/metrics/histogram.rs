@@ -1,6 +1,7 @@
 //! One histogram instrument: a distribution for each attribute set, up to a bound.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 
 use super::{Attributes, Data, Exemplar, Exponential, HistogramPoint, Metric};
 
@@ -11,7 +12,11 @@ pub struct Histogram {
     info: Info,
     exponential: bool,
     limit: usize,
-    series: HashMap<Attributes, HistogramPoint>,
+    /// Where the points are of what a key stands for.
+    series: HashMap<Box<[u8]>, usize>,
+    points: Vec<HistogramPoint>,
+    /// The key that came last, and its point: the next one is often the same.
+    last: Option<(Vec<u8>, usize)>,
 }
 
 /// What does not change about an instrument.
@@ -30,16 +35,32 @@ pub struct Info {
 impl Histogram {
     /// Without values, of at most `limit` attribute sets, the overflow's included. `exponential`: also in exponential buckets.
     pub fn new(info: Info, exponential: bool, limit: usize) -> Self {
-        Self { info, exponential, limit, series: HashMap::new() }
+        Self { info, exponential, limit, series: HashMap::new(), points: Vec::new(), last: None }
     }
 
     /// Counts a value.
     pub fn record(&mut self, attributes: Attributes, value: f64, exemplar: Option<Exemplar>) {
-        // One place is the overflow's.
-        let full = self.series.len() + 1 >= self.limit && !self.series.contains_key(&attributes);
-        let attributes = if full { Attributes::overflow() } else { attributes };
-        let (bounds, exponential) = (self.info.bounds, self.exponential);
-        let point = self.series.entry(attributes).or_insert_with_key(|key| empty(key.clone(), bounds, exponential));
+        let mut key = String::new();
+        for (name, value) in attributes.iter() {
+            let _ = write!(key, "{name}={value:?}\0");
+        }
+        self.record_as(key.as_bytes(), || attributes, value, exemplar);
+    }
+
+    /// Counts a value under a `key`, which stands for the same `attributes` each time: they are made for the first value alone.
+    pub fn record_as(
+        &mut self,
+        key: &[u8],
+        attributes: impl FnOnce() -> Attributes,
+        value: f64,
+        exemplar: Option<Exemplar>,
+    ) {
+        let place = match &self.last {
+            Some((last, place)) if last == key => *place,
+            _ => self.place(key, attributes),
+        };
+        let bounds = self.info.bounds;
+        let Some(point) = self.points.get_mut(place) else { return };
         point.count += 1;
         point.sum += value;
         point.min = point.min.min(value);
@@ -60,13 +81,38 @@ impl Histogram {
         }
     }
 
+    /// Where the points of a key are, which may be those of the overflow.
+    fn place(&mut self, key: &[u8], attributes: impl FnOnce() -> Attributes) -> usize {
+        let known = self.series.get(key).copied();
+        let place = known.unwrap_or_else(|| {
+            // One place is the overflow's.
+            let full = self.series.len() + 1 >= self.limit;
+            let attributes = if full { Attributes::overflow() } else { attributes() };
+            // Different texts may look the same once what is not UTF-8 is gone.
+            let place =
+                self.points.iter().position(|point| point.attributes == attributes).unwrap_or(self.points.len());
+            if place == self.points.len() {
+                self.points.push(empty(attributes, self.info.bounds, self.exponential));
+            }
+            if !full {
+                self.series.insert(key.into(), place);
+            }
+            place
+        });
+        let (last, at) = self.last.get_or_insert_default();
+        last.clear();
+        last.extend_from_slice(key);
+        *at = place;
+        place
+    }
+
     /// `None` before the first value.
     pub fn collect(&self) -> Option<Metric> {
-        if self.series.is_empty() {
+        if self.points.is_empty() {
             return None;
         }
         let Info { name, description, unit, bounds } = self.info;
-        let points = self.series.values().cloned().collect();
+        let points = self.points.clone();
         Some(Metric { name, description, unit, data: Data::Histogram { bounds, points } })
     }
 }

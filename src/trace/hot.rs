@@ -40,6 +40,8 @@ pub struct Hot {
     scratch: Vec<u8>,
     /// Where records are ended that HAProxy holds as bytes.
     record: Writer,
+    /// The trace that was begun last, where it has no caller.
+    last_trace_id: [u8; 16],
     /// The SERVER span that [`Hot::finish`] ended last: rules that ask twice ask one after the other.
     last_ended: [u8; 8],
 }
@@ -112,6 +114,7 @@ impl Hot {
             tracestate: Vec::with_capacity(512),
             scratch: Vec::new(),
             record: Writer::new(),
+            last_trace_id: [0; 16],
             last_ended: [0; 8],
         }
     }
@@ -215,7 +218,7 @@ impl Hot {
         let head = Head {
             verdict: Verdict { recorded, sampled, measured: !wanted, debug, connection: request.connection },
             flags,
-            trace_id: hex(&trace_id).unwrap_or_default(),
+            trace_id: if seen.parent.is_some() { hex(&trace_id).unwrap_or_default() } else { self.last_trace_id },
             client_span: client_span.to_be_bytes(),
             server_span: server_span.to_be_bytes(),
             parent: seen.parent.as_ref().and_then(|parent| hex(&parent.parent_id)).unwrap_or_default(),
@@ -336,10 +339,12 @@ impl Hot {
     }
 
     fn new_trace_id(&mut self) -> ([u8; 32], u8) {
+        let (high, low) = (self.random.next_u64(), self.random.next_u64());
+        self.last_trace_id = (u128::from(high) << 64 | u128::from(low)).to_be_bytes();
         let mut id = [0; 32];
         let (high_part, low_part) = id.split_at_mut(16);
-        high_part.copy_from_slice(&w3c::hex16(self.random.next_u64()));
-        low_part.copy_from_slice(&w3c::hex16(self.random.next_u64()));
+        high_part.copy_from_slice(&w3c::hex16(high));
+        low_part.copy_from_slice(&w3c::hex16(low));
         (id, FLAG_RANDOM)
     }
 

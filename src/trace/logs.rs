@@ -208,7 +208,9 @@ impl Attributes<'_> {
         self.present("user_agent.original", record.user_agent);
         let response = &record.response;
         self.text("url.scheme", facts.scheme);
-        self.present("client.address", &facts.client_address);
+        if let Some(address) = facts.client_address {
+            self.text("client.address", address.to_string().as_bytes());
+        }
         self.present("network.protocol.version", facts.version);
         self.present("haproxy.frontend.name", response.frontend);
         self.present("haproxy.backend.name", response.backend);

@@ -12,7 +12,7 @@ use super::plan::Plan;
 use super::propagation::Policy;
 use super::record::Record;
 use super::sampler::{Keep, Overrides, Sampler};
-use super::spans;
+use super::spans::{self, Shared};
 use super::wanted::Wanted;
 use super::wording::Wording;
 use crate::config::Config;
@@ -72,6 +72,7 @@ impl Tracer {
         let wanted = Wanted::new(&config.attributes).map(Arc::new);
         let pipeline = Pipeline {
             wording: Wording::new(&config.attributes, &plan),
+            shared: Shared::default(),
             keep: Keep::new(&config.traces.sampling),
             rings: rings.clone(),
             readers: Vec::new(),
@@ -79,6 +80,7 @@ impl Tracer {
             outlets,
             observers,
             batch: Vec::new(),
+            batch_len: 0,
             spans: 0,
             opened: None,
             max_spans: config.export.max_export_batch_size as u64,
@@ -118,14 +120,17 @@ fn policy(config: &Config) -> Option<Arc<Policy>> {
 pub struct Pipeline {
     keep: Keep,
     wording: Wording,
+    shared: Shared,
     rings: Rings,
     readers: Vec<Reader>,
     envelope: Envelope,
     /// Absent: no spans are exported.
     outlets: Option<Arc<Outlets>>,
     observers: Observers,
-    /// Encoded spans of the open batch.
+    /// Encoded spans of the open batch, as [`Envelope::open`] began it.
     batch: Vec<u8>,
+    /// Bytes of the last one: the next will probably have as many.
+    batch_len: usize,
     spans: u64,
     /// When the open batch got its first span.
     opened: Option<Instant>,
@@ -224,7 +229,10 @@ impl Pipeline {
             }
             EXPORT.kept.add(1);
         }
-        let made = spans::encode(&record, &self.wording, &mut self.batch);
+        if self.batch.is_empty() {
+            self.batch = self.envelope.open(self.batch_len);
+        }
+        let made = spans::encode(&record, &self.wording, &mut self.shared, &mut self.batch);
         self.count(made);
     }
 
@@ -244,8 +252,9 @@ impl Pipeline {
             return;
         }
         let Some(outlets) = &self.outlets else { return };
-        outlets.ship(self.envelope.wrap(&self.batch), std::mem::take(&mut self.spans));
-        self.batch.clear();
+        let batch = std::mem::take(&mut self.batch);
+        self.batch_len = batch.len();
+        outlets.ship(self.envelope.close(batch), std::mem::take(&mut self.spans));
     }
 
     /// Lua's actions end a request by a rule of its own: where it is missing, requests start and none ends.

@@ -13,6 +13,11 @@ pub struct Open {
 }
 
 impl Open {
+    /// Of a part that has no frame of its own, and is never closed.
+    pub const fn none() -> Self {
+        Self { at: 0, width: 0 }
+    }
+
     /// Where the content begins.
     pub const fn content(&self) -> usize {
         self.at + self.width

@@ -21,7 +21,7 @@ mod writer;
 
 pub use attribute::{AttributeValue, Attributes, is_name};
 pub use field::{Field, MAX_FORWARDED, MAX_HEADER_VALUE, MAX_TRACESTATE, MAX_VALUE};
-pub use head::{Head, LEN as HEAD_LEN, RECORDED, SERVER_SPAN, Verdict, is_recorded};
+pub use head::{Head, LEN as HEAD_LEN, RECORDED, SERVER_SPAN, Verdict, is_only_measured, is_recorded};
 pub use numbers::{ABSENT, Numbers, bits};
 pub use request_line::{RequestLine, Target};
 pub use response::{Gathered, Response, Retries, Sent, Server, Stamps, Timers};
@@ -226,6 +226,21 @@ fn start(head: &Head, numbers: &Numbers) -> u64 {
 /// The first field of a kind in a record; empty if there is none.
 pub fn first_field(record: &[u8], field: Field) -> &[u8] {
     record.get(HEAD_LEN..).and_then(|rest| Fields(rest).of(field).next()).unwrap_or_default()
+}
+
+/// Method, target and `Host` as the client sent them; empty where there is none.
+pub fn asked(record: &[u8]) -> [&[u8]; 3] {
+    let (mut method, mut target, mut host) = (&[][..], &[][..], &[][..]);
+    let mut fields = Fields(record.get(HEAD_LEN..).unwrap_or_default());
+    while let Some((tag, value)) = fields.next_field() {
+        match Field::of_tag(tag) {
+            Some(Field::Method) => method = value,
+            Some(Field::Target) => target = value,
+            Some(Field::Host) => host = value,
+            _ => {}
+        }
+    }
+    [method, target, host]
 }
 
 /// Whether a record has a field of this kind.

@@ -8,6 +8,7 @@ mod connection;
 mod events;
 mod facts;
 mod phases;
+mod shared;
 mod span;
 #[cfg(test)]
 mod tests;
@@ -24,13 +25,15 @@ pub(super) use facts::{Facts, client_interval, interval};
 
 use asked::rpc;
 use phases::Phases;
+use shared::Parts;
+pub use shared::Shared;
 use span::{Identity, Kind, Span};
 use text::Text;
 use url::Authority;
 
 /// Appends a request's spans to `out` as `ScopeSpans.spans` entries, and says how many: one, two, and those of phases; one of a
-/// connection in TCP mode.
-pub fn encode(record: &Record<'_>, wording: &Wording, out: &mut Vec<u8>) -> u64 {
+/// connection in TCP mode. `shared` remembers what many requests have in common.
+pub fn encode(record: &Record<'_>, wording: &Wording, shared: &mut Shared, out: &mut Vec<u8>) -> u64 {
     if record.is_connection {
         connection::encode(record, wording, out);
         return 1;
@@ -48,10 +51,11 @@ pub fn encode(record: &Record<'_>, wording: &Wording, out: &mut Vec<u8>) -> u64 
         authority: authority(record),
         extras: extras.as_ref(),
     };
-    request.server(out);
+    let parts = if extras.is_some() { None } else { shared.parts(&request, server) };
+    request.server(parts, out);
     let mut count = 1;
     if let Some(server) = server {
-        request.client(server, out);
+        request.client(server, parts, out);
         count += 1;
     }
     if extras.is_some() {
@@ -88,6 +92,19 @@ struct Request<'r, 'a> {
     extras: Option<&'r Extras<'a>>,
 }
 
+/// What the server was sent.
+struct Sent<'r, 'a> {
+    request: RequestLine<'a>,
+    /// The method is known.
+    known: bool,
+    authority: Authority<'a>,
+    /// The server's TLS, name and version.
+    tls: Option<(&'static [u8], &'a [u8])>,
+    scheme: &'static [u8],
+    /// The span's name.
+    name: &'r [u8],
+}
+
 /// What settings ask for.
 #[derive(Default)]
 struct Extras<'a> {
@@ -111,11 +128,9 @@ fn upstream<'a>(record: &Record<'a>) -> Option<&'a [u8]> {
 }
 
 impl<'a> Request<'_, 'a> {
-    fn server(&self, out: &mut Vec<u8>) {
+    fn server(&self, parts: Option<&Parts>, out: &mut Vec<u8>) {
         let (record, wording) = (self.record, self.wording);
-        let request = &record.request;
         let response = &record.response;
-        let mut outcome = outcome::server(&record.ending());
         let route = self.route();
         let name = self.server_name(route);
         let identity = Identity {
@@ -126,27 +141,27 @@ impl<'a> Request<'_, 'a> {
             start: self.interval.start,
             end: self.interval.end,
         };
-        let mut span = Span::begin(out, record, &identity);
-        method(&mut span, request.method, self.known);
+        let mut span = Span::open(out, record, &identity);
+        match parts {
+            Some(parts) => span.copied(&parts.server),
+            None => {
+                span.named(&identity);
+                self.server_part(&mut span);
+            }
+        }
         if let Some(route) = route {
             span.string(key!("http.route"), route);
         }
-        target(&mut span, request, &wording.query);
-        incoming(&mut span, response, request, self.extras.and_then(|extras| extras.origin.scheme));
+        target(&mut span, &record.request, &wording.query);
         self.client_addresses(&mut span);
-        self.server_address(&mut span);
         span.present(key!("user_agent.original"), record.user_agent);
-        span.string(key!("haproxy.termination_state"), &response.state.0);
         if let Some(kept) = record.kept {
             span.string(key!("haproxy.sampling.kept"), kept.word().as_bytes());
         }
-        handling(&mut span, response, self.interval);
-        tunnel(&mut span, record, response);
+        timers(&mut span, response, self.interval);
         if let Some(extras) = self.extras {
             self.tls_from_client(&mut span, &extras.values);
-            outcome = rpc(extras, &mut span, outcome, true);
         }
-        span.outcome(outcome);
         self.rules(&mut span);
         if let Some(extras) = self.extras {
             self.asked_of_server(extras, &mut span);
@@ -157,41 +172,64 @@ impl<'a> Request<'_, 'a> {
         span.end(&wording.limits);
     }
 
-    /// The server's leg: what was sent to it and what it answered.
-    fn client(&self, server: &[u8], out: &mut Vec<u8>) {
+    /// What the SERVER spans of many requests have in common.
+    fn server_part(&self, span: &mut Span<'_>) {
         let (record, response) = (self.record, &self.record.response);
-        let request = response.sent.request(&record.request);
-        let known = if response.sent.method.is_empty() { self.known } else { is_known(request.method, self.wording) };
+        method(span, record.request.method, self.known);
+        incoming(span, response, &record.request, self.extras.and_then(|extras| extras.origin.scheme));
+        self.server_address(span);
+        span.string(key!("haproxy.termination_state"), &response.state.0);
+        handling(span, response);
+        tunnel(span, record, response);
+        let mut outcome = outcome::server(&record.ending());
+        if let Some(extras) = self.extras {
+            outcome = rpc(extras, span, outcome, true);
+        }
+        span.outcome(outcome);
+    }
+
+    /// The server's leg: what was sent to it and what it answered.
+    fn client(&self, server: &[u8], parts: Option<&Parts>, out: &mut Vec<u8>) {
+        let record = self.record;
+        let sent = self.sent();
         let identity = Identity {
             kind: Kind::Client,
             id: record.client_span,
             parent: Some(record.server_span),
-            name: self.call().map_or(method_name(request.method, known), Call::name),
+            name: sent.name,
             start: self.phases.left_queue,
             end: self.phases.forwarded,
         };
-        let mut span = Span::begin(out, record, &identity);
-        method(&mut span, request.method, known);
+        let mut span = Span::open(out, record, &identity);
+        match parts {
+            Some(parts) => span.copied(&parts.client),
+            None => {
+                span.named(&identity);
+                self.client_part(server, &sent, &mut span);
+            }
+        }
+        let query = &self.wording.query;
+        let target = &sent.request.target;
+        span.built(b"url.full", |out| url::push_full(out, sent.scheme, &sent.authority, target, query));
+        if self.extras.is_some() {
+            self.asked_of_client(&record.response, &mut span);
+        }
+        span.end(&self.wording.limits);
+    }
+
+    /// What the CLIENT spans of many requests have in common.
+    fn client_part(&self, server: &[u8], sent: &Sent<'_, 'a>, span: &mut Span<'_>) {
+        let response = &self.record.response;
+        method(span, sent.request.method, sent.known);
         let peer = response.server_ip.map(Text::of);
         let peer = peer.as_ref().map(Text::as_bytes).unwrap_or_default();
-        let mut authority = self.authority;
-        if !response.sent.host.is_empty() {
-            authority = Authority::parse(response.sent.host);
-        }
-        if authority.host.is_empty() {
-            authority = Authority::of_peer(peer, response.server_port);
-        }
-        span.string(key!("server.address"), authority.host);
-        span.port(key!("server.port"), authority.port.or(response.server_port));
-        let tls = self.value(self.wording.tls.to_server).and_then(tls);
-        let secure = response.server_tls.unwrap_or(tls.is_some());
-        let scheme: &[u8] = if secure { b"https" } else { b"http" };
-        let query = &self.wording.query;
-        span.built(b"url.full", |out| url::push_full(out, scheme, &authority, &request.target, query));
+        let host = if sent.authority.host.is_empty() { peer } else { sent.authority.host };
+        span.string(key!("server.address"), host);
+        span.port(key!("server.port"), sent.authority.port.or(response.server_port));
         span.present(key!("network.peer.address"), peer);
         span.port(key!("network.peer.port"), response.server_port);
         span.present(key!("network.protocol.version"), protocol_version(response.server_http_major, b""));
-        protocol(&mut span, tls);
+        protocol(span, sent.tls);
         if response.retries.count > 0 {
             span.unsigned(key!("http.request.resend_count"), response.retries.count);
         }
@@ -200,15 +238,29 @@ impl<'a> Request<'_, 'a> {
         if let Some(reused) = response.connection_reused {
             span.bool(b"haproxy.connection.reused", reused);
         }
-        let mut outcome = outcome::client(&record.ending());
+        let mut outcome = outcome::client(&self.record.ending());
         if let Some(extras) = self.extras {
-            outcome = rpc(extras, &mut span, outcome, false);
+            outcome = rpc(extras, span, outcome, false);
         }
         span.outcome(outcome);
-        if self.extras.is_some() {
-            self.asked_of_client(response, &mut span);
+    }
+
+    /// What the server was sent.
+    fn sent(&self) -> Sent<'_, 'a> {
+        let (record, response) = (self.record, &self.record.response);
+        let request = response.sent.request(&record.request);
+        let known = if response.sent.method.is_empty() { self.known } else { is_known(request.method, self.wording) };
+        let mut authority = self.authority;
+        if !response.sent.host.is_empty() {
+            authority = Authority::parse(response.sent.host);
         }
-        span.end(&self.wording.limits);
+        if authority.host.is_empty() {
+            authority = Authority::of_peer(response.server_ip, response.server_port);
+        }
+        let tls = self.value(self.wording.tls.to_server).and_then(tls);
+        let secure = response.server_tls.unwrap_or(tls.is_some());
+        let name = self.call().map_or(method_name(request.method, known), Call::name);
+        Sent { request, known, authority, tls, scheme: if secure { b"https" } else { b"http" }, name }
     }
 
     /// HTTP semantic conventions, "Name": never the path. RPC semantic conventions, "Span name": the method.
@@ -307,7 +359,7 @@ fn protocol(span: &mut Span<'_>, tls: Option<(&[u8], &[u8])>) {
     }
 }
 
-fn handling(span: &mut Span<'_>, response: &Response<'_>, interval: Interval) {
+fn handling(span: &mut Span<'_>, response: &Response<'_>) {
     span.present(key!("haproxy.frontend.name"), response.frontend);
     span.present(key!("haproxy.backend.name"), response.backend);
     if let Server::Real(name) | Server::Applet(name) = response.server {
@@ -319,6 +371,9 @@ fn handling(span: &mut Span<'_>, response: &Response<'_>, interval: Interval) {
     if response.retries.redispatched {
         span.bool(b"haproxy.redispatched", true);
     }
+}
+
+fn timers(span: &mut Span<'_>, response: &Response<'_>, interval: Interval) {
     let timers = response.timers;
     span.timer(key!("haproxy.timer.handshake"), timers.handshake.filter(|&millis| millis > 0));
     span.timer(key!("haproxy.timer.idle"), timers.idle.filter(|&millis| millis > 0));

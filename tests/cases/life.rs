@@ -3,6 +3,7 @@
 mod commands;
 mod configuration;
 mod lifecycle;
+mod loader;
 mod outage;
 mod reload;
 mod resource;

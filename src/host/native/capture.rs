@@ -7,6 +7,7 @@ use once_cell::sync::OnceCell;
 use super::super::settings;
 use super::fetch::{Expression, Fetch, Value};
 use super::stream::Stream;
+use crate::config::MetricAttribute;
 use crate::trace::plan::{Gather, Plan};
 use crate::trace::record::Writer;
 
@@ -22,6 +23,8 @@ pub(super) struct Capture {
     pub(super) value_bytes: usize,
     /// gRPC requests are told apart.
     pub(super) rpc: bool,
+    /// Addresses and ports are for spans alone: metrics do without.
+    pub(super) addresses_for_spans: bool,
 }
 
 /// Where a value comes from.
@@ -95,6 +98,10 @@ impl Capture {
             values,
             response_headers,
             rpc: config.is_some_and(|config| config.attributes.rpc),
+            addresses_for_spans: config.is_some_and(|config| {
+                let by_address = config.metrics.attributes.contains(&MetricAttribute::ServerAddress);
+                !config.logs.enabled && config.traces.recent == 0 && !by_address
+            }),
         }
     }
 

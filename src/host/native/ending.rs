@@ -4,22 +4,24 @@ use super::capture::{Capture, Fetches, gather};
 use super::fetch::{Fetch, Value};
 use super::live::Live;
 use super::stream::Stream;
-use crate::trace::record::{ABSENT, Field, Numbers, Writer, bits};
+use crate::trace::record::{ABSENT, Field, Numbers, Writer, bits, is_only_measured};
 
 /// Completes a record. Hot path: HAProxy is asked for each value through its own function.
 pub(super) fn complete(live: &mut Live, capture: &Capture, stream: &mut Stream<'_>) {
     let fetches = &capture.fetches;
     let record = &mut live.record;
+    let with_addresses = !(capture.addresses_for_spans && is_only_measured(record.as_bytes()));
     record.end();
     text(record, Field::Backend, stream, fetches.backend.as_ref());
     let server = text(record, Field::Server, stream, fetches.server.as_ref());
     text(record, Field::Frontend, stream, fetches.frontend.as_ref());
-    address(record, Field::ClientAddress, stream, fetches.client_ip.as_ref());
     text(record, Field::Tls, stream, fetches.tls_version.as_ref());
     let mut numbers = of_client(fetches, stream);
     if server {
-        address(record, Field::ServerAddress, stream, fetches.server_ip.as_ref());
         of_server(&mut numbers, fetches, stream);
+    }
+    if with_addresses {
+        addresses(&mut numbers, record, server, fetches, stream);
     }
     if live.is_connection {
         of_connection(&mut numbers, record, fetches, stream);
@@ -40,21 +42,12 @@ pub(super) fn complete(live: &mut Live, capture: &Capture, stream: &mut Stream<'
 }
 
 fn of_client(fetches: &Fetches, stream: &mut Stream<'_>) -> Numbers {
-    let [handshake, idle, headers, queue, ..] = &fetches.timers;
+    let [_, _, headers, queue, ..] = &fetches.timers;
     let mut numbers = Numbers {
         status: short(stream, fetches.status.as_ref()),
         server_status: 0,
-        client_port: short(stream, fetches.client_port.as_ref()),
-        frontend_port: short(stream, fetches.local_port.as_ref()),
         client_http_major: small(stream, fetches.client_http.as_ref()),
-        timers: [
-            timer(stream, handshake.as_ref()),
-            timer(stream, idle.as_ref()),
-            timer(stream, headers.as_ref()),
-            timer(stream, queue.as_ref()),
-            -1,
-            -1,
-        ],
+        timers: [-1, -1, timer(stream, headers.as_ref()), timer(stream, queue.as_ref()), -1, -1],
         ..Numbers::default()
     };
     if let Some(fetch) = &fetches.state
@@ -73,7 +66,6 @@ fn of_server(numbers: &mut Numbers, fetches: &Fetches, stream: &mut Stream<'_>) 
     *connect_slot = timer(stream, connect.as_ref());
     *answer_slot = timer(stream, answer.as_ref());
     numbers.server_status = short(stream, fetches.server_status.as_ref());
-    numbers.server_port = short(stream, fetches.server_port.as_ref());
     numbers.server_http_major = small(stream, fetches.server_http.as_ref());
     numbers.retries = number(stream, fetches.retries.as_ref()).and_then(|count| u32::try_from(count).ok()).unwrap_or(0);
     let mut set = |known: u8, bit: u8, truth: Option<bool>| {
@@ -81,10 +73,27 @@ fn of_server(numbers: &mut Numbers, fetches: &Fetches, stream: &mut Stream<'_>) 
             numbers.bits |= if truth { known | bit } else { known };
         }
     };
-    set(bits::REUSE_KNOWN, bits::REUSED, truth(stream, fetches.reused.as_ref()));
     set(bits::SERVER_TLS_KNOWN, bits::SERVER_TLS, truth(stream, fetches.server_tls.as_ref()));
     if numbers.retries > 0 && truth(stream, fetches.redispatched.as_ref()) == Some(true) {
         numbers.bits |= bits::REDISPATCHED;
+    }
+}
+
+/// Who spoke to whom, and what the client's connection did before: for spans.
+fn addresses(numbers: &mut Numbers, record: &mut Writer, server: bool, fetches: &Fetches, stream: &mut Stream<'_>) {
+    let [handshake, idle, ..] = &fetches.timers;
+    let [handshake_slot, idle_slot, ..] = &mut numbers.timers;
+    *handshake_slot = timer(stream, handshake.as_ref());
+    *idle_slot = timer(stream, idle.as_ref());
+    address(record, Field::ClientAddress, stream, fetches.client_ip.as_ref());
+    numbers.client_port = short(stream, fetches.client_port.as_ref());
+    numbers.frontend_port = short(stream, fetches.local_port.as_ref());
+    if server {
+        address(record, Field::ServerAddress, stream, fetches.server_ip.as_ref());
+        numbers.server_port = short(stream, fetches.server_port.as_ref());
+        if let Some(reused) = truth(stream, fetches.reused.as_ref()) {
+            numbers.bits |= if reused { bits::REUSE_KNOWN | bits::REUSED } else { bits::REUSE_KNOWN };
+        }
     }
 }
 

@@ -73,6 +73,17 @@ impl Fetch {
     pub(super) unsafe fn call<'a>(&self, owner: &Owner) -> Option<Value<'a>> {
         let mut room = MaybeUninit::uninit();
         let sample = owner.sample(&mut room);
+        // SAFETY: the caller promises the owner.
+        unsafe { self.fill(sample) }
+    }
+
+    /// Its value, in a sample that says whose it is.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::call`]; the sample must be one of [`Owner::sample`]'s, empty.
+    #[inline]
+    pub(super) unsafe fn fill<'a>(&self, sample: *mut Sample) -> Option<Value<'a>> {
         // SAFETY: HAProxy's own function, with an empty list of arguments, as its parser would give it.
         let got = unsafe { (self.process)(self.arguments, sample, self.keyword, self.private) };
         // SAFETY: it filled the sample, says the answer.
@@ -158,6 +169,21 @@ impl Owner {
             (&raw mut (*sample).opt).write(self.opt);
         }
         sample
+    }
+}
+
+/// Makes a sample ready for another fetch. What fetches that go through several values keep is theirs: those that are called here
+/// have one.
+///
+/// # Safety
+///
+/// It must have been filled before.
+#[inline]
+pub(super) unsafe fn empty(sample: *mut Sample) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        (&raw mut (*sample).flags).write(0);
+        (&raw mut (*sample).kind).write(0);
     }
 }
 

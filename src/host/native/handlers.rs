@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use super::super::tracer::with_hot;
 use super::capture::Capture;
 use super::fetch::Value;
-pub(in super::super) use super::live::Live;
 use super::line::{Line, Mode, Section};
+pub(in super::super) use super::live::Live;
 use super::message::Message;
 use super::stream::Stream;
 use super::{ending, ways};
@@ -15,7 +15,7 @@ use crate::trace::headers::Block;
 use crate::trace::hot::{Begun, Came, Hot, TracestateAction, unix_nanos};
 use crate::trace::htx;
 use crate::trace::incoming::{Arrival, Incoming};
-use crate::trace::record::{AttributeValue, Field, first_field, has_field};
+use crate::trace::record::{AttributeValue, Field, asked, has_field};
 
 /// A stream begins, or gets a backend that has a filter of ours. `first`: no other filter of ours takes part in it. Whether this
 /// one does.
@@ -175,12 +175,14 @@ pub(super) fn leaving(live: &mut Live, _: &Line, stream: &mut Stream<'_>) {
     let Some(line) = message.start_line() else { return };
     let [method, target, _] = line.parts;
     let host = message.headers().find(|(name, _)| *name == b"host").map_or(&b""[..], |(_, value)| value);
-    let sent = [(Field::SentMethod, Field::Method, method), (Field::SentTarget, Field::Target, target)];
-    for (as_sent, as_came, value) in sent.into_iter().chain([(Field::SentHost, Field::Host, host)]) {
-        let kept = value.get(..as_came.max_len()).unwrap_or(value);
-        if first_field(live.record.as_bytes(), as_came) != kept {
-            live.record.present(as_sent, value);
-        }
+    let sent = [(Field::SentMethod, method), (Field::SentTarget, target), (Field::SentHost, host)];
+    let came = asked(live.record.as_bytes());
+    let mut differs = [false; 3];
+    for ((differs, (field, value)), came) in differs.iter_mut().zip(&sent).zip(came) {
+        *differs = value.get(..field.max_len()).unwrap_or(value) != came;
+    }
+    for ((field, value), _) in sent.into_iter().zip(differs).filter(|(_, differs)| *differs) {
+        live.record.present(field, value);
     }
 }
 

@@ -139,7 +139,12 @@ fn current(engine: &Engine) -> *mut Proxy {
 
 /// HAProxy has parsed `filter lua.otel` for the proxy.
 pub(super) fn filter_seen(px: *mut Proxy) {
-    seen().filters.push(px.addr());
+    let mut seen = seen();
+    // The first of two takes part.
+    if seen.filters.contains(&px.addr()) {
+        registry::use_it();
+    }
+    seen.filters.push(px.addr());
 }
 
 /// HAProxy has parsed an action of ours for the proxy. `starts`: it starts requests.

@@ -7,7 +7,7 @@ use std::ptr::{self, NonNull};
 
 use super::Engine;
 use super::abi::{self, Buffer, Channel, FINAL, IS_HTX, OF_RESPONSE, Sample, SampleValue, kind};
-use super::fetch::{Expression, Fetch, Owner, Value};
+use super::fetch::{self, Expression, Fetch, Owner, Value};
 use super::message::Message;
 
 /// A stream, while a callback of HAProxy's runs for it.
@@ -16,6 +16,10 @@ pub(in super::super) struct Stream<'s> {
     channel: *mut Channel,
     options: u32,
     engine: &'static Engine,
+    /// What fetches fill, one after the other.
+    sample: MaybeUninit<Sample>,
+    /// The sample says whose values are asked for.
+    is_ready: bool,
     held: PhantomData<&'s mut abi::Stream>,
 }
 
@@ -40,7 +44,7 @@ impl Stream<'_> {
             Side::Response(channel) => (channel, OF_RESPONSE | FINAL),
             Side::Neither => (ptr::null_mut(), OF_RESPONSE | FINAL),
         };
-        Self { raw, channel, options, engine, held: PhantomData }
+        Self { raw, channel, options, engine, sample: MaybeUninit::uninit(), is_ready: false, held: PhantomData }
     }
 
     /// One for each stream that is alive.
@@ -65,8 +69,15 @@ impl Stream<'_> {
 
     /// A fetch's value for this stream.
     pub(in super::super) fn value(&mut self, fetch: &Fetch) -> Option<Value<'_>> {
+        if self.is_ready {
+            // SAFETY: it was filled before; a fetch expects nothing of another's.
+            unsafe { fetch::empty(self.sample.as_mut_ptr()) };
+        } else {
+            self.owner()?.sample(&mut self.sample);
+            self.is_ready = true;
+        }
         // SAFETY: the stream is alive, on its thread, and `self` is borrowed as long as the value.
-        unsafe { fetch.call(&self.owner()?) }
+        unsafe { fetch.fill(self.sample.as_mut_ptr()) }
     }
 
     /// An expression's value for this stream.

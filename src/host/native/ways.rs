@@ -76,7 +76,8 @@ mod tests {
 
     #[test]
     fn a_name_that_no_section_has_is_said_with_the_nearest() {
-        let list = |name: &str| TracesConfig { frontends: Frontends::List(vec![name.to_owned()]), ..TracesConfig::default() };
+        let list =
+            |name: &str| TracesConfig { frontends: Frontends::List(vec![name.to_owned()]), ..TracesConfig::default() };
         let sections = ["web".to_owned(), "stats".to_owned()];
         for fine in ["web", "!stats", "we*", "nothing*"] {
             assert_eq!(unknown(&list(fine), &sections), None);

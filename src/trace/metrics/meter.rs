@@ -25,6 +25,8 @@ pub struct Meter {
 
 #[derive(Debug)]
 struct Instruments {
+    /// Where keys are put together.
+    key: Vec<u8>,
     /// Requests measured so far.
     observed: u64,
     server_duration: Histogram,
@@ -48,6 +50,7 @@ impl Meter {
             response_length: plan.gathered.iter().position(length).filter(|_| config.body_sizes),
             wording,
             instruments: Mutex::new(Instruments {
+                key: Vec::new(),
                 observed: 0,
                 server_duration: histogram(SERVER_DURATION),
                 client_duration: histogram(CLIENT_DURATION),
@@ -62,36 +65,78 @@ impl Meter {
     /// Measures one finished request: the same duration and `error.type` as its spans.
     pub fn observe(&self, record: &Record<'_>) {
         let facts = Facts::new(record, &self.wording);
-        let server = self.server_attributes(record, &facts);
         let duration = spans::interval(record).seconds();
         let client = spans::client_interval(record);
         let mut instruments = self.instruments();
+        let instruments = &mut *instruments;
         instruments.observed += 1;
         let order = instruments.observed;
         if let Some((interval, name)) = client {
             let seconds = interval.seconds();
             let exemplar = self.exemplar(record, record.client_span, order, seconds);
-            instruments.client_duration.record(self.client_attributes(record, &facts, name), seconds, exemplar);
+            let key = self.client_key(&mut instruments.key, record, &facts, name);
+            let attributes = || self.client_attributes(record, &facts, name);
+            instruments.client_duration.record_as(key, attributes, seconds, exemplar);
             if let Some(call) = &facts.call {
                 let exemplar = self.exemplar(record, record.client_span, order, seconds);
                 instruments.client_call.record(call_attributes(call, facts.client), seconds, exemplar);
-            }
-        }
-        if let Some(length) = self.response_length {
-            let exemplar = |value| self.exemplar(record, record.server_span, order, value);
-            if let Some(size) = record.content_length {
-                instruments.request_size.record(server.clone(), size as f64, exemplar(size as f64));
-            }
-            if let Some(size) = record.response.gathered.value(length).and_then(decimal) {
-                instruments.response_size.record(server.clone(), size as f64, exemplar(size as f64));
             }
         }
         if let Some(call) = &facts.call {
             let exemplar = self.exemplar(record, record.server_span, order, duration);
             instruments.server_call.record(call_attributes(call, facts.server), duration, exemplar);
         }
+        let key = self.server_key(&mut instruments.key, record, &facts);
+        let attributes = || self.server_attributes(record, &facts);
+        if let Some(length) = self.response_length {
+            let exemplar = |value| self.exemplar(record, record.server_span, order, value);
+            if let Some(size) = record.content_length {
+                instruments.request_size.record_as(key, attributes, size as f64, exemplar(size as f64));
+            }
+            if let Some(size) = record.response.gathered.value(length).and_then(decimal) {
+                instruments.response_size.record_as(key, attributes, size as f64, exemplar(size as f64));
+            }
+        }
         let exemplar = self.exemplar(record, record.server_span, order, duration);
-        instruments.server_duration.record(server, duration, exemplar);
+        instruments.server_duration.record_as(key, attributes, duration, exemplar);
+    }
+
+    /// What tells one attribute set from another: everything that [`Self::server_attributes`] reads.
+    fn server_key<'k>(&self, key: &'k mut Vec<u8>, record: &Record<'_>, facts: &Facts<'_>) -> &'k [u8] {
+        key.clear();
+        push(key, facts.method);
+        push(key, facts.scheme);
+        push(key, facts.route.as_deref().unwrap_or_default());
+        push(key, facts.version);
+        push_outcome(key, facts.server);
+        self.push_own(key, &record.response, None);
+        key
+    }
+
+    /// The same for [`Self::client_attributes`].
+    fn client_key<'k>(&self, key: &'k mut Vec<u8>, record: &Record<'_>, facts: &Facts<'_>, name: &[u8]) -> &'k [u8] {
+        key.clear();
+        push(key, facts.sent_method);
+        push(key, spans::protocol_version(record.response.server_http_major, b""));
+        push_outcome(key, facts.client);
+        self.push_own(key, &record.response, Some(name));
+        key
+    }
+
+    /// The same for [`Self::with_own`].
+    fn push_own(&self, key: &mut Vec<u8>, response: &Response<'_>, client: Option<&[u8]>) {
+        for wanted in &self.attributes {
+            match wanted {
+                MetricAttribute::Frontend => push(key, response.frontend),
+                MetricAttribute::Backend => push(key, response.backend),
+                MetricAttribute::Server => push(key, server_name(response, client)),
+                MetricAttribute::ServerAddress => {
+                    let address = response.server_ip.map_or_else(String::new, |ip| ip.to_string());
+                    push(key, address.as_bytes());
+                    push(key, &response.server_port.unwrap_or_default().to_le_bytes());
+                }
+            }
+        }
     }
 
     /// Its metrics as they are now, cumulative.
@@ -117,7 +162,7 @@ impl Meter {
     }
 
     fn client_attributes(&self, record: &Record<'_>, facts: &Facts<'_>, server: &[u8]) -> Attributes {
-        let attributes = Attributes::none().with("http.request.method", Value::lossy(facts.method));
+        let attributes = Attributes::none().with("http.request.method", Value::lossy(facts.sent_method));
         let attributes = with_outcome(attributes, facts.client);
         let response = &record.response;
         let version = spans::protocol_version(response.server_http_major, b"");
@@ -130,11 +175,7 @@ impl Meter {
             MetricAttribute::Frontend => attributes.with_some("haproxy.frontend.name", present(response.frontend)),
             MetricAttribute::Backend => attributes.with_some("haproxy.backend.name", present(response.backend)),
             MetricAttribute::Server => {
-                let name = match (client, response.server) {
-                    (Some(name), _) | (None, Server::Real(name) | Server::Applet(name)) => name,
-                    (None, Server::None) => b"",
-                };
-                attributes.with_some("haproxy.server.name", present(name))
+                attributes.with_some("haproxy.server.name", present(server_name(response, client)))
             }
             MetricAttribute::ServerAddress if client.is_some() => attributes
                 .with_some("server.address", response.server_ip.map(|ip| Value::from(ip.to_string())))
@@ -163,6 +204,32 @@ impl MeterSource for Meter {
 impl fmt::Debug for Meter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Meter").finish_non_exhaustive()
+    }
+}
+
+/// A length before each part: no two sets of parts give one key.
+fn push(key: &mut Vec<u8>, part: &[u8]) {
+    let [low, high, ..] = part.len().to_le_bytes();
+    key.extend_from_slice(&[low, high]);
+    key.extend_from_slice(part);
+}
+
+fn push_outcome(key: &mut Vec<u8>, outcome: Outcome) {
+    let [low, high] = outcome.status.unwrap_or_default().to_le_bytes();
+    key.extend_from_slice(&[low, high]);
+    match outcome.error {
+        None => push(key, b""),
+        Some(ErrorType::Status(code)) => push(key, &code.to_le_bytes()),
+        Some(ErrorType::Word(word)) => push(key, word.as_str().as_bytes()),
+        Some(ErrorType::Rpc(name)) => push(key, name.as_bytes()),
+    }
+}
+
+/// `client`: the chosen server, of a CLIENT span.
+fn server_name<'r>(response: &Response<'r>, client: Option<&'r [u8]>) -> &'r [u8] {
+    match (client, response.server) {
+        (Some(name), _) | (None, Server::Real(name) | Server::Applet(name)) => name,
+        (None, Server::None) => b"",
     }
 }
 

@@ -95,6 +95,11 @@ pub fn is_recorded(record: &[u8]) -> bool {
     record.len() >= LEN && record.first().is_some_and(|bits| bits & RECORDED != 0)
 }
 
+/// Whether nothing but metrics and logs asked for the record's end.
+pub fn is_only_measured(record: &[u8]) -> bool {
+    record.first().is_some_and(|bits| bits & MEASURED != 0)
+}
+
 /// Bytes of a head.
 pub const LEN: usize = 56;
 

@@ -1,8 +1,9 @@
 //! What metrics and log records say of a request: in the words of its spans.
 
 use super::asked::value;
-use super::text::Text;
 use super::{Authority, Extras, Interval, Phases, authority, is_known, outcome, protocol_version, upstream};
+use std::net::IpAddr;
+
 use crate::trace::outcome::Outcome;
 use crate::trace::record::Record;
 use crate::trace::wording::{Call, Wording};
@@ -11,12 +12,14 @@ use crate::trace::wording::{Call, Wording};
 pub(in crate::trace) struct Facts<'a> {
     /// The method, or `_OTHER`.
     pub(in crate::trace) method: &'a [u8],
+    /// The method that was sent to the server, or `_OTHER`.
+    pub(in crate::trace) sent_method: &'a [u8],
     /// `http.route`.
     pub(in crate::trace) route: Option<Vec<u8>>,
     /// `url.scheme`.
     pub(in crate::trace) scheme: &'static [u8],
-    /// `client.address`, as text.
-    pub(in crate::trace) client_address: Vec<u8>,
+    /// `client.address`.
+    pub(in crate::trace) client_address: Option<IpAddr>,
     /// Whom the client asked for.
     pub(in crate::trace) host: &'a [u8],
     /// `network.protocol.version` of the client's connection; empty if unknown.
@@ -43,14 +46,14 @@ impl<'a> Facts<'a> {
             None => outcome,
         };
         let host = if origin.host.is_empty() { authority(record).host } else { Authority::parse(origin.host).host };
+        let sent = response.sent.method;
+        let known = |method: &'a [u8]| if is_known(method, wording) { method } else { b"_OTHER" };
         Self {
-            method: if is_known(request.method, wording) { request.method } else { b"_OTHER" },
+            method: known(request.method),
+            sent_method: known(if sent.is_empty() { request.method } else { sent }),
             route: route.map(<[u8]>::to_vec),
             scheme: origin.scheme.unwrap_or(own),
-            client_address: origin
-                .client
-                .or(response.client_ip)
-                .map_or_else(Vec::new, |client| Text::of(client).as_bytes().to_vec()),
+            client_address: origin.client.or(response.client_ip),
             host,
             version: protocol_version(response.client_http_major, request.version),
             server: refine(outcome::server(&ending), true),

@@ -36,24 +36,60 @@ pub(super) struct Span<'o> {
 impl<'o> Span<'o> {
     /// Everything but attributes and status.
     pub(super) fn begin(out: &'o mut Vec<u8>, record: &Record<'_>, identity: &Identity<'_>) -> Self {
-        let Identity { kind, id, parent, name, start, end } = identity;
+        let mut span = Self::open(out, record, identity);
+        span.named(identity);
+        span
+    }
+
+    /// Ids, times and flags: what no two spans share.
+    pub(super) fn open(out: &'o mut Vec<u8>, record: &Record<'_>, identity: &Identity<'_>) -> Self {
+        let Identity { kind, id, parent, start, end, .. } = identity;
         // An ordinary span needs two bytes for its length.
         let open = protobuf::open(out, SCOPE_SPANS_SPANS, 2);
-        protobuf::array(out, TRACE_ID, &record.trace_id);
-        protobuf::array(out, SPAN_ID, id);
+        let remote = if *kind == Kind::Server && parent.is_some() { IS_REMOTE } else { 0 };
+        let mut fixed = FIXED;
+        let mut rest = fixed.as_mut_slice();
+        let flags = u32::from(record.trace_flags) | HAS_IS_REMOTE | remote;
+        let values: [(usize, &[u8]); 5] = [
+            (2, &record.trace_id),
+            (2, id),
+            (1, &start.to_le_bytes()),
+            (1, &end.to_le_bytes()),
+            (2, &flags.to_le_bytes()),
+        ];
+        for (skip, value) in values {
+            let Some((room, after)) = rest.get_mut(skip..).and_then(|rest| rest.split_at_mut_checked(value.len()))
+            else {
+                break;
+            };
+            room.copy_from_slice(value);
+            rest = after;
+        }
+        out.extend_from_slice(&fixed);
         if let Some(parent) = parent {
             protobuf::array(out, PARENT_SPAN_ID, parent);
         }
         if !record.tracestate.is_empty() {
             protobuf::string(out, TRACE_STATE, record.tracestate);
         }
-        protobuf::bytes(out, NAME, name);
-        protobuf::unsigned(out, KIND, *kind as u64);
-        protobuf::fixed64(out, START, *start);
-        protobuf::fixed64(out, END, *end);
-        let remote = if *kind == Kind::Server && parent.is_some() { IS_REMOTE } else { 0 };
-        protobuf::fixed32(out, FLAGS, u32::from(record.trace_flags) | HAS_IS_REMOTE | remote);
         Self { out, open, others: 0 }
+    }
+
+    /// Name and kind.
+    pub(super) fn named(&mut self, identity: &Identity<'_>) {
+        protobuf::bytes(self.out, NAME, identity.name);
+        protobuf::unsigned(self.out, KIND, identity.kind as u64);
+    }
+
+    /// A part of a span, to be copied into others: name, kind, attributes, status.
+    pub(super) fn part(out: &'o mut Vec<u8>) -> Self {
+        // Closed by whoever takes the bytes: it has no frame.
+        Self { out, open: Open::none(), others: 0 }
+    }
+
+    /// What [`Self::part`] has written elsewhere.
+    pub(super) fn copied(&mut self, part: &[u8]) {
+        self.out.extend_from_slice(part);
     }
 
     /// A string, even if it is empty.
@@ -185,6 +221,28 @@ fn three_digits(code: u16) -> [u8; 3] {
     })
 }
 
+/// Trace id, span id, start, end and flags, each with its tag and length before it, and without their values.
+const FIXED: [u8; 52] = {
+    let mut fixed = [0; 52];
+    let tags: [(usize, u8); 8] = [
+        (0, TRACE_ID << 3 | 2),
+        (1, 16),
+        (18, SPAN_ID << 3 | 2),
+        (19, 8),
+        (28, START << 3 | 1),
+        (37, END << 3 | 1),
+        // Field 16 takes two bytes.
+        (46, 0x85),
+        (47, 0x01),
+    ];
+    let mut n = 0;
+    while n < tags.len() {
+        fixed[tags[n].0] = tags[n].1;
+        n += 1;
+    }
+    fixed
+};
+
 const SCOPE_SPANS_SPANS: u8 = 2;
 const TRACE_ID: u8 = 1;
 const SPAN_ID: u8 = 2;
@@ -203,6 +261,9 @@ const LINK_FLAGS: u8 = 6;
 const STATUS: u8 = 15;
 const STATUS_CODE: u8 = 3;
 const STATUS_CODE_ERROR: u64 = 2;
+const _: () = assert!(FLAGS << 3 | 5 == 0x85);
+
+/// Its tag is a varint of two bytes.
 const FLAGS: u8 = 16;
 
 /// `SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK`: whether the parent is remote is known.

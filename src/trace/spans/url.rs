@@ -1,6 +1,9 @@
 //! Parts of URLs as attributes: hosts without ports, URLs without credentials. RFC 3986; HTTP semantic conventions,
 //! `url.full`.
 
+use std::net::IpAddr;
+
+use super::text::Text;
 use crate::trace::record::Target;
 use crate::trace::record::scan::{find, split_once};
 use crate::trace::wording::QueryRules;
@@ -15,6 +18,8 @@ pub(super) struct Authority<'a> {
     /// Host and port as they came.
     text: &'a [u8],
     has_userinfo: bool,
+    /// The address of a server whose name is not known.
+    peer: Option<IpAddr>,
 }
 
 impl<'a> Authority<'a> {
@@ -25,12 +30,12 @@ impl<'a> Authority<'a> {
             text = after;
         }
         let (host, port) = split_port(text);
-        Self { host, port, text, has_userinfo: text.len() < authority.len() }
+        Self { host, port, text, has_userinfo: text.len() < authority.len(), peer: None }
     }
 
-    /// The address of a server whose name is not known.
-    pub(super) const fn of_peer(ip: &'a [u8], port: Option<u16>) -> Self {
-        Self { host: ip, port, text: b"", has_userinfo: false }
+    /// The address of a server whose name is not known: there is no host.
+    pub(super) const fn of_peer(peer: Option<IpAddr>, port: Option<u16>) -> Self {
+        Self { host: b"", port, text: b"", has_userinfo: false, peer }
     }
 
     fn push(&self, out: &mut Vec<u8>) {
@@ -45,10 +50,11 @@ impl<'a> Authority<'a> {
     }
 
     fn push_host_and_port(&self, out: &mut Vec<u8>) {
-        let brackets = self.host.contains(&b':');
-        out.extend_from_slice(if brackets { b"[" } else { b"" });
-        out.extend_from_slice(self.host);
-        out.extend_from_slice(if brackets { b"]" } else { b"" });
+        match self.peer {
+            Some(IpAddr::V6(address)) => out.extend_from_slice(format!("[{address}]").as_bytes()),
+            Some(IpAddr::V4(address)) => out.extend_from_slice(Text::of(address.into()).as_bytes()),
+            None => {}
+        }
         if let Some(port) = self.port {
             out.push(b':');
             out.extend_from_slice(port.to_string().as_bytes());

@@ -34,6 +34,25 @@ fn every_mode_starts_serves_and_stops_softly() {
 }
 
 #[test]
+fn a_case_chooses_its_version() {
+    for version in ["3.0", "3.2", "3.4"] {
+        let upstream = Upstream::start();
+        let haproxy = plain(&upstream).version(version).start();
+        assert_eq!(client::get(haproxy.addr("http"), "/", &[]).status, 200, "{version}");
+        let info = haproxy.info("Version");
+        assert!(info.starts_with(&format!("{version}.")), "{info} instead of {version}");
+        haproxy.finish();
+    }
+}
+
+#[test]
+#[should_panic(expected = "names no Debian suite with HAProxy 1.0")]
+fn a_version_that_is_missing_fails_the_case() {
+    let upstream = Upstream::start();
+    plain(&upstream).version("1.0").start();
+}
+
+#[test]
 fn starts_without_a_stats_socket() {
     let upstream = Upstream::start();
     let haproxy = plain(&upstream).without_stats().start();

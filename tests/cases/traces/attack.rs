@@ -91,7 +91,7 @@ fn hostile_requests_give_exact_attributes_and_the_answer_of_the_plain_proxy() {
 
 #[test]
 fn refused_bytes_are_refused_and_leave_no_trace() {
-    for door in [Door::None, Door::ZeroLines, Door::Actions, Door::Filter] {
+    for door in std::iter::once(Door::None).chain(Door::ALL) {
         let upstream = Upstream::start();
         let haproxy = vitals::config(door, "", "").upstream(&upstream).env("OTEL_TRACES_EXPORTER", "none").start();
         for request in [

@@ -8,7 +8,7 @@ use haproxy_vitals_tests::{OtlpReceiver, SOON, Upstream};
 #[test]
 fn wanted_baggage_is_on_the_server_span_and_goes_on_untouched() {
     const LINES: [&str; 3] = ["user.tier=gold%20plus;ttl=1 , other=no", "city=%C3%A9,user.tier = platinum", "empty="];
-    for door in [Door::ZeroLines, Door::Actions] {
+    for door in Door::ALL {
         for (propagators, read) in [("tracecontext,baggage", true), ("tracecontext", false)] {
             let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
             let config = vitals::config(door, "", "").upstream(&upstream).export_http(&receiver);
@@ -36,7 +36,7 @@ fn wanted_baggage_is_on_the_server_span_and_goes_on_untouched() {
 fn baggage_without_room_is_left_out_and_counted_and_that_of_untrusted_callers_is_not_read() {
     let long = (0..8).map(|n| format!("k{n}={}", "v".repeat(500))).collect::<Vec<_>>().join(",");
     let wanted = (0..8).map(|n| format!("k{n}")).collect::<Vec<_>>().join(",");
-    for door in [Door::ZeroLines, Door::Actions] {
+    for door in Door::ALL {
         for trust in ["accept", "restart"] {
             let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
             let config = vitals::config(door, "", "").upstream(&upstream).export_http(&receiver);

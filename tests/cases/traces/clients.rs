@@ -13,7 +13,7 @@ const FRONT: &str = "
 #[test]
 fn the_client_is_told_its_trace_and_the_server_span() {
     for (header, prefix) in [("traceresponse", ""), ("server-timing", "trace;desc=")] {
-        for door in [Door::ZeroLines, Door::Actions] {
+        for door in Door::ALL {
             let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
             let config = vitals::config(door, FRONT, "").upstream(&upstream).export_http(&receiver);
             let haproxy = config.env("HAPROXY_VITALS_TRACES_RESPONSE_HEADER", header).start();
@@ -51,21 +51,23 @@ fn the_client_is_told_its_trace_and_the_server_span() {
 fn rules_that_ask_twice_tell_the_client_once() {
     const TWICE: &str = "  http-response lua.otel_end\n";
     let upstream = Upstream::start();
-    for header in ["traceresponse", "server-timing"] {
-        let config = vitals::actions(TWICE, "").upstream(&upstream).env("OTEL_TRACES_EXPORTER", "none");
-        let haproxy = config.env("HAPROXY_VITALS_TRACES_RESPONSE_HEADER", header).start();
-        for _ in 0..2 {
-            let response = client::get(haproxy.addr("http"), "/", &[]);
-            assert_eq!(values(&response.headers, header).len(), 1, "{:?}", response.headers);
+    for door in Door::ALL {
+        for header in ["traceresponse", "server-timing"] {
+            let config = vitals::config(door, TWICE, "").upstream(&upstream).env("OTEL_TRACES_EXPORTER", "none");
+            let haproxy = config.env("HAPROXY_VITALS_TRACES_RESPONSE_HEADER", header).start();
+            for _ in 0..2 {
+                let response = client::get(haproxy.addr("http"), "/", &[]);
+                assert_eq!(values(&response.headers, header).len(), 1, "{door:?} {:?}", response.headers);
+            }
+            haproxy.finish();
         }
-        haproxy.finish();
     }
 }
 
 #[test]
 fn the_client_is_told_nothing_unless_asked_for() {
     let upstream = Upstream::start();
-    for door in [Door::ZeroLines, Door::Actions] {
+    for door in Door::ALL {
         let haproxy = vitals::config(door, "", "").upstream(&upstream).env("OTEL_TRACES_EXPORTER", "none").start();
         let response = client::get(haproxy.addr("http"), "/", &[]);
         assert!(response.header("traceresponse").is_none() && response.header("server-timing").is_none());

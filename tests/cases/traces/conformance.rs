@@ -63,7 +63,7 @@ fn tracestate_is_kept_combined_or_dropped_by_the_rules() {
 #[test]
 fn every_flags_byte_is_read_and_only_known_bits_go_on() {
     let upstream = Upstream::start();
-    for door in [Door::ZeroLines, Door::Actions] {
+    for door in Door::ALL {
         let haproxy = vitals::config(door, "", "").upstream(&upstream).env("OTEL_TRACES_EXPORTER", "none").start();
         for (flags, h2) in (0..=255_u8).flat_map(|flags| [(flags, false), (flags, true)]) {
             let told = ask(&haproxy, h2, &[("traceparent", &format!("00-{TRACE}-{PARENT}-{flags:02x}"))]);

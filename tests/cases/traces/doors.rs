@@ -1,17 +1,17 @@
-//! What one door can do and the other cannot.
+//! What one door can do and another cannot.
 
 use haproxy_vitals_tests::client::{self, Session};
-use haproxy_vitals_tests::vitals;
+use haproxy_vitals_tests::vitals::{self, Door};
 use haproxy_vitals_tests::{Haproxy, OtlpReceiver, SOON, Upstream, poll};
 
 #[test]
-fn actions_see_the_begin_and_not_the_end_of_what_gets_no_response() {
+fn lua_s_actions_see_the_begin_and_not_the_end_of_what_gets_no_response() {
     const FRONT: &str = "
   http-request reject if { path /rejected }
   http-request silent-drop if { path /dropped }
 ";
     let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
-    let haproxy = vitals::actions(FRONT, "").upstream(&upstream).export_http(&receiver).start();
+    let haproxy = vitals::config(Door::LuaActions, FRONT, "").upstream(&upstream).export_http(&receiver).start();
     for path in ["/rejected", "/dropped"] {
         let mut session = Session::connect(haproxy.addr("http"));
         session.send(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).unwrap();
@@ -28,40 +28,43 @@ fn actions_see_the_begin_and_not_the_end_of_what_gets_no_response() {
 
 #[test]
 fn request_that_never_becomes_a_stream_is_not_started() {
-    for config in [vitals::zero_lines("", ""), vitals::actions("", "")] {
+    for door in Door::ALL {
         let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
-        let haproxy = config.upstream(&upstream).export_http(&receiver).start();
+        let haproxy = vitals::config(door, "", "").upstream(&upstream).export_http(&receiver).start();
         client::raw(haproxy.addr("http"), b"nonsense\r\n\r\n");
         drop(Session::connect(haproxy.addr("http")));
         client::get(haproxy.addr("http"), "/", &[]);
         let counters = vitals::wait_exported(&haproxy, &receiver, 1);
-        assert_eq!((counters["requests.started"], counters["requests.ended"]), (1, 1), "{counters:#?}");
+        assert_eq!((counters["requests.started"], counters["requests.ended"]), (1, 1), "{door:?} {counters:#?}");
         haproxy.finish();
     }
 }
 
 #[test]
-fn listen_section_takes_the_actions() {
+fn listen_section_takes_every_door() {
     const LISTEN: &str = "
 listen all
   bind 127.0.0.1:${port:all}
-  http-request lua.otel_start
-  http-after-response lua.otel_end
+";
+    const LISTEN_RULES: &str = "
   http-request deny if { path /denied }
   server only ${upstream}
 ";
-    let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
-    let haproxy = vitals::actions("", LISTEN).upstream(&upstream).export_http(&receiver).start();
-    for (n, (path, status)) in (0..).zip([("/", 200), ("/denied", 403), ("/status/404", 404)]) {
-        let headers = [("traceparent", &*vitals::traceparent(n))];
-        assert_eq!(client::get(haproxy.addr("all"), path, &headers).status, status);
-        let span = vitals::server_span(&receiver, &vitals::trace_id(n));
-        assert_eq!(span.int("http.response.status_code"), Some(status.into()));
-        assert_eq!(span.str("haproxy.frontend.name"), Some("all"));
-        assert_eq!(receiver.client_span_of(&span).is_some(), path != "/denied");
+    for door in Door::ALL {
+        let listen = format!("{LISTEN}{}{LISTEN_RULES}", door.rules());
+        let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
+        let haproxy = vitals::config(door, "", &listen).upstream(&upstream).export_http(&receiver).start();
+        for (n, (path, status)) in (0..).zip([("/", 200), ("/denied", 403), ("/status/404", 404)]) {
+            let headers = [("traceparent", &*vitals::traceparent(n))];
+            assert_eq!(client::get(haproxy.addr("all"), path, &headers).status, status);
+            let span = vitals::server_span(&receiver, &vitals::trace_id(n));
+            assert_eq!(span.int("http.response.status_code"), Some(status.into()), "{door:?}");
+            assert_eq!(span.str("haproxy.frontend.name"), Some("all"), "{door:?}");
+            assert_eq!(receiver.client_span_of(&span).is_some(), path != "/denied", "{door:?}");
+        }
+        receiver.assert_clean();
+        haproxy.finish();
     }
-    receiver.assert_clean();
-    haproxy.finish();
 }
 
 /// Streams under way, but for the one of the stats socket.

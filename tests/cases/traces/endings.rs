@@ -24,9 +24,9 @@ pub(super) enum Client {
     Tunnel,
 }
 
-/// What the actions see of it.
+/// What Lua's actions see of it.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) enum Actions {
+pub(super) enum LuaActions {
     /// The same.
     Same,
     /// The response's begin, and not that its end never came.
@@ -35,7 +35,7 @@ pub(super) enum Actions {
     Nothing,
 }
 
-use Actions::{Begin, Nothing, Same};
+use LuaActions::{Begin, Nothing, Same};
 
 /// `http.response.status_code` and `error.type` of a span.
 pub(super) type Said = (Option<i64>, Option<&'static str>);
@@ -43,9 +43,9 @@ pub(super) type Said = (Option<i64>, Option<&'static str>);
 const OK: Said = (Some(200), None);
 const NO_CLIENT: Option<Said> = None;
 
-/// What the client does, the path, what the SERVER span says, what the CLIENT span says if there is one, and what the
+/// What the client does, the path, what the SERVER span says, what the CLIENT span says if there is one, and what Lua's
 /// actions see.
-pub(super) type Row = (Client, &'static str, Said, Option<Said>, Actions);
+pub(super) type Row = (Client, &'static str, Said, Option<Said>, LuaActions);
 
 #[rustfmt::skip]
 pub(super) const ROWS: [Row; 22] = [
@@ -64,8 +64,8 @@ pub(super) const ROWS: [Row; 22] = [
     (Client::Get, "/garbage", (Some(502), Some("502")), Some((None, Some("proxy_error"))), Same),
     (Client::Get, "/close", (Some(502), Some("502")), Some((None, Some("server_abort"))), Same),
     (Client::Get, "/cut", (Some(200), Some("server_abort")), Some((Some(200), Some("server_abort"))), Begin),
-    (Client::LeaveInRequest, "/upload", (None, Some("client_abort")), Some((None, Some("client_abort"))), Same),
-    (Client::LeaveInResponse, "/drip/1000/5", (Some(200), Some("client_abort")), Some((Some(200), Some("client_abort"))), Begin),
+    (Client::LeaveInRequest, "/upload", (None, Some("client_abort")), Some((None, None)), Same),
+    (Client::LeaveInResponse, "/drip/1000/5", (Some(200), Some("client_abort")), Some(OK), Begin),
     (Client::Tunnel, "/upgrade", (Some(101), None), Some((Some(101), None)), Same),
     (Client::Get, "/early", OK, Some(OK), Same),
     (Client::Http2, "/bytes/9", OK, Some(OK), Same),
@@ -97,18 +97,28 @@ backend counters
 ";
 
 #[test]
-fn every_ending_gives_its_spans_through_the_profile() {
+fn every_ending_gives_its_spans_without_a_line_in_the_frontend() {
     check(Door::ZeroLines);
-}
-
-#[test]
-fn every_ending_with_a_response_gives_its_spans_through_the_actions() {
-    check(Door::Actions);
 }
 
 #[test]
 fn every_ending_gives_its_spans_through_the_filter() {
     check(Door::Filter);
+}
+
+#[test]
+fn every_ending_gives_its_spans_through_the_actions() {
+    check(Door::Actions);
+}
+
+#[test]
+fn every_ending_gives_its_spans_through_lua_s_filter() {
+    check(Door::LuaFilter);
+}
+
+#[test]
+fn every_ending_with_a_response_gives_its_spans_through_lua_s_actions() {
+    check(Door::LuaActions);
 }
 
 fn check(door: Door) {
@@ -125,7 +135,7 @@ fn check(door: Door) {
     }
     for (n, row) in (0..).zip(ROWS) {
         let (_, path, _, _, actions) = row;
-        if door != Door::Actions || actions != Nothing {
+        if door != Door::LuaActions || actions != Nothing {
             let server = vitals::server_span(&receiver, &vitals::trace_id(n));
             assert!(begin <= server.start_ns && server.end_ns <= now(), "{path}: {server:#?}");
             check_row(door, &row, &server, &receiver);
@@ -134,7 +144,7 @@ fn check(door: Door) {
     }
     let counters = vitals::wait_exported(&haproxy, &receiver, expected);
     let nothing = ROWS.iter().filter(|row| row.4 == Nothing).count() as u64;
-    let unended = if door == Door::Actions { nothing } else { 0 };
+    let unended = if door == Door::LuaActions { nothing } else { 0 };
     assert_eq!((counters["requests.ended"], counters["requests.started"]), (expected, expected + unended));
     assert_eq!(receiver.server_spans().len() as u64, expected);
     receiver.assert_clean();
@@ -143,7 +153,7 @@ fn check(door: Door) {
 
 fn check_row(door: Door, row: &Row, server: &SpanView, receiver: &OtlpReceiver) {
     let (_, path, mut server_said, mut client_said, actions) = *row;
-    if door == Door::Actions && actions == Begin {
+    if door == Door::LuaActions && actions == Begin {
         server_said.1 = None;
         client_said = client_said.map(|(status, _)| (status, None));
     }

@@ -6,7 +6,7 @@ use haproxy_vitals_tests::client::{self, Load, Until};
 use haproxy_vitals_tests::vitals::{self, CALLER, Door};
 use haproxy_vitals_tests::{Haproxy, OtlpReceiver, SOON, Upstream, poll};
 
-const DOORS: [Door; 2] = [Door::ZeroLines, Door::Actions];
+const DOORS: [Door; 5] = Door::ALL;
 
 #[test]
 fn errors_and_slow_requests_are_exported_though_not_sampled() {

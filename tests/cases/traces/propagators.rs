@@ -93,7 +93,7 @@ fn none_reads_nothing_and_leaves_every_header_as_it_came() {
         assert_eq!(ask(haproxy, h2, &sent).0, sent);
         assert_eq!(ask(haproxy, h2, &[]).0, []);
     });
-    for door in [Door::ZeroLines, Door::Actions] {
+    for door in Door::ALL {
         let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
         let haproxy = vitals::config(door, "", "").upstream(&upstream).export_http(&receiver);
         let haproxy = haproxy.env("OTEL_PROPAGATORS", "none").start();
@@ -158,7 +158,7 @@ fn a_caller_that_leaves_the_decision_open_gets_the_sampler_s() {
     let upstream = Upstream::start();
     for (name, header, value) in &open {
         for (sampler, decision) in [("parentbased_always_on", "1"), ("parentbased_always_off", "0")] {
-            for door in [Door::ZeroLines, Door::Actions] {
+            for door in Door::ALL {
                 let config = vitals::config(door, "", "").upstream(&upstream).env("OTEL_TRACES_EXPORTER", "none");
                 let haproxy = config.env("OTEL_TRACES_SAMPLER", sampler).env("OTEL_PROPAGATORS", name).start();
                 let told = ask(&haproxy, false, &[((*header).to_owned(), value.clone())]);
@@ -210,7 +210,7 @@ fn broken_and_repeated_headers_start_a_new_trace() {
 #[test]
 fn requests_of_one_trace_at_the_same_time_keep_their_parents_in_every_format() {
     for (name, _) in FORMATS.iter().skip(1) {
-        for door in [Door::ZeroLines, Door::Actions] {
+        for door in Door::ALL {
             let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
             let config = vitals::config(door, "", "").upstream(&upstream).export_http(&receiver);
             let haproxy = config.env("OTEL_PROPAGATORS", name).start();
@@ -241,7 +241,7 @@ fn requests_of_one_trace_at_the_same_time_keep_their_parents_in_every_format() {
 #[test]
 fn without_tracing_no_format_is_touched() {
     let upstream = Upstream::start();
-    for door in [Door::ZeroLines, Door::Actions] {
+    for door in Door::ALL {
         let config = vitals::config(door, "", "").upstream(&upstream).env("OTEL_SDK_DISABLED", "true");
         let haproxy = config.env("OTEL_PROPAGATORS", "b3,jaeger").start();
         let mut sent = [headers("b3", SPAN, "1"), headers("tracecontext", SPAN, "1")].concat();
@@ -309,10 +309,10 @@ impl Told {
     }
 }
 
-/// Runs `check` through both doors, over HTTP/1.1 and HTTP/2.
+/// Runs `check` through every door, over HTTP/1.1 and HTTP/2.
 fn everywhere(propagators: &str, check: impl Fn(&Haproxy, bool)) {
     let upstream = Upstream::start();
-    for door in [Door::ZeroLines, Door::Actions] {
+    for door in Door::ALL {
         let config = vitals::config(door, "", "").upstream(&upstream).env("OTEL_TRACES_EXPORTER", "none");
         let haproxy = config.env("OTEL_PROPAGATORS", propagators).start();
         check(&haproxy, false);

@@ -4,7 +4,7 @@ use haproxy_vitals_tests::client::{self, Load, Until};
 use haproxy_vitals_tests::vitals::{self, CALLER, Door};
 use haproxy_vitals_tests::{Haproxy, OtlpReceiver, Upstream};
 
-const DOORS: [Door; 2] = [Door::ZeroLines, Door::Actions];
+const DOORS: [Door; 5] = Door::ALL;
 
 #[test]
 fn each_condition_finds_its_requests_and_no_others() {

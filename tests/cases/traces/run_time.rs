@@ -5,7 +5,7 @@ use haproxy_vitals_tests::vitals::{self, CALLER, Door};
 use haproxy_vitals_tests::{Haproxy, Mode, OtlpReceiver, SOON, Upstream, poll};
 
 const API: &str = "
-frontend api from otel
+frontend api
   bind 127.0.0.1:${port:api}
   timeout client 5s
   default_backend back
@@ -13,7 +13,7 @@ frontend api from otel
 
 #[test]
 fn the_share_is_changed_shown_and_reset() {
-    for door in [Door::ZeroLines, Door::Actions] {
+    for door in Door::ALL {
         let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
         let haproxy = vitals::config(door, "", "").upstream(&upstream).export_http(&receiver).start();
         assert_eq!(haproxy.cli("vitals trace sample show").trim(), "sampling.override none");

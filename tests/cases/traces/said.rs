@@ -1,4 +1,4 @@
-//! What spans say when settings ask for more, through both doors.
+//! What spans say when settings ask for more, by both engines.
 
 mod exchanges;
 
@@ -8,7 +8,7 @@ use haproxy_vitals_tests::client::{self, Session};
 use haproxy_vitals_tests::vitals::{self, Door};
 use haproxy_vitals_tests::{Haproxy, OtlpReceiver, SpanView, Upstream};
 
-const DOORS: [Door; 2] = [Door::ZeroLines, Door::Actions];
+const DOORS: [Door; 5] = Door::ALL;
 
 /// A proxy whose settings stand in a file.
 struct Proxy {
@@ -300,8 +300,10 @@ fn settings_that_would_leak_or_mislead_are_refused() {
         ("query = 'keep'", "redact or allow_list or drop"),
     ];
     for (setting, expected) in cases {
-        let check =
-            vitals::zero_lines("", "").set("upstream", "127.0.0.1:1").settings(&format!("[traces]\n{setting}\n")).check();
+        let check = vitals::zero_lines("", "")
+            .set("upstream", "127.0.0.1:1")
+            .settings(&format!("[traces]\n{setting}\n"))
+            .check();
         assert!(!check.ok && check.output.contains(expected), "{setting}: {}", check.output);
         assert!(check.output.contains("vitals.toml:2"), "{setting}: {}", check.output);
     }

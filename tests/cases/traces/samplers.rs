@@ -110,7 +110,7 @@ fn each_delegate_of_a_parent_based_sampler_decides_for_its_callers() {
 fn a_consistent_sampler_tells_its_threshold_to_the_server_and_on_the_spans() {
     const HIGH: &str = "000000000000000000c0000000000000";
     const LOW: &str = "000000000000000000bfffffffffffff";
-    for door in [Door::ZeroLines, Door::Actions] {
+    for door in Door::ALL {
         let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
         let haproxy = start(door, "consistent_probability", "0.25", &upstream, &receiver);
         // Trace, the list that came, flags, the list that goes on.

@@ -6,17 +6,20 @@ use std::sync::Arc;
 use haproxy_vitals_tests::client::{self, Session};
 use haproxy_vitals_tests::haproxy::Builder;
 use haproxy_vitals_tests::otlp::{SpanKind, StatusCode};
-use haproxy_vitals_tests::{Haproxy, OtlpReceiver, Port, SOON, SpanView, Upstream, poll, vitals};
+use haproxy_vitals_tests::vitals::{self, Door};
+use haproxy_vitals_tests::{Haproxy, OtlpReceiver, Port, SOON, SpanView, Upstream, poll};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::{TlsConnector, rustls};
 
-/// How connections come to the tracer.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Tcp {
-    /// `frontend F from otel-tcp`.
-    Profile,
-    /// `filter lua.otel`.
-    Filter,
+/// Those that see connections to their end.
+const DOORS: [Door; 4] = [Door::ZeroLines, Door::Filter, Door::Actions, Door::LuaFilter];
+
+/// What stands in a frontend in TCP mode.
+fn rules(door: Door) -> &'static str {
+    match door {
+        Door::Actions | Door::LuaActions => "  tcp-request content lua.otel_start\n",
+        door => door.rules(),
+    }
 }
 
 /// How the client behaves.
@@ -51,26 +54,46 @@ const ROWS: [Row; 11] = [
 ];
 
 #[test]
-fn every_connection_gives_one_span_that_says_how_it_ended_through_the_profile() {
-    check(Tcp::Profile);
+fn every_connection_gives_one_span_that_says_how_it_ended_without_a_line_in_the_frontend() {
+    check(Door::ZeroLines);
 }
 
 #[test]
 fn every_connection_gives_one_span_that_says_how_it_ended_through_the_filter() {
-    check(Tcp::Filter);
+    check(Door::Filter);
+}
+
+#[test]
+fn every_connection_gives_one_span_that_says_how_it_ended_through_the_action() {
+    check(Door::Actions);
+}
+
+#[test]
+fn every_connection_gives_one_span_that_says_how_it_ended_through_lua_s_filter() {
+    check(Door::LuaFilter);
+}
+
+#[test]
+fn lua_s_action_sees_connections_begin_and_not_end() {
+    let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
+    let config = frontend(Door::LuaActions, "").upstream(&upstream).set("dead", "127.0.0.1:1");
+    let haproxy = config.export_http(&receiver).start();
+    client::get(haproxy.addr("front"), "/", &[("connection", "close")]);
+    let counters = vitals::counters(&haproxy);
+    assert_eq!((counters["requests.started"], counters["requests.ended"]), (1, 0), "{counters:#?}");
+    haproxy.finish();
 }
 
 #[test]
 fn tls_of_a_connection_is_on_its_span() {
     let key = rcgen::generate_simple_self_signed(["db.example".to_owned()]).unwrap();
     let pem = key.cert.pem() + &key.signing_key.serialize_pem();
-    for door in ["", "  filter lua.otel\n"] {
-        let from = if door.is_empty() { " from otel-tcp" } else { "" };
+    for door in DOORS {
         let text = format!(
-            "global\n{}{}{DEFAULTS}frontend safe{from}\n  mode tcp\n  bind 127.0.0.1:${{port:safe}} ssl crt \
-             ${{dir}}/site.pem alpn postgresql\n  timeout client 5s\n{door}  default_backend back\n{BACK}",
-            vitals::LOAD,
-            vitals::OTEL_CFG
+            "global\n{}{DEFAULTS}frontend safe\n  mode tcp\n  bind 127.0.0.1:${{port:safe}} ssl crt \
+             ${{dir}}/site.pem alpn postgresql\n  timeout client 5s\n{}  default_backend back\n{BACK}",
+            door.load(),
+            rules(door)
         );
         let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
         let config = vitals::whole(&text).file("site.pem", &pem).upstream(&upstream);
@@ -78,11 +101,12 @@ fn tls_of_a_connection_is_on_its_span() {
         speak_tls(&haproxy, key.cert.der().clone());
         vitals::wait_exported(&haproxy, &receiver, 1);
         let span = &receiver.server_spans()[0];
-        assert_eq!(span.str("server.address"), Some("db.example"), "{span:#?}");
-        assert_eq!(span.str("network.local.address"), Some("127.0.0.1"), "{span:#?}");
+        let shown = format!("{door:?} {span:#?}");
+        assert_eq!(span.str("server.address"), Some("db.example"), "{shown}");
+        assert_eq!(span.str("network.local.address"), Some("127.0.0.1"), "{shown}");
         assert_eq!((span.str("tls.protocol.name"), span.str("tls.protocol.version")), (Some("tls"), Some("1.3")));
-        assert!(span.str("tls.cipher").is_some_and(|cipher| cipher.starts_with("TLS_")), "{span:#?}");
-        assert_eq!(span.str("tls.next_protocol"), Some("postgresql"), "{span:#?}");
+        assert!(span.str("tls.cipher").is_some_and(|cipher| cipher.starts_with("TLS_")), "{shown}");
+        assert_eq!(span.str("tls.next_protocol"), Some("postgresql"), "{shown}");
         receiver.assert_clean();
         haproxy.finish();
     }
@@ -90,32 +114,54 @@ fn tls_of_a_connection_is_on_its_span() {
 
 #[test]
 fn rules_and_samplers_act_on_connections_too() {
-    let rules = "  tcp-request content set-var(txn.team) str(\"two words\")\n  tcp-request content lua.otel_attr app.team txn.team\n";
-    let log = "  log ${log} local0\n  log-format \"${VITALS_TCP_LOG}trace=%[var(txn.otel.ctx),bytes(3,32)] end\"\n";
-    for (sampler, spans) in [("always_on", 1), ("always_off", 0)] {
-        let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
-        let text = format!(
-            "global\n{}{}{DEFAULTS}frontend front from otel-tcp\n  bind 127.0.0.1:${{port:front}}\n  timeout client \
-             5s\n  filter lua.otel\n{rules}{log}  default_backend back\n{BACK}",
-            vitals::LOAD,
-            vitals::OTEL_CFG
-        );
-        let config = vitals::whole(&text).upstream(&upstream).set("dead", "127.0.0.1:1");
-        let haproxy = config.export_http(&receiver).env("OTEL_TRACES_SAMPLER", sampler).start();
-        client::get(haproxy.addr("front"), "/", &[("connection", "close")]);
-        haproxy.wait_log(" end\n", SOON);
-        // One span though the filter stands beside the profile.
-        let counters = vitals::wait_exported(&haproxy, &receiver, spans);
-        let counted = ["requests.started", "requests.ended", "spans.created"].map(|name| counters[name]);
-        assert_eq!((counted, counters["requests.unsampled"]), ([spans; 3], 1 - spans), "{counters:#?}");
-        for span in receiver.server_spans() {
-            assert_eq!(span.str("app.team"), Some("two words"), "{span:#?}");
-            assert!(haproxy.log_contains(&format!("trace={} end", span.trace_id)), "{}", haproxy.log());
-            assert!(span.has("haproxy.bytes.in"), "the profile's: {span:#?}");
+    const RULES: &str = "  tcp-request content set-var(txn.team) str(\"two words\")\n  tcp-request content lua.otel_attr app.team txn.team\n  log ${log} local0\n  log-format \"trace=%[var(txn.otel.trace_id)] end\"\n";
+    for door in DOORS {
+        for (sampler, spans) in [("always_on", 1), ("always_off", 0)] {
+            let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
+            let config = frontend(door, RULES).upstream(&upstream).set("dead", "127.0.0.1:1");
+            let config = config.settings("traces.variables = true\n").export_http(&receiver);
+            let haproxy = config.env("OTEL_TRACES_SAMPLER", sampler).start();
+            client::get(haproxy.addr("front"), "/", &[("connection", "close")]);
+            haproxy.wait_log(" end\n", SOON);
+            let counters = vitals::wait_exported(&haproxy, &receiver, spans);
+            let counted = ["requests.started", "requests.ended", "spans.created"].map(|name| counters[name]);
+            let expected = ([spans; 3], 1 - spans);
+            assert_eq!((counted, counters["requests.unsampled"]), expected, "{door:?} {counters:#?}");
+            for span in receiver.server_spans() {
+                assert_eq!(span.str("app.team"), Some("two words"), "{door:?} {span:#?}");
+                assert!(haproxy.log_contains(&format!("trace={} end", span.trace_id)), "{door:?} {}", haproxy.log());
+                assert_eq!(span.has("haproxy.bytes.in"), !door.is_lua(), "{door:?} {span:#?}");
+            }
+            receiver.assert_clean();
+            haproxy.finish();
         }
+    }
+}
+
+#[test]
+fn the_filter_beside_the_action_gives_one_span() {
+    const ACTION: &str = "  tcp-request content lua.otel_start\n";
+    for door in [Door::Filter, Door::LuaFilter] {
+        let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
+        let config = frontend(door, ACTION).upstream(&upstream).set("dead", "127.0.0.1:1");
+        let haproxy = config.export_http(&receiver).start();
+        client::get(haproxy.addr("front"), "/", &[("connection", "close")]);
+        let counters = vitals::wait_exported(&haproxy, &receiver, 1);
+        let counted = ["requests.started", "requests.ended", "spans.created"].map(|name| counters[name]);
+        assert_eq!(counted, [1; 3], "{door:?} {counters:#?}");
         receiver.assert_clean();
         haproxy.finish();
     }
+}
+
+/// One frontend, with more rules.
+fn frontend(door: Door, more: &str) -> Builder {
+    vitals::whole(&format!(
+        "global\n{}{DEFAULTS}frontend front\n  bind 127.0.0.1:${{port:front}}\n  timeout client 5s\n{}{more}  \
+         default_backend back\n{BACK}",
+        door.load(),
+        rules(door)
+    ))
 }
 
 /// Asks for `/` over TLS, by name, and reads to the end.
@@ -136,7 +182,7 @@ fn speak_tls(haproxy: &Haproxy, certificate: rustls::pki_types::CertificateDer<'
     });
 }
 
-fn check(door: Tcp) {
+fn check(door: Door) {
     let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
     let dead = Port::reserve();
     let haproxy = config(door).upstream(&upstream).set("dead", dead.addr()).export_http(&receiver).start();
@@ -167,7 +213,7 @@ fn check(door: Tcp) {
     haproxy.finish();
 }
 
-fn check_row(door: Tcp, span: &SpanView, (frontend, client, state, error, server): Row, haproxy: &Haproxy) {
+fn check_row(door: Door, span: &SpanView, (frontend, client, state, error, server): Row, haproxy: &Haproxy) {
     let shown = format!("{door:?} {frontend}: {span:#?}");
     assert_eq!((span.name.as_str(), span.kind), (format!("TCP {frontend}").as_str(), SpanKind::Server), "{shown}");
     assert!(span.is_root() && span.start_ns <= span.end_ns, "{shown}");
@@ -195,8 +241,9 @@ fn check_row(door: Tcp, span: &SpanView, (frontend, client, state, error, server
     if frontend == "dead" {
         assert_eq!(span.int("haproxy.retries"), Some(2), "{shown}");
     }
-    assert_eq!(span.has("haproxy.bytes.in"), door == Tcp::Profile, "{shown}");
-    if let (Client::Get("/bytes/5000"), Tcp::Profile) = (client, door) {
+    // Lua's filter ends before HAProxy has counted them.
+    assert_eq!(span.has("haproxy.bytes.in"), !door.is_lua(), "{shown}");
+    if let (Client::Get("/bytes/5000"), false) = (client, door.is_lua()) {
         assert!(span.int("haproxy.bytes.out").is_some_and(|bytes| bytes > 5000), "{shown}");
         assert!(span.int("haproxy.bytes.in").is_some_and(|bytes| (20..500).contains(&bytes)), "{shown}");
     }
@@ -228,12 +275,9 @@ fn in_use(haproxy: &Haproxy) -> bool {
 }
 
 /// The frontends of [`ROWS`].
-fn config(door: Tcp) -> Builder {
-    let (otel, from, rule) = match door {
-        Tcp::Profile => (vitals::OTEL_CFG, " from otel-tcp", ""),
-        Tcp::Filter => ("", "", "  filter lua.otel\n"),
-    };
-    let mut text = format!("global\n  nbthread 2\n{}{otel}{DEFAULTS}", vitals::LOAD);
+fn config(door: Door) -> Builder {
+    let rule = rules(door);
+    let mut text = format!("global\n  nbthread 2\n{}{DEFAULTS}", door.load());
     for (name, more) in [
         ("plain", "  timeout client 5s\n  default_backend back\n"),
         ("impatient", "  timeout client 100ms\n  default_backend back\n"),
@@ -242,10 +286,9 @@ fn config(door: Tcp) -> Builder {
         ("nowhere", "  timeout client 5s\n  default_backend empty\n"),
         ("busy", "  timeout client 5s\n  default_backend queued\n"),
     ] {
-        let _ = writeln!(text, "frontend {name}{from}\n  mode tcp\n  bind 127.0.0.1:${{port:{name}}}\n{rule}{more}");
+        let _ = writeln!(text, "frontend {name}\n  mode tcp\n  bind 127.0.0.1:${{port:{name}}}\n{rule}{more}");
     }
-    let listen = if door == Tcp::Profile { LISTEN } else { rule };
-    let _ = write!(text, "listen all\n  bind 127.0.0.1:${{port:all}}\n{listen}  server one ${{upstream}}\n{BACK}");
+    let _ = write!(text, "listen all\n  bind 127.0.0.1:${{port:all}}\n{rule}  server one ${{upstream}}\n{BACK}");
     vitals::whole(&text)
 }
 
@@ -257,12 +300,6 @@ defaults
   timeout server 300ms
   timeout queue 100ms
   retries 2
-";
-
-/// The profile's lines written out.
-const LISTEN: &str = "  log ring@vitals local0 emerg
-  log-format \"${VITALS_TCP_LOG}\"
-  tcp-request content lua.otel_start
 ";
 
 const BACK: &str = "

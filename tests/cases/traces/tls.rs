@@ -26,7 +26,7 @@ const FRONT: &str =
 
 #[test]
 fn tls_of_both_connections_is_on_the_spans_on_request() {
-    for door in [Door::ZeroLines, Door::Actions] {
+    for door in Door::ALL {
         for asked in [true, false] {
             let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
             let haproxy = vitals::config(door, FRONT, REST)

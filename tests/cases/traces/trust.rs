@@ -19,7 +19,7 @@ const FOREIGN: [(&str, &str); 7] = [
 #[test]
 fn callers_that_are_not_trusted_get_a_new_trace_and_tell_the_server_nothing() {
     for (trust, linked) in [("restart", true), ("ignore", false)] {
-        for door in [Door::ZeroLines, Door::Actions] {
+        for door in Door::ALL {
             let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
             let config = vitals::config(door, "", "").upstream(&upstream).export_http(&receiver);
             let haproxy = config.env("HAPROXY_VITALS_TRACES_TRUST", trust).start();
@@ -53,7 +53,7 @@ fn callers_that_are_not_trusted_get_a_new_trace_and_tell_the_server_nothing() {
 #[test]
 fn a_new_trace_is_sampled_whatever_an_untrusted_caller_has_decided() {
     let upstream = Upstream::start();
-    for door in [Door::ZeroLines, Door::Actions] {
+    for door in Door::ALL {
         let config = vitals::config(door, "", "").upstream(&upstream).env("OTEL_TRACES_EXPORTER", "none");
         let haproxy = config.env("HAPROXY_VITALS_TRACES_TRUST", "restart").start();
         let caller = format!("00-{}-{CALLER}-00", vitals::trace_id(1));
@@ -71,14 +71,11 @@ fn each_frontend_has_its_own_trust() {
         ("trust = 'restart'\ntrust_of = { inner = 'accept', 'a.b:c-d_e' = 'accept' }", [false, true, true]),
         ("trust = 'accept'\n[traces.trust_of]\ninner = 'restart'", [true, false, true]),
     ];
-    for door in [Door::ZeroLines, Door::Actions] {
-        let (from, rules) = match door {
-            Door::ZeroLines => (" from otel", ""),
-            _ => ("", "  http-request lua.otel_start\n  http-after-response lua.otel_end\n"),
-        };
+    for door in Door::ALL {
+        let rules = door.rules();
         let more: String = [("inner", "in"), ("a.b:c-d_e", "odd")]
             .map(|(name, port)| {
-                format!("\nfrontend {name}{from}\n  bind 127.0.0.1:${{port:{port}}}\n  timeout client 5s\n{rules}  default_backend back\n")
+                format!("\nfrontend {name}\n  bind 127.0.0.1:${{port:{port}}}\n  timeout client 5s\n{rules}  default_backend back\n")
             })
             .concat();
         for (settings, trusted) in cases {
@@ -96,7 +93,7 @@ fn each_frontend_has_its_own_trust() {
 #[test]
 fn untrusted_formats_are_replaced_by_ours() {
     let upstream = Upstream::start();
-    for door in [Door::ZeroLines, Door::Actions] {
+    for door in Door::ALL {
         let config = vitals::config(door, "", "").upstream(&upstream).env("OTEL_TRACES_EXPORTER", "none");
         let config = config.env("OTEL_PROPAGATORS", "jaeger,b3");
         let haproxy = config.env("HAPROXY_VITALS_TRACES_TRUST", "ignore").start();
@@ -117,7 +114,7 @@ fn untrusted_formats_are_replaced_by_ours() {
 #[test]
 fn a_frontend_that_is_not_there_stops_the_start() {
     let upstream = Upstream::start();
-    for door in [Door::ZeroLines, Door::Actions] {
+    for door in Door::ALL {
         let config = vitals::config(door, "", "").upstream(&upstream).env("OTEL_TRACES_EXPORTER", "none");
         let refused = config.settings("[traces.trust_of]\nfrnt = 'restart'\n").try_start();
         let Err(said) = refused else { panic!("it started") };

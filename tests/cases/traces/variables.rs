@@ -12,7 +12,7 @@ const FRONT: &str = "
 
 #[test]
 fn variables_name_the_trace_the_server_span_and_the_decision() {
-    for door in [Door::ZeroLines, Door::Actions] {
+    for door in Door::ALL {
         for wanted in [true, false] {
             let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
             let config = vitals::config(door, FRONT, "").upstream(&upstream).export_http(&receiver);

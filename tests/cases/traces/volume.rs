@@ -12,8 +12,13 @@ const FRONT: &str = "
 const PATHS: [&str; 6] = ["/", "/status/404", "/denied", "/nowhere", "/bytes/3000", "/a?b=c"];
 
 #[test]
-fn every_request_of_mixed_traffic_is_exported_through_the_profile() {
+fn every_request_of_mixed_traffic_is_exported_without_a_line_in_the_frontend() {
     check(Door::ZeroLines, requests());
+}
+
+#[test]
+fn every_request_of_mixed_traffic_is_exported_through_the_filter() {
+    check(Door::Filter, 2_000);
 }
 
 #[test]
@@ -22,8 +27,13 @@ fn every_request_of_mixed_traffic_is_exported_through_the_actions() {
 }
 
 #[test]
-fn every_request_of_mixed_traffic_is_exported_through_the_filter() {
-    check(Door::Filter, 2_000);
+fn every_request_of_mixed_traffic_is_exported_through_lua_s_filter() {
+    check(Door::LuaFilter, 2_000);
+}
+
+#[test]
+fn every_request_of_mixed_traffic_is_exported_through_lua_s_actions() {
+    check(Door::LuaActions, 2_000);
 }
 
 fn check(door: Door, requests: u64) {

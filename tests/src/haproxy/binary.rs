@@ -1,10 +1,11 @@
 //! Where HAProxy, the module and the Lua files are.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
 const MODULE: &str = "haproxy_vitals.so";
 const BUILT: &str = "libhaproxy_vitals.so";
@@ -12,14 +13,23 @@ const BUILT: &str = "libhaproxy_vitals.so";
 /// The HAProxy under test, as `tasks/haproxy` finds or unpacks it (it honours `HAPROXY`). A missing one fails the test.
 pub fn haproxy_binary() -> &'static Path {
     static FOUND: OnceLock<PathBuf> = OnceLock::new();
-    FOUND.get_or_init(|| {
-        let script = root().join("tasks/haproxy");
-        let found = Command::new(&script).stderr(Stdio::piped()).output();
-        let found = found.unwrap_or_else(|e| panic!("cannot run {}: {e}", script.display()));
-        let why = String::from_utf8_lossy(&found.stderr);
-        assert!(found.status.success(), "no HAProxy to test with, {} says:\n{why}", script.display());
-        String::from_utf8(found.stdout).unwrap().trim_end().into()
-    })
+    FOUND.get_or_init(|| find(None))
+}
+
+/// Debian's HAProxy of a series such as `3.4`, unpacked by `tasks/haproxy` when it is not there. A missing one fails the test.
+pub fn haproxy_of(version: &str) -> PathBuf {
+    static FOUND: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
+    FOUND.lock().unwrap().entry(version.to_owned()).or_insert_with(|| find(Some(version))).clone()
+}
+
+fn find(version: Option<&str>) -> PathBuf {
+    let script = root().join("tasks/haproxy");
+    let found = Command::new(&script).args(version).stderr(Stdio::piped()).output();
+    let found = found.unwrap_or_else(|e| panic!("cannot run {}: {e}", script.display()));
+    let why = String::from_utf8_lossy(&found.stderr);
+    let wanted = version.unwrap_or("to test with");
+    assert!(found.status.success(), "no HAProxy {wanted}, {} says:\n{why}", script.display());
+    String::from_utf8(found.stdout).unwrap().trim_end().into()
 }
 
 /// The folder with `haproxy_vitals.so`: `VITALS_MODULE_DIR`, or what `cargo build --release` makes, once per process.

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::log::{OUTPUT, Sink};
 use super::process::{self, Pid};
-use super::{CheckOutcome, Haproxy, Mode, check, haproxy_binary, log, lua_dir, module_dir};
+use super::{CheckOutcome, Haproxy, Mode, check, haproxy_binary, haproxy_of, log, lua_dir, module_dir};
 use crate::poll::{self, SOON};
 use crate::port::Port;
 
@@ -40,6 +40,7 @@ const PID_FILE: &str = "haproxy.pid";
 #[must_use]
 pub struct Builder {
     text: String,
+    version: Option<String>,
     mode: Mode,
     stats: bool,
     module: bool,
@@ -54,6 +55,7 @@ impl Builder {
     pub(super) fn new(text: &str) -> Self {
         Self {
             text: text.to_owned(),
+            version: None,
             mode: Mode::default(),
             stats: true,
             module: false,
@@ -63,6 +65,13 @@ impl Builder {
             files: Vec::new(),
             allowed_alerts: Vec::new(),
         }
+    }
+
+    /// The series that it is of, such as `3.4`; unless told otherwise, what `HAPROXY` says. 3.0 refuses what later ones ask for, such
+    /// as `tune.lua.bool-sample-conversion`: `.if version_atleast(3.1)`.
+    pub fn version(mut self, version: &str) -> Self {
+        self.version = Some(version.to_owned());
+        self
     }
 
     /// How it runs; [`Mode::Foreground`] unless told otherwise.
@@ -175,7 +184,8 @@ impl Builder {
     }
 
     fn command(&self, dir: &Path) -> Command {
-        let mut command = Command::new(haproxy_binary());
+        let binary = self.version.as_deref().map_or_else(|| haproxy_binary().to_owned(), haproxy_of);
+        let mut command = Command::new(binary);
         let is_proxy = |name: &str| name.to_ascii_lowercase().ends_with("_proxy");
         let ours = |name: &str| name.starts_with("OTEL_") || name.starts_with("HAPROXY_VITALS_") || is_proxy(name);
         #[expect(clippy::disallowed_methods, reason = "the names alone, to keep them from HAProxy")]

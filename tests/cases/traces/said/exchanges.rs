@@ -25,7 +25,7 @@ fn grpc_calls_are_worded_as_calls() {
             .settings(SETTINGS)
             .env("OTEL_SEMCONV_STABILITY_OPT_IN", "http,rpc/dup")
             .start();
-        let base = if door == Door::ZeroLines { 0 } else { 100 };
+        let base = 100 * door as u64;
         let ask = |n: u64, path: &str, kind: &str| {
             let traceparent = vitals::traceparent(base + n);
             let headers = [("traceparent", &*traceparent), ("content-type", kind)];
@@ -81,6 +81,10 @@ fn tunnels_say_what_they_became() {
 
 #[test]
 fn phases_become_events_and_spans() {
+    [Door::ZeroLines, Door::LuaFilter].into_iter().for_each(check_phases);
+}
+
+fn check_phases(door: Door) {
     const SETTINGS: &str = "[traces]\nevents = true\nchild_spans = ['queue', 'connect']\n";
     const FRONT: &str = "  use_backend one if { path_beg /slow }\n";
     const REST: &str = "
@@ -89,7 +93,7 @@ backend one
   timeout server 5s
   server one ${upstream} maxconn 1
 ";
-    let proxy = Proxy::with(Door::ZeroLines, SETTINGS, FRONT, REST, &[]);
+    let proxy = Proxy::with(door, SETTINGS, FRONT, REST, &[]);
     let sessions: Vec<_> = (0..2)
         .map(|n| {
             let mut session = Session::connect(proxy.haproxy.addr("http"));
@@ -123,18 +127,21 @@ backend one
 }
 
 #[test]
-fn rejected_request_says_its_head_where_it_is_gathered() {
+fn rejected_request_says_its_head() {
     const FRONT: &str = "  http-request reject if { path /rejected }\n";
-    let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
-    // What a setting that needs the head at the start makes the module say.
-    let haproxy = vitals::zero_lines(FRONT, "").upstream(&upstream).export_http(&receiver).env("VITALS_HEAD", 1).start();
-    let mut session = Session::connect(haproxy.addr("http"));
-    let traceparent = vitals::traceparent(0);
-    let head = format!("PUT /rejected?a=b HTTP/1.1\r\nhost: x\r\ntraceparent: {traceparent}\r\n\r\n");
-    session.send(head.as_bytes()).unwrap();
-    let span = vitals::server_span(&receiver, &vitals::trace_id(0));
-    assert_eq!((span.name.as_str(), span.str("error.type")), ("PUT", Some("rejected")), "{span:#?}");
-    assert_eq!((span.str("url.path"), span.str("url.query")), (Some("/rejected"), Some("a=b")));
-    assert_eq!(span.str("client.address"), Some("127.0.0.1"));
-    haproxy.finish();
+    for door in Door::ALL.into_iter().filter(|door| *door != Door::LuaActions) {
+        let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
+        let haproxy = vitals::config(door, FRONT, "").upstream(&upstream).export_http(&receiver).start();
+        let mut session = Session::connect(haproxy.addr("http"));
+        let traceparent = vitals::traceparent(0);
+        let head = format!("PUT /rejected?a=b HTTP/1.1\r\nhost: x\r\ntraceparent: {traceparent}\r\n\r\n");
+        session.send(head.as_bytes()).unwrap();
+        let span = vitals::server_span(&receiver, &vitals::trace_id(0));
+        let shown = format!("{door:?} {span:#?}");
+        assert_eq!((span.name.as_str(), span.str("error.type")), ("PUT", Some("rejected")), "{shown}");
+        assert_eq!((span.str("url.path"), span.str("url.query")), (Some("/rejected"), Some("a=b")), "{shown}");
+        assert_eq!((span.str("url.scheme"), span.str("client.address")), (Some("http"), Some("127.0.0.1")), "{shown}");
+        assert_eq!(span.str("haproxy.frontend.name"), Some("front"), "{shown}");
+        haproxy.finish();
+    }
 }

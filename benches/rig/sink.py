@@ -1,4 +1,4 @@
-"""An OTLP/HTTP receiver that answers 200 to everything and counts spans.
+"""An OTLP/HTTP receiver that answers 200 to everything and counts spans; with `--grpc FOLDER`, where grpcio is, OTLP/gRPC.
 
 Prints its port when it listens; prints the number of spans it has received for every line on standard input.
 """
@@ -65,11 +65,34 @@ def varint(message, at):
             return value, at
 
 
-def main():
+def serve_http():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Sink)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    print(server.server_address[1], flush=True)
+    return server.server_address[1]
+
+
+def serve_grpc(folder):
+    sys.path.insert(0, folder)
+    from concurrent.futures import ThreadPoolExecutor
+
+    import grpc
+
+    def export(request, _):
+        with Sink.lock:
+            Sink.spans += count(request, SPAN)
+        return b""
+
+    service = "opentelemetry.proto.collector.trace.v1.TraceService"
+    handlers = {"Export": grpc.unary_unary_rpc_method_handler(export)}
+    serve_grpc.server = grpc.server(ThreadPoolExecutor(2), [grpc.method_handlers_generic_handler(service, handlers)])
+    port = serve_grpc.server.add_insecure_port("127.0.0.1:0")
+    serve_grpc.server.start()
+    return port
+
+
+def main():
+    print(serve_grpc(sys.argv[2]) if sys.argv[1:2] == ["--grpc"] else serve_http(), flush=True)
     for _ in sys.stdin:
         print(Sink.spans, flush=True)
 

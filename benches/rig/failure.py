@@ -1,0 +1,5 @@
+"""The one way for a measurement to fail."""
+
+
+class Failed(Exception):
+    """A measurement that says nothing, and why."""
