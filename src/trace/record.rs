@@ -17,6 +17,8 @@ mod response;
 #[cfg(test)]
 pub(crate) mod sample;
 pub(crate) mod scan;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use attribute::{AttributeValue, Attributes, is_name};

@@ -12,22 +12,14 @@ mod stop;
 mod unwilling;
 mod variables;
 
-use haproxy_vitals_tests::haproxy::{Builder, Haproxy, lua_dir};
+use haproxy_vitals_tests::haproxy::{Builder, Haproxy};
+use haproxy_vitals_tests::vitals::Door;
 use haproxy_vitals_tests::{OtlpReceiver, Upstream};
-
-/// A way to trace a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Door {
-    Profile,
-    Actions,
-}
-
-const DOORS: [Door; 2] = [Door::ZeroLines, Door::Actions];
 
 /// How `otel.lua` is loaded.
 const PER_THREAD: &str = "lua-load-per-thread ${lua}/otel.lua";
 
-/// A traced proxy in front of one origin; `GLOBAL`, `PROFILE`, `FROM` and `RULES` are filled in by [`config`].
+/// A traced proxy in front of one origin; `GLOBAL` and `RULES` are filled in by [`config`].
 const TRACED: &str = "
 global
   httpclient.ssl.verify none
@@ -35,31 +27,23 @@ global
   log ${log} local0
   lua-prepend-path ${module}/?.so cpath
   GLOBAL
-PROFILE
-defaults plain
+defaults
   mode http
   timeout connect 2s
   timeout client 10s
   timeout server 10s
-frontend front from FROM
+frontend front
   bind 127.0.0.1:${port:http}
-  timeout client 10s
-  RULES
-  default_backend back
-backend back from plain
+RULES  default_backend back
+backend back
   server one ${upstream}
 ";
 
 /// The text of a traced proxy's configuration; `global` are further lines of its global section, one of which loads the
 /// module.
 fn config(door: Door, global: &[&str]) -> String {
-    let profile = || std::fs::read_to_string(lua_dir().join("otel.cfg")).unwrap();
-    let (profile, from, rules) = match door {
-        Door::ZeroLines => (profile(), "otel", ""),
-        Door::Actions => (String::new(), "plain", "http-request lua.otel_start\n  http-after-response lua.otel_end"),
-    };
-    let text = TRACED.replace("GLOBAL", &global.join("\n  ")).replace("FROM", from).replace("RULES", rules);
-    text.replace("PROFILE", &profile)
+    let engine = if door.is_lua() { "setenv HAPROXY_VITALS_TRACES_ENGINE lua\n  " } else { "" };
+    TRACED.replace("GLOBAL", &(engine.to_owned() + &global.join("\n  "))).replace("RULES", door.rules())
 }
 
 /// A proxy by this configuration. Spans are sent soon; each test names the collector.

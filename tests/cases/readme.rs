@@ -26,22 +26,25 @@ fn the_frontends_of_the_documentation_are_accepted() {
     let upstream = Upstream::start();
     let whole = blocks("README.md").remove(0);
     let (global, _) = whole.split_once("frontend www").unwrap();
-    let profile = format!("{global}\n{}\n", include_str!("../../lua/otel.cfg"));
-    let times = "defaults\n    mode http\n    timeout connect 5s\n    timeout client 30s\n    timeout server 30s\n";
     let backend =
         "backend app\n    server app1 127.0.0.1:8000\nbackend databases\n    mode tcp\n    server db1 127.0.0.1:5433\n";
     let parts: Vec<_> = blocks("README.md").into_iter().skip(1).chain(blocks("docs/tracing.md")).collect();
-    assert_eq!(parts.len(), 8);
-    for part in parts {
-        let part = if part.contains("timeout client") || part.starts_with("listen") {
-            part
+    assert_eq!(parts.len(), PARTS, "{parts:#?}");
+    for (part, engine) in parts.iter().flat_map(|part| ["native", "lua"].map(|engine| (part, engine))) {
+        let part = if part.contains("default_backend") || part.starts_with("listen") {
+            part.clone()
         } else {
-            part.replace("bind :8080", "bind :8080\n    timeout client 30s\n    default_backend app")
+            part.replace("bind :8080", "bind :8080\n    default_backend app")
         };
-        let outcome = at_home(&format!("{profile}{times}{part}\n{backend}"), &upstream).check();
-        assert!(outcome.ok, "{part}\n{}", outcome.output);
+        let check = at_home(&format!("{global}\n{part}\n{backend}"), &upstream)
+            .env("HAPROXY_VITALS_TRACES_ENGINE", engine)
+            .check();
+        assert!(check.ok, "{engine}: {part}\n{}", check.output);
     }
 }
+
+/// Blocks of the documents but for README's first.
+const PARTS: usize = 7;
 
 /// The blocks of HAProxy's language in a document.
 fn blocks(document: &str) -> Vec<String> {

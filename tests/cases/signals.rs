@@ -12,14 +12,21 @@ mod understood;
 use std::net::SocketAddr;
 
 use haproxy_vitals_tests::client;
+use haproxy_vitals_tests::haproxy::Builder;
+use haproxy_vitals_tests::vitals::{self, Door};
 use prometheus_parse::{Scrape, Value};
 
-/// A frontend that answers Prometheus, and is not measured itself.
+/// A frontend that answers Prometheus.
 pub(crate) const SERVICE: &str = "
 frontend metrics
   bind 127.0.0.1:${port:metrics}
   http-request use-service lua.otel_metrics
 ";
+
+/// A proxy through a door, with [`SERVICE`], which is not measured itself.
+fn measured(door: Door, frontend: &str, rest: &str) -> Builder {
+    vitals::config(door, frontend, &format!("{rest}{SERVICE}")).env("HAPROXY_VITALS_TRACES_FRONTENDS", "!metrics")
+}
 
 /// The metrics as a scraper of the text format reads them.
 #[track_caller]

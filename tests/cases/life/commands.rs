@@ -4,11 +4,11 @@ use haproxy_vitals_tests::client::{self, Load, Until};
 use haproxy_vitals_tests::haproxy::Builder;
 use haproxy_vitals_tests::{OtlpReceiver, Port, SOON, Upstream, poll};
 
-use super::{DOORS, Door, PER_THREAD, config, count, field, proxy, traced, traced_to};
+use super::{Door, PER_THREAD, config, count, field, proxy, traced, traced_to};
 
 #[test]
 fn show_vitals_traces_counts_requests_and_spans() {
-    for door in DOORS {
+    for door in Door::ALL {
         let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
         let haproxy = traced_to(door, &upstream, &receiver).start();
         let report = client::load(haproxy.addr("http"), Load::new(4, Until::Count(50), "/"));
@@ -101,7 +101,7 @@ fn help_names_the_commands() {
 
 #[test]
 fn with_the_sdk_disabled_requests_pass_and_contexts_go_on_as_they_came() {
-    for door in DOORS {
+    for door in Door::ALL {
         let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
         let haproxy = off(door, &upstream, "OTEL_SDK_DISABLED", "true")
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.http_endpoint())
@@ -113,14 +113,21 @@ fn with_the_sdk_disabled_requests_pass_and_contexts_go_on_as_they_came() {
             assert_eq!(seen.headers_named("traceparent"), [caller], "{door:?}");
             assert_eq!(seen.headers_named("tracestate"), ["a=1,b=2"], "{door:?}");
         }
-        assert_eq!(client::get(haproxy.addr("http"), "/", &[]).status, 200);
-        let seen = upstream.last();
-        assert_eq!(flags(&seen.headers_named("traceparent")) & 1, 0, "{door:?}: {seen:?}");
-        assert_eq!(client::get(haproxy.addr("http"), "/", &[("traceparent", "nonsense")]).status, 200);
-        assert_eq!(flags(&upstream.last().headers_named("traceparent")) & 1, 0, "{door:?}");
+        // A section that says nothing gets no hook at all.
+        let is_hooked = door != Door::ZeroLines;
+        for headers in [&[][..], &[("traceparent", "nonsense")]] {
+            assert_eq!(client::get(haproxy.addr("http"), "/", headers).status, 200);
+            let (seen, came) = (upstream.last(), headers.iter().map(|(_, value)| *value).collect::<Vec<_>>());
+            if is_hooked {
+                assert_eq!(flags(&seen.headers_named("traceparent")) & 1, 0, "{door:?}: {seen:?}");
+            } else {
+                assert_eq!(seen.headers_named("traceparent"), came);
+            }
+        }
 
         assert_eq!((count(&haproxy, "requests.started"), count(&haproxy, "requests.ended")), (0, 0), "{door:?}");
-        assert_eq!((count(&haproxy, "requests.unsampled"), count(&haproxy, "faults")), (4, 0), "{door:?}");
+        let passed_on = if is_hooked { 4 } else { 0 };
+        assert_eq!((count(&haproxy, "requests.unsampled"), count(&haproxy, "faults")), (passed_on, 0), "{door:?}");
         haproxy.soft_stop();
         haproxy.wait_exit(SOON);
         assert!(receiver.requests().is_empty());
@@ -130,7 +137,7 @@ fn with_the_sdk_disabled_requests_pass_and_contexts_go_on_as_they_came() {
 
 #[test]
 fn with_the_exporter_none_requests_are_propagated_and_counted_and_nothing_is_sent() {
-    for door in DOORS {
+    for door in Door::ALL {
         let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
         let haproxy = off(door, &upstream, "OTEL_TRACES_EXPORTER", "none")
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.http_endpoint())

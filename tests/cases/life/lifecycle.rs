@@ -7,11 +7,11 @@ use haproxy_vitals_tests::client::{self, Load, Until};
 use haproxy_vitals_tests::otlp::{Protocol, SpanKind};
 use haproxy_vitals_tests::{Haproxy, Mode, OtlpReceiver, Port, SOON, Upstream};
 
-use super::{DOORS, Door, PER_THREAD, config, count, proxy, traced_to};
+use super::{Door, PER_THREAD, config, count, proxy, traced_to};
 
 #[test]
 fn every_mode_traces_without_special_rights() {
-    for (mode, door) in MODES.into_iter().flat_map(|mode| DOORS.map(|door| (mode, door))) {
+    for (mode, door) in MODES.into_iter().flat_map(|mode| Door::ENGINES.map(|door| (mode, door))) {
         let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
         let haproxy = traced_to(door, &upstream, &receiver).mode(mode).start();
         assert_eq!(client::get(haproxy.addr("http"), "/", &[]).status, 200, "{mode:?} {door:?}");
@@ -26,7 +26,9 @@ fn every_mode_traces_without_special_rights() {
 
 #[test]
 fn one_lua_state_and_one_for_each_thread_trace_every_request() {
-    for (load, door) in ["lua-load ${lua}/otel.lua", PER_THREAD].into_iter().flat_map(|l| DOORS.map(|door| (l, door))) {
+    for (load, door) in
+        ["lua-load ${lua}/otel.lua", PER_THREAD].into_iter().flat_map(|l| Door::ENGINES.map(|door| (l, door)))
+    {
         let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
         let haproxy = proxy(&config(door, &["nbthread 2", load]), &upstream)
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.http_endpoint())
@@ -78,7 +80,7 @@ fn an_unprivileged_user_in_a_chroot_traces_too() {
 fn config_check_starts_no_thread_and_touches_no_network() {
     let (collector, server) = (Port::reserve(), Port::reserve());
     let listeners = [collector.listen(), server.listen()];
-    for door in DOORS {
+    for door in Door::ENGINES {
         let load = "lua-load-per-thread ${lua}/otel.lua config=${dir}/vitals.toml";
         let check = Haproxy::config(&config(door, &["nbthread 2", load]))
             .module()

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use haproxy_vitals_tests::client::{self, Load, Session, Until};
 use haproxy_vitals_tests::{Behaviour, Haproxy, OtlpReceiver, Port, SOON, Upstream, poll};
 
-use super::{DOORS, Door, PER_THREAD, config, count, dropped, field, proxy, traced, traced_to};
+use super::{Door, PER_THREAD, config, count, dropped, field, proxy, traced, traced_to};
 
 #[test]
 fn a_collector_that_is_down_changes_no_response() {
-    for door in DOORS {
+    for door in Door::ENGINES {
         let (upstream, dead) = (Upstream::start(), Port::reserve());
         let haproxy = traced(door, &upstream)
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}", dead.addr()))
@@ -53,7 +53,7 @@ fn an_outage_and_its_end_are_said_once_each() {
 
 #[test]
 fn a_slow_collector_makes_no_request_wait() {
-    for door in DOORS {
+    for door in Door::ENGINES {
         let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
         receiver.behave(Behaviour::Delay(Duration::from_millis(300)));
         let haproxy = traced_to(door, &upstream, &receiver).start();
@@ -67,7 +67,7 @@ fn a_slow_collector_makes_no_request_wait() {
 
 #[test]
 fn a_silent_collector_makes_no_request_wait() {
-    for door in DOORS {
+    for door in Door::ENGINES {
         let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
         receiver.behave(Behaviour::Hang);
         let haproxy = traced_to(door, &upstream, &receiver)
@@ -84,7 +84,7 @@ fn a_silent_collector_makes_no_request_wait() {
 
 #[test]
 fn what_full_rings_refuse_is_counted_and_memory_stays_bounded() {
-    for door in DOORS {
+    for door in Door::ENGINES {
         let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
         receiver.behave(Behaviour::Hang);
         let haproxy = proxy(&config(door, &["nbthread 1", PER_THREAD]), &upstream)
@@ -130,8 +130,7 @@ fn what_full_rings_refuse_is_counted_and_memory_stays_bounded() {
 /// Answers are what a proxy without the module gives, and none takes long.
 #[track_caller]
 fn no_request_waits(haproxy: &Haproxy, upstream: &Upstream) {
-    let text = config(Door::Actions, &[]).replace("http-request lua.otel_start", "");
-    let plain = proxy(&text.replace("http-after-response lua.otel_end", ""), upstream).start();
+    let plain = proxy(&config(Door::None, &[]), upstream).start();
     let expected = Session::connect(plain.addr("http")).get("/bytes/100", &[]).unwrap();
     plain.finish();
     let mut session = Session::connect(haproxy.addr("http"));

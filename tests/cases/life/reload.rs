@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use haproxy_vitals_tests::client::{self, Load, RunningLoad, Session, Until};
 use haproxy_vitals_tests::{Mode, OtlpReceiver, SOON, Upstream, poll};
 
-use super::{DOORS, Door, traced_to};
+use super::{Door, traced_to};
 
 #[test]
 fn reloads_under_load_lose_no_request_and_no_span() {
-    for door in DOORS {
+    for door in Door::ENGINES {
         let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
         let haproxy = traced_to(door, &upstream, &receiver).mode(Mode::MasterWorker).start();
         let mut workers = HashSet::from([haproxy.worker_pid()]);
@@ -44,7 +44,7 @@ fn reloads_under_load_lose_no_request_and_no_span() {
 
 #[test]
 fn several_workers_trace_at_once_and_each_sends_its_own_on_leaving() {
-    for door in DOORS {
+    for door in Door::ENGINES {
         let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
         let haproxy = traced_to(door, &upstream, &receiver).mode(Mode::MasterWorker).start();
         let addr = haproxy.addr("http");

@@ -1,16 +1,16 @@
 //! Sizes of bodies.
 
 use haproxy_vitals_tests::client;
-use haproxy_vitals_tests::vitals::{self, Door};
+use haproxy_vitals_tests::vitals::Door;
 use haproxy_vitals_tests::{SOON, Upstream, poll};
 
-use super::{SERVICE, count, scrape};
+use super::{count, measured, scrape};
 
 #[test]
-fn bodies_with_a_length_are_measured_through_both_doors() {
-    for door in [Door::ZeroLines, Door::Actions] {
+fn bodies_with_a_length_are_measured_through_every_door() {
+    for door in Door::ALL {
         let upstream = Upstream::start();
-        let haproxy = vitals::config(door, "", SERVICE)
+        let haproxy = measured(door, "", "")
             .upstream(&upstream)
             .env("OTEL_TRACES_EXPORTER", "none")
             .env("OTEL_TRACES_SAMPLER", "always_off")

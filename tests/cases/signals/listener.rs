@@ -5,17 +5,17 @@ use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use haproxy_vitals_tests::client::{self, Load, Until};
-use haproxy_vitals_tests::vitals;
+use haproxy_vitals_tests::vitals::{self, Door};
 use haproxy_vitals_tests::{Mode, OtlpReceiver, Port, SOON, Upstream, poll};
 
-use super::{SERVER, SERVICE, count, scrape};
+use super::{SERVER, count, measured, scrape};
 
 const OPENMETRICS: &str = "application/openmetrics-text;version=1.0.0;q=0.8,text/plain;version=0.0.4;q=0.5";
 
 #[test]
 fn exemplars_name_spans_that_were_exported() {
     let (upstream, receiver, port) = (Upstream::start(), OtlpReceiver::start(), Port::reserve());
-    let haproxy = vitals::zero_lines("", SERVICE)
+    let haproxy = measured(Door::ZeroLines, "", "")
         .upstream(&upstream)
         .export_http(&receiver)
         .env("OTEL_TRACES_SAMPLER", "traceidratio")

@@ -6,7 +6,7 @@ use haproxy_vitals_tests::client::{self, Load, Until};
 use haproxy_vitals_tests::vitals::{self, Door};
 use haproxy_vitals_tests::{OtlpReceiver, SOON, Upstream, poll};
 
-use super::{CLIENT, SERVER, SERVICE, count, scrape, total};
+use super::{CLIENT, SERVER, count, measured, scrape, total};
 
 const FRONT: &str = "
   http-request deny if { path /denied }
@@ -18,9 +18,9 @@ const PATHS: [&str; 6] = ["/", "/status/404", "/denied", "/nowhere", "/status/50
 #[test]
 fn every_request_is_counted_once_sampled_or_not() {
     const REQUESTS: u64 = 1_200;
-    for (door, ratio) in [(Door::ZeroLines, "0.3"), (Door::Actions, "0.3"), (Door::ZeroLines, "0")] {
+    for (door, ratio) in [(Door::ZeroLines, "0.3"), (Door::LuaActions, "0.3"), (Door::ZeroLines, "0")] {
         let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
-        let haproxy = vitals::config(door, FRONT, &format!("\nbackend nowhere\n{SERVICE}"))
+        let haproxy = measured(door, FRONT, "\nbackend nowhere\n")
             .upstream(&upstream)
             .export_http(&receiver)
             .env("OTEL_TRACES_SAMPLER", "traceidratio")
@@ -58,7 +58,7 @@ fn every_request_is_counted_once_sampled_or_not() {
 #[test]
 fn durations_and_errors_are_those_of_the_spans() {
     let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
-    let haproxy = vitals::zero_lines(FRONT, &format!("\nbackend nowhere\n{SERVICE}"))
+    let haproxy = measured(Door::ZeroLines, FRONT, "\nbackend nowhere\n")
         .upstream(&upstream)
         .export_http(&receiver)
         .env("OTEL_METRICS_EXPORTER", "none")
@@ -94,9 +94,9 @@ fn durations_and_errors_are_those_of_the_spans() {
 #[test]
 fn active_requests_are_exact_by_method_while_they_run_and_when_they_ended() {
     const NAME: &str = "http_server_active_requests";
-    for door in [Door::ZeroLines, Door::Actions] {
+    for door in Door::ALL {
         let upstream = Upstream::start();
-        let haproxy = vitals::config(door, FRONT, &format!("\nbackend nowhere\n{SERVICE}"))
+        let haproxy = measured(door, FRONT, "\nbackend nowhere\n")
             .upstream(&upstream)
             .env("OTEL_TRACES_EXPORTER", "none")
             .env("OTEL_TRACES_SAMPLER", "always_off")
@@ -130,7 +130,7 @@ fn active_requests_are_exact_by_method_while_they_run_and_when_they_ended() {
 #[test]
 fn attribute_sets_beyond_the_limit_overflow_and_none_is_lost() {
     let upstream = Upstream::start();
-    let haproxy = vitals::zero_lines("", SERVICE)
+    let haproxy = measured(Door::ZeroLines, "", "")
         .upstream(&upstream)
         .env("OTEL_TRACES_EXPORTER", "none")
         .env("HAPROXY_VITALS_METRICS_ENABLED", "true")
@@ -149,7 +149,7 @@ fn attribute_sets_beyond_the_limit_overflow_and_none_is_lost() {
 fn a_collector_that_is_down_loses_no_measurement() {
     const REQUESTS: u64 = 3_000;
     let (upstream, dead) = (Upstream::start(), haproxy_vitals_tests::Port::reserve());
-    let haproxy = vitals::zero_lines("", SERVICE)
+    let haproxy = measured(Door::ZeroLines, "", "")
         .upstream(&upstream)
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}", dead.addr()))
         .env("OTEL_BSP_MAX_QUEUE_SIZE", 512)
@@ -158,8 +158,8 @@ fn a_collector_that_is_down_loses_no_measurement() {
         .start();
     // Slow enough for a small ring to be read in time.
     client::load(haproxy.addr("http"), Load::new(4, Until::Count(REQUESTS), "/delay/2"));
-    let measured = || count(&scrape(haproxy.addr("metrics")), SERVER, &[]);
-    poll::until(SOON, "every request in the metrics", || measured() == REQUESTS);
+    let counted = || count(&scrape(haproxy.addr("metrics")), SERVER, &[]);
+    poll::until(SOON, "every request in the metrics", || counted() == REQUESTS);
     let metrics = scrape(haproxy.addr("metrics"));
     let dropped = [("error_type", "queue_full")];
     assert!(count(&metrics, "otel_sdk_processor_span_processed_total", &dropped) > 0);
@@ -170,7 +170,7 @@ fn a_collector_that_is_down_loses_no_measurement() {
 #[test]
 fn without_metrics_the_service_says_how_to_have_some() {
     let upstream = Upstream::start();
-    let haproxy = vitals::zero_lines("", SERVICE).upstream(&upstream).env("OTEL_TRACES_EXPORTER", "none").start();
+    let haproxy = measured(Door::ZeroLines, "", "").upstream(&upstream).env("OTEL_TRACES_EXPORTER", "none").start();
     let answer = client::get(haproxy.addr("metrics"), "/metrics", &[]);
     assert_eq!((answer.status, answer.text().trim()), (404, "no metrics are made: set metrics.enabled"));
     haproxy.finish();

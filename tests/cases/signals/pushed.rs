@@ -30,7 +30,7 @@ fn start(door: Door, upstream: &Upstream, folder: &TempDir) -> Haproxy {
 
 #[test]
 fn the_last_push_at_a_soft_stop_counts_every_request() {
-    for door in [Door::ZeroLines, Door::Actions] {
+    for door in Door::ENGINES {
         let (upstream, folder) = (Upstream::start(), tempfile::tempdir().unwrap());
         let haproxy = start(door, &upstream, &folder);
         let report = client::load(haproxy.addr("http"), Load::new(4, Until::Count(REQUESTS), "/status/404"));

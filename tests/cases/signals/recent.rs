@@ -7,7 +7,7 @@ use haproxy_vitals_tests::{SOON, Upstream, poll};
 #[test]
 fn the_last_requests_are_shown_as_trees_without_any_backend() {
     const FRONT: &str = "  http-request deny if { path /denied }\n";
-    for door in [Door::ZeroLines, Door::Actions] {
+    for door in Door::ALL {
         let upstream = Upstream::start();
         let haproxy = vitals::config(door, FRONT, "")
             .upstream(&upstream)

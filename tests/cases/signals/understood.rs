@@ -2,15 +2,15 @@
 
 use haproxy_vitals_tests::client::{self, Load, Until};
 use haproxy_vitals_tests::exposition::{self, Sample};
-use haproxy_vitals_tests::vitals;
+use haproxy_vitals_tests::vitals::Door;
 use haproxy_vitals_tests::{OtlpReceiver, SOON, Upstream, poll};
 
-use super::{SERVER, SERVICE, count, scrape};
+use super::{SERVER, count, measured, scrape};
 
 #[test]
 fn both_forms_are_read_by_the_library_of_prometheus() {
     let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
-    let haproxy = vitals::zero_lines("", SERVICE)
+    let haproxy = measured(Door::ZeroLines, "", "")
         .upstream(&upstream)
         .export_http(&receiver)
         .env("HAPROXY_VITALS_METRICS_ENABLED", "true")
