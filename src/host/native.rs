@@ -20,6 +20,7 @@ mod line;
 mod live;
 mod message;
 mod registry;
+mod retired;
 mod section;
 mod selftest;
 mod side;
@@ -73,14 +74,26 @@ pub(super) fn register() -> Result<(), Unavailable> {
     Ok(())
 }
 
+/// Has HAProxy's parser say what to write in place of words that are gone, whichever hooks are used. Once per process, while HAProxy
+/// reads its configuration. An HAProxy that is not known says that it does not know them.
+pub(super) fn retire() {
+    if let Ok(engine) = known() {
+        retired::register(engine.symbols);
+    }
+}
+
 fn find() -> Result<Engine, Unavailable> {
-    let version = symbols::version()?;
-    let layout = symbols::release(&version).and_then(|(major, minor)| Layout::of(major, minor));
-    let layout = layout.ok_or_else(|| Unavailable::Version(version.clone()))?;
-    let engine = Engine { symbols: Symbols::find()?, layout, version };
+    let engine = known()?;
     selftest::run(&engine)?;
     section::register(&engine)?;
     Ok(engine)
+}
+
+fn known() -> Result<Engine, Unavailable> {
+    let version = symbols::version()?;
+    let layout = symbols::release(&version).and_then(|(major, minor)| Layout::of(major, minor));
+    let layout = layout.ok_or_else(|| Unavailable::Version(version.clone()))?;
+    Ok(Engine { symbols: Symbols::find()?, layout, version })
 }
 
 /// The engine, once it is registered.
