@@ -29,13 +29,19 @@ COLUMNS = ("name", "instructions_per_request", "over_plain", "budget", "verdict"
 def main():
     parser = argparse.ArgumentParser(
         prog="tasks/cost",
-        description="Counts what HAProxy executes in user space (callgrind, one proxy thread, every thread of the process) for "
-        "two numbers of requests, one after the other. Their difference per request is the result: start-up cancels out. "
+        description="Counts what HAProxy executes in user space (callgrind, one proxy thread, every thread of the "
+        "process) for two numbers of requests, one after the other. Their difference per request is the result: start-up cancels out. "
         "Results: a table, and target/cost.json. Fails when a measurement fails or a budget is exceeded.",
     )
-    parser.add_argument("--requests", type=int, default=1000, metavar="N", help="the difference of the two numbers (%(default)s)")
-    parser.add_argument("--repeat", type=int, default=1, metavar="N", help="measure each N times, the lowest counts (%(default)s)")
-    parser.add_argument("--profile", metavar="NAME", help="instead: where one scenario's instructions go; target/profile/NAME/ keeps it")
+    parser.add_argument(
+        "--requests", type=int, default=1000, metavar="N", help="the difference of the two numbers (%(default)s)"
+    )
+    parser.add_argument(
+        "--repeat", type=int, default=1, metavar="N", help="measure each N times, the lowest counts (%(default)s)"
+    )
+    parser.add_argument(
+        "--profile", metavar="NAME", help="instead: where one scenario's instructions go; target/profile/NAME/ keeps it"
+    )
     parser.add_argument("names", nargs="*", metavar="SCENARIO", help="of benches/cost/scenarios.toml (all of them)")
     options = parser.parse_args()
     known = scenarios()
@@ -100,7 +106,9 @@ class Bench:
 
     def row(self, scenario, budget, plain):
         row = {"name": scenario.name, "load": scenario.load}
-        row |= dict.fromkeys(("instructions_per_request", "over_plain", "verdict", "spans_per_request")) | {"budget": budget}
+        row |= dict.fromkeys(("instructions_per_request", "over_plain", "verdict", "spans_per_request")) | {
+            "budget": budget
+        }
         try:
             lowest, spans = self.lowest(scenario, self.options.repeat)
             over = lowest - (lowest if plain is None else plain)
@@ -116,7 +124,12 @@ class Bench:
             return row | {"verdict": "failed"}
         verdict = None if budget is None else "ok" if over <= budget else "over"
         spans = None if scenario.is_plain else spans / self.options.requests
-        return row | {"instructions_per_request": lowest, "over_plain": over, "verdict": verdict, "spans_per_request": spans}
+        return row | {
+            "instructions_per_request": lowest,
+            "over_plain": over,
+            "verdict": verdict,
+            "spans_per_request": spans,
+        }
 
     def lowest(self, scenario, times):
         """Instructions per request, and the spans that reached the collector."""
@@ -142,12 +155,20 @@ class Bench:
         proxy_file, upstream_file = log.with_suffix(f".{requests}.cfg"), self.folder / "upstream.cfg"
         proxy_file.write_text(scenario.configuration(port, upstream, self.options.module, self.lua))
         upstream_file.write_text(scenario.upstream_configuration(upstream))
-        valgrind = ["valgrind", "--tool=callgrind", f"--log-file={log}.valgrind", f"--callgrind-out-file={log}.callgrind", *arguments]
+        valgrind = [
+            "valgrind",
+            "--tool=callgrind",
+            f"--log-file={log}.valgrind",
+            f"--callgrind-out-file={log}.callgrind",
+            *arguments,
+        ]
         haproxy = [self.options.haproxy, "-db", "-f"]
         with (
             Sink() as sink,
             Process([*haproxy, upstream_file], self.folder / "upstream.haproxy", {}, upstream) as server,
-            Process([*valgrind, *haproxy, proxy_file], f"{log}.haproxy", scenario.environment(sink.port), port) as proxy,
+            Process(
+                [*valgrind, *haproxy, proxy_file], f"{log}.haproxy", scenario.environment(sink.port), port
+            ) as proxy,
         ):
             server.wait_until_ready(answers=False)
             proxy.wait_until_ready()
@@ -180,7 +201,10 @@ def profile(options, scenario):
 
 def profile_of(bench, scenario):
     few, many = BASE, BASE + bench.options.requests
-    spans = bench.run(scenario, many, "--separate-threads=yes").spans - bench.run(scenario, few, "--separate-threads=yes").spans
+    spans = (
+        bench.run(scenario, many, "--separate-threads=yes").spans
+        - bench.run(scenario, few, "--separate-threads=yes").spans
+    )
     bench.check_spans(scenario, spans)
     files = (bench.folder / f"{scenario.name}.{requests}.callgrind" for requests in (many, few))
     return callgrind.read(next(files)).per_request(callgrind.read(next(files)), bench.options.requests)
@@ -189,7 +213,10 @@ def profile_of(bench, scenario):
 def report(scenario, this, plain):
     groups, plain_groups = this.groups(), plain.groups()
     total, plain_total = sum(groups.values()), sum(plain_groups.values())
-    yield f"{scenario.name}: {total:.0f} instructions per request, {scenario.plain.name} {plain_total:.0f}, over plain {total - plain_total:.0f}"
+    yield (
+        f"{scenario.name}: {total:.0f} instructions per request, "
+        f"{scenario.plain.name} {plain_total:.0f}, over plain {total - plain_total:.0f}"
+    )
     yield f"\n{'per request':>12} {'over plain':>11}"
     for key in sorted(groups | plain_groups, key=lambda key: plain_groups[key] - groups[key]):
         yield f"{groups[key]:>12.0f} {groups[key] - plain_groups[key]:>11.0f}  {place(*key)}"
@@ -200,7 +227,11 @@ def report(scenario, this, plain):
             yield f"{costs[proxy, kind, name]:>12.0f} {over[proxy, kind, name]:>11.0f}  {name}  [{place(proxy, kind)}]"
     for title, wanted in (("into the module", True), ("out of the module", False)):
         yield f"\n{'inclusive':>12} {'calls':>11}  {title}"
-        crossed = {key: cost for key, cost in this.called.items() if callgrind.MODULE in key and (key[2] == callgrind.MODULE) == wanted}
+        crossed = {
+            key: cost
+            for key, cost in this.called.items()
+            if callgrind.MODULE in key and (key[2] == callgrind.MODULE) == wanted
+        }
         for key in top(crossed):
             proxy, kind, called, name = key
             where = f"{place(proxy, kind)} to {called}"

@@ -38,8 +38,12 @@ def main():
     result = {"rounds": options.rounds, "requests": options.requests, "connections": options.connections, "loads": {}}
     for load in options.loads:
         rows = result["loads"][load] = measure(options, load)
-        print(f"\n{load}: {options.rounds} rounds, {options.requests} requests a turn, {options.connections} connections")
-        print(f"{'':<22} {'CPU us':>7} {'ratio':>7} {'quartiles':>15} {'excess us':>10} {'quartiles':>15} {'spans':>6} {'idle us/s':>9}")
+        print(
+            f"\n{load}: {options.rounds} rounds, {options.requests} requests a turn, {options.connections} connections"
+        )
+        print(
+            f"{'':<22} {'CPU us':>7} {'ratio':>7} {'quartiles':>15} {'excess us':>10} {'quartiles':>15} {'spans':>6} {'idle us/s':>9}"
+        )
         for row in rows:
             print_row(row)
     out = ROOT / "target/overhead.json"
@@ -55,12 +59,26 @@ def parsed():
     )
     parser.add_argument("--requests", type=int, default=4000, metavar="N", help="of a turn (%(default)s)")
     parser.add_argument("--rounds", type=int, default=15, metavar="N", help="turns of each proxy (%(default)s)")
-    parser.add_argument("--connections", type=int, default=16, metavar="N", help="kept, each with one request open (%(default)s)")
+    parser.add_argument(
+        "--connections", type=int, default=16, metavar="N", help="kept, each with one request open (%(default)s)"
+    )
     parser.add_argument("--load", dest="loads", action="append", choices=LOADS, help="only this one")
-    parser.add_argument("--baseline-module", type=Path, metavar="DIR", help="also an older build with its profile: haproxy_vitals.so and lua/")
+    parser.add_argument(
+        "--baseline-module",
+        type=Path,
+        metavar="DIR",
+        help="also an older build with its profile: haproxy_vitals.so and lua/",
+    )
     parser.add_argument("--nginx", action="store_true", help="also nginx with nginx-otel, beside nginx without it")
-    parser.add_argument("--nginx-module", type=Path, metavar="FILE", help="ngx_otel_module.so, where no package brings it; implies --nginx")
-    parser.add_argument("names", nargs="*", metavar="SCENARIO", help=f"of benches/cost/scenarios.toml ({' '.join(MEASURED)})")
+    parser.add_argument(
+        "--nginx-module",
+        type=Path,
+        metavar="FILE",
+        help="ngx_otel_module.so, where no package brings it; implies --nginx",
+    )
+    parser.add_argument(
+        "names", nargs="*", metavar="SCENARIO", help=f"of benches/cost/scenarios.toml ({' '.join(MEASURED)})"
+    )
     options = parser.parse_args()
     options.loads = options.loads or LOADS
     options.names = options.names or MEASURED
@@ -87,7 +105,7 @@ class Candidate:
     expected: float | None = None
     # The proxy without tracing.
     plain: "Candidate | None" = None
-    # CPU seconds at the begin of each turn, and when all is exported; and the wall clock's seconds without load after each turn.
+    # CPU seconds at the begin of each turn, and when all is exported; the wall clock's seconds without load after each.
     begins: list = field(default_factory=list)
     pauses: list = field(default_factory=list)
     # Of a plain proxy: each turn's microseconds per request.
@@ -215,7 +233,10 @@ def rounds(options, family):
         spans = one.sink.spans() / (1 + max(1, int(options.requests * WARM_UP)) + options.rounds * options.requests)
         if one.expected is not None and abs(spans - one.expected) > one.expected / 100:
             raise Failed(f"{one.name}: {spans:.3f} spans per request reached the collector, not {one.expected}")
-        yield row(one.name, turns, one.around) | {"spans_per_request": round(spans, 3), "idle_us_per_second": idle * 1e6}
+        yield row(one.name, turns, one.around) | {
+            "spans_per_request": round(spans, 3),
+            "idle_us_per_second": idle * 1e6,
+        }
 
 
 def turn(options, plain):

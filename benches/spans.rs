@@ -8,8 +8,7 @@ use std::time::Instant;
 use haproxy_vitals::config::ServiceConfig;
 use haproxy_vitals::export::envelope::Envelope;
 use haproxy_vitals::resource::Resource;
-use haproxy_vitals::trace::carry::{Field, TRACEPARENT_LEN, TracestateAction, Verdict, Writer};
-use haproxy_vitals::trace::record::Record;
+use haproxy_vitals::trace::record::{Field, Head, Numbers, Record, Verdict, Writer, bits};
 use haproxy_vitals::trace::spans;
 use haproxy_vitals::trace::wording::Wording;
 
@@ -23,7 +22,7 @@ fn main() {
         if out.len() > 1 << 19 {
             out.clear();
         }
-        let record = Record::parse(black_box(&payload), black_box(END), 0).expect("a valid record");
+        let record = Record::parse(black_box(&payload), black_box(END)).expect("a valid record");
         black_box(spans::encode(&record, &wording, &mut out));
     }
     let nanos = start.elapsed().as_nanos();
@@ -36,17 +35,48 @@ fn main() {
 }
 
 fn payload() -> Vec<u8> {
-    let verdict = Verdict { recorded: true, sampled: true, tracestate: TracestateAction::Keep };
+    let head = Head {
+        verdict: Verdict { recorded: true, sampled: true, ..Verdict::default() },
+        flags: 3,
+        trace_id: 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef_u128.to_be_bytes(),
+        client_span: 0x0123_4567_89ab_cdef_u64.to_be_bytes(),
+        server_span: [0x11; 8],
+        parent: [0x22; 8],
+        started: START,
+    };
+    let fields: [(Field, &[u8]); 11] = [
+        (Field::Host, b"shop.example.com"),
+        (Field::UserAgent, b"Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"),
+        (Field::Method, b"GET"),
+        (Field::Target, b"/cart/items?id=7&sort=asc"),
+        (Field::Version, b"1.1"),
+        (Field::Frontend, b"www"),
+        (Field::Backend, b"api"),
+        (Field::Server, b"api1"),
+        (Field::ServerAddress, &[10, 0, 0, 7]),
+        (Field::ClientAddress, &[192, 0, 2, 9]),
+        (Field::Tls, b"TLSv1.3"),
+    ];
     let mut writer = Writer::new();
-    writer.begin(TRACEPARENT, verdict, b"1111111111111111", Some(b"2222222222222222"), b"");
-    writer.field(Field::Host, b"shop.example.com");
-    writer.field(Field::UserAgent, b"Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0");
+    writer.begin(&head);
+    for (field, value) in fields {
+        writer.field(field, value);
+    }
     writer.end();
-    [writer.as_bytes(), FIELDS].concat()
+    writer.numbers(&Numbers {
+        status: 200,
+        server_port: 8080,
+        client_port: 51234,
+        frontend_port: 443,
+        client_http_major: 1,
+        server_http_major: 1,
+        bits: bits::REUSE_KNOWN | bits::REUSED,
+        timers: [0, 0, 1, 2, 3, 25],
+        began: START,
+        ..Numbers::default()
+    });
+    writer.as_bytes().to_vec()
 }
 
-const END: u64 = 1_700_000_000_040_000_000;
-const TRACEPARENT: &[u8; TRACEPARENT_LEN] = b"00-0123456789abcdef0123456789abcdef-0123456789abcdef-03";
-const FIELDS: &[u8] =
-    b" -- 200 api api1 10.0.0.7 8080 192.0.2.9 51234 www 443 TLSv1.3 0 0 1 2 3 25 0 1700000000000000 1 1 1 0 0 \
-GET /cart/items?id=7&sort=asc HTTP/1.1";
+const START: u64 = 1_700_000_000_000_000_000;
+const END: u64 = START + 40_000_000;

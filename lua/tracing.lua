@@ -24,6 +24,16 @@ local function set_tracestate(http, tracestate)
     end
 end
 
+-- The trace in variables, for rules and logs.
+local function set_variables(txn, held)
+    local trace, span, sampled = native.context(held)
+    txn:set_var("txn.otel.trace_id", trace)
+    txn:set_var("txn.otel.sampled", sampled)
+    if span then
+        txn:set_var("txn.otel.span_id", span)
+    end
+end
+
 -- A function that does what the settings ask for beyond traceparent, or nothing: headers for the server, variables.
 local function request_tail(plan)
     local variables = plan.variables
@@ -43,12 +53,7 @@ local function request_tail(plan)
             end
         end
         if variables then
-            local trace, span, sampled = native.context(held)
-            txn:set_var("txn.otel.trace_id", trace)
-            txn:set_var("txn.otel.sampled", sampled)
-            if span then
-                txn:set_var("txn.otel.span_id", span)
-            end
+            set_variables(txn, held)
         end
     end
 end
@@ -155,6 +160,9 @@ return function()
             held = begin("", "", "", "", "1", "1", "TCP")
         end
         txn:set_var("txn.otel.ctx", held)
+        if plan.variables then
+            set_variables(txn, held)
+        end
         if by and is_recorded(held) then
             own(held, by)
             return held, true

@@ -30,7 +30,9 @@ class Profile:
 
     def per_request(self, fewer, requests):
         """What each of `requests` more requests cost."""
-        return Profile(*({key: (mine[key] - less[key]) / requests for key in mine | less} for mine, less in self.beside(fewer)))
+        return Profile(
+            *({key: (mine[key] - less[key]) / requests for key in mine | less} for mine, less in self.beside(fewer))
+        )
 
     def beside(self, other):
         return [(getattr(self, name), getattr(other, name)) for name in self.__dataclass_fields__]

@@ -26,7 +26,7 @@ BROWSER = [
     "sec-fetch-site: same-origin",
     "sec-fetch-user: ?1",
 ]
-TRACESTATE = "tracestate: vendor=t61rcWkgMzE,congo=ucfJifl5GOE"
+TRACESTATE = "tracestate: vendor=t61rcWkgMzE,congo=ucfJifl5GNE"
 
 
 class Client:
@@ -141,7 +141,19 @@ def answer(connection):
 def h2load(port, number):
     """One connection, one stream at a time."""
     headers = [word for header in TINY for word in ("-H", header)]
-    command = ["h2load", "-n", str(number), "-c", "1", "-t", "1", "-m", "1", *headers, f"http://127.0.0.1:{port}{url('h2')}"]
+    command = [
+        "h2load",
+        "-n",
+        str(number),
+        "-c",
+        "1",
+        "-t",
+        "1",
+        "-m",
+        "1",
+        *headers,
+        f"http://127.0.0.1:{port}{url('h2')}",
+    ]
     told = subprocess.run(command, capture_output=True, text=True)
     if told.returncode != 0 or f" {number} succeeded, 0 failed, 0 errored, 0 timeout" not in told.stdout:
         raise Failed(f"h2load:\n{told.stdout[-1000:]}{told.stderr[-1000:]}")

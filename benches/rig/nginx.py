@@ -41,7 +41,11 @@ def unpacked(package, file):
 
 def configuration(port, upstream, folder, module, sink):
     """As the proxy of base.cfg: one thread, connections kept on both sides, no log."""
-    tracing = f"otel_exporter {{ endpoint 127.0.0.1:{sink.port}; }} otel_trace on; otel_trace_context propagate;" if sink else ""
+    tracing = (
+        f"otel_exporter {{ endpoint 127.0.0.1:{sink.port}; }} otel_trace on; otel_trace_context propagate;"
+        if sink
+        else ""
+    )
     return f"""\
 daemon off;
 master_process off;
@@ -69,5 +73,7 @@ class GrpcSink(Sink):
     """nginx-otel exports over gRPC only."""
 
     def command(self):
-        third_party = subprocess.run([ROOT / "tasks/third-party"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+        third_party = subprocess.run(
+            [ROOT / "tasks/third-party"], stdout=subprocess.PIPE, text=True, check=True
+        ).stdout.strip()
         return [sys.executable, Path(__file__).with_name("sink.py"), "--grpc", f"{third_party}/python"]

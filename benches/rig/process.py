@@ -23,7 +23,11 @@ class Process:
         with self.log.open("wb") as output:
             inherited = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
             self.process = subprocess.Popen(
-                [str(word) for word in command], env=inherited | environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+                [str(word) for word in command],
+                env=inherited | environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
             )
 
     def __enter__(self):
@@ -65,7 +69,7 @@ class Process:
         return time.clock_gettime((~self.process.pid << 3) | 2)
 
     def tail(self):
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
+        return "\n".join(line[:300] for line in self.log.read_text(errors="replace").splitlines()[-20:])
 
 
 class Sink:

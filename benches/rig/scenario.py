@@ -11,6 +11,10 @@ LOADER = """\
   lua-prepend-path {module}/?.so cpath
   lua-load-per-thread {lua}/otel.lua {arguments}"""
 
+EXPECTS = """\
+  acl one req.fhdr_cnt(traceparent) eq 1
+  http-request return status 500 content-type text/plain string "not one traceparent" unless one"""
+
 
 @dataclass(frozen=True)
 class Scenario:
@@ -61,7 +65,7 @@ class Scenario:
     def upstream_configuration(self, upstream):
         # Without a span to look for, nothing else tells a tracer at work from one that does nothing.
         traced = not self.is_plain and self.load != "tcp"
-        expects = "  http-request return status 500 unless { req.fhdr_cnt(traceparent) eq 1 }" if traced else ""
+        expects = EXPECTS if traced else ""
         return filled("upstream.cfg", UPSTREAM=upstream, EXPECTS=expects)
 
     def environment(self, collector):
@@ -78,7 +82,8 @@ def scenarios():
     """All of the table, by name."""
     table = tomllib.loads((FOLDER / "scenarios.toml").read_text())
     return {
-        name: Scenario(name, **(values | {"frontend": tuple(values.get("frontend", ()))})) for name, values in table.items()
+        name: Scenario(name, **(values | {"frontend": tuple(values.get("frontend", ()))}))
+        for name, values in table.items()
     }
 
 

@@ -16,11 +16,11 @@ pub(crate) type Target = fn(&[u8]);
 pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("b3", propagation::b3),
     ("baggage", propagation::baggage),
-    ("carry", requests::carry),
     ("collector_answers", answers::collector),
     ("formats", propagation::formats),
     ("forwarding", requests::forwarding),
     ("health_answers", answers::health),
+    ("htx", requests::message),
     ("jaeger", propagation::jaeger),
     ("prometheus", metrics::prometheus),
     ("recent", requests::recent),

@@ -8,6 +8,7 @@
 
 mod abi;
 mod action;
+mod beside;
 mod capture;
 mod ending;
 mod faults;
@@ -15,7 +16,6 @@ mod fence;
 mod fetch;
 mod filter;
 mod handlers;
-mod htx;
 mod line;
 mod live;
 mod message;
@@ -26,7 +26,6 @@ mod selftest;
 mod side;
 mod stream;
 mod symbols;
-mod trace;
 mod trailers;
 mod ways;
 mod words;
@@ -91,9 +90,15 @@ fn find() -> Result<Engine, Unavailable> {
 
 fn known() -> Result<Engine, Unavailable> {
     let version = symbols::version()?;
-    let layout = symbols::release(&version).and_then(|(major, minor)| Layout::of(major, minor));
-    let layout = layout.ok_or_else(|| Unavailable::Version(version.clone()))?;
-    Ok(Engine { symbols: Symbols::find()?, layout, version })
+    let unknown = || Unavailable::Version(version.clone());
+    let (major, minor) = symbols::release(&version).ok_or_else(unknown)?;
+    let mut layout = Layout::of(major, minor).ok_or_else(unknown)?;
+    let symbols = Symbols::find()?;
+    layout.htx.positions = symbols.htx_positions().ok_or(Unavailable::SelfTest("an empty message"))?;
+    if !symbols::keep_loaded() {
+        return Err(Unavailable::SelfTest("the module stays loaded"));
+    }
+    Ok(Engine { symbols, layout, version })
 }
 
 /// The engine, once it is registered.

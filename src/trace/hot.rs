@@ -7,8 +7,8 @@ mod wants;
 pub use wants::Wants;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
+use nix::time::{ClockId, clock_gettime};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
@@ -232,6 +232,10 @@ impl Hot {
 
     /// What the start knows, in a record.
     fn fill(&mut self, request: &Incoming<'_>, picked: &Picked<'_>, seen: &Seen, sampled: bool, record: &mut Writer) {
+        record.present(Field::Method, request.method);
+        record.present(Field::Target, request.target);
+        record.present(Field::Host, picked.host);
+        record.present(Field::Version, request.version);
         record.present(Field::TraceState, &self.tracestate);
         if self.wants.every_request {
             self.for_metrics(request, picked, sampled, record);
@@ -239,11 +243,7 @@ impl Hot {
         if let Some(wanted) = &self.wanted {
             wanted.record_hops(&request.headers, record);
         }
-        record.present(Field::Host, picked.host);
         record.present(Field::UserAgent, picked.user_agent);
-        record.present(Field::Method, request.method);
-        record.present(Field::Target, request.target);
-        record.present(Field::Version, request.version);
         if let Some(link) = seen.link() {
             record.link(link);
         }
@@ -354,8 +354,9 @@ impl Hot {
     }
 }
 
-/// Unix time, nanoseconds.
+/// Unix time, nanoseconds. Hot path: the standard library's clock takes three times as many instructions.
+#[inline]
 pub fn unix_nanos() -> u64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
+    let Ok(now) = clock_gettime(ClockId::CLOCK_REALTIME) else { return 0 };
+    now.tv_sec().cast_unsigned().wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec().cast_unsigned())
 }

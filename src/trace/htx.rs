@@ -4,6 +4,21 @@
 //! eight bytes each, where the block's bytes are and what they are. `include/haproxy/htx-t.h` of HAProxy; the assumptions
 //! are those of `host/native`.
 
+/// Where things stand in a message: bytes from its begin. They differ between versions of HAProxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layout {
+    /// The positions of the newest block, the oldest, and the first of the message, four bytes each.
+    pub positions: usize,
+    /// The area: contents, then descriptors.
+    pub contents: usize,
+}
+
+/// Whether `bytes` hold a message of just their size: HAProxy keeps one in a whole buffer.
+pub fn is_message(bytes: &[u8], layout: Layout) -> bool {
+    let size = bytes.first_chunk().and_then(|size| usize::try_from(u32::from_le_bytes(*size)).ok());
+    size.and_then(|size| size.checked_add(layout.contents)) == Some(bytes.len())
+}
+
 /// One message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Message<'a> {
@@ -41,9 +56,9 @@ struct Block {
 }
 
 impl<'a> Message<'a> {
-    /// The message in `bytes`, whose area begins at `area_at`. `None`: there is no start line.
-    pub fn new(bytes: &'a [u8], area_at: usize) -> Option<Self> {
-        let (area, first, last) = Self::outline(bytes, area_at, FIRST)?;
+    /// The message in `bytes`. `None`: there is no start line.
+    pub fn new(bytes: &'a [u8], layout: Layout) -> Option<Self> {
+        let (area, first, last) = Self::outline(bytes, layout, FIRST)?;
         Some(Self { area, first, last })
     }
 
@@ -68,24 +83,25 @@ impl<'a> Message<'a> {
     }
 
     /// The trailers in `bytes`. They come without a start line where that was sent before.
-    pub fn trailers(bytes: &'a [u8], area_at: usize) -> Option<Headers<'a>> {
-        let (area, head, last) = Self::outline(bytes, area_at, HEAD)?;
+    pub fn trailers(bytes: &'a [u8], layout: Layout) -> Option<Headers<'a>> {
+        let (area, head, last) = Self::outline(bytes, layout, HEAD)?;
         Some(Headers { message: Self { area, first: head, last }, next: head, kind: TRAILER })
     }
 
     /// The area, the position that stands at `from`, and the newest descriptor's.
-    fn outline(bytes: &'a [u8], area_at: usize, from: usize) -> Option<(&'a [u8], usize, usize)> {
+    fn outline(bytes: &'a [u8], layout: Layout, from: usize) -> Option<(&'a [u8], usize, usize)> {
+        let Layout { positions, contents } = layout;
         let number = |at: usize| Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
         let position = |at: usize| usize::try_from(number(at)?.cast_signed()).ok();
         let size = usize::try_from(number(0)?).ok()?;
-        Some((bytes.get(area_at..)?.get(..size)?, position(from)?, position(TAIL)?))
+        Some((bytes.get(contents..)?.get(..size)?, position(positions.checked_add(from)?)?, position(positions)?))
     }
 
     fn block(self, position: usize) -> Option<Block> {
         let at = self.area.len().checked_sub(position.checked_add(1)?.checked_mul(8)?)?;
-        let [a, b, c, d, e, f, g, h] = *self.area.get(at..)?.first_chunk::<8>()?;
-        let at = usize::try_from(u32::from_le_bytes([a, b, c, d])).ok()?;
-        Some(Block { at, info: u32::from_le_bytes([e, f, g, h]) })
+        let (place, rest) = self.area.get(at..)?.split_first_chunk()?;
+        let at = usize::try_from(u32::from_le_bytes(*place)).ok()?;
+        Some(Block { at, info: u32::from_le_bytes(*rest.first_chunk()?) })
     }
 }
 
@@ -136,10 +152,9 @@ impl<'a> Iterator for Headers<'a> {
     }
 }
 
-/// Where the numbers stand: bytes from the message's begin.
-const TAIL: usize = 8;
-const HEAD: usize = 12;
-const FIRST: usize = 16;
+/// Bytes from the first of the positions, which is the newest block's.
+const HEAD: usize = 4;
+const FIRST: usize = 8;
 
 /// Where a start line's text begins: after flags, method or status, and three lengths.
 const LINE_TEXT: usize = 20;
@@ -150,9 +165,9 @@ const HEADER: u32 = 2;
 const TRAILER: u32 = 5;
 const UNUSED: u32 = 15;
 
-/// A message as HAProxy lays it out: for tests, benchmarks and fuzzing. `area_at` as in [`Message::new`].
+/// A message as HAProxy lays it out: for tests, benchmarks and fuzzing.
 #[doc(hidden)]
-pub fn write(area_at: usize, line: [&[u8]; 3], headers: &[(&[u8], &[u8])]) -> Vec<u8> {
+pub fn write(layout: Layout, line: [&[u8]; 3], headers: &[(&[u8], &[u8])]) -> Vec<u8> {
     let mut payload = vec![0; 8];
     payload.extend(line.iter().flat_map(|part| u32::try_from(part.len()).unwrap_or_default().to_le_bytes()));
     payload.extend(line.concat());
@@ -165,14 +180,14 @@ pub fn write(area_at: usize, line: [&[u8]; 3], headers: &[(&[u8], &[u8])]) -> Ve
     blocks.push((low(payload.len()), 3 << 28 | 1));
     payload.push(0);
     let size = (payload.len() + 8 * blocks.len() + 64).next_multiple_of(8);
-    let mut bytes = vec![0; area_at];
+    let mut bytes = vec![0; layout.contents];
     let mut number = |at: usize, value: u32| {
         if let Some(room) = bytes.get_mut(at..at + 4) {
             room.copy_from_slice(&value.to_le_bytes());
         }
     };
     number(0, low(size));
-    number(TAIL, low(blocks.len() - 1));
+    number(layout.positions, low(blocks.len() - 1));
     payload.resize(size - 8 * blocks.len(), 0);
     bytes.extend(payload);
     for (at, info) in blocks.iter().rev() {
@@ -187,16 +202,20 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const OLD: Layout = Layout { positions: 8, contents: 48 };
+    const NEW: Layout = Layout { positions: 12, contents: 40 };
+
     proptest! {
         #[test]
         fn what_is_written_is_read_back(
             headers in proptest::collection::vec(("[a-z-]{1,40}", "[ -~]{0,300}"), 0..20), target in "[ -~]{0,90}",
-            area_at in prop_oneof![Just(40_usize), Just(48)],
+            layout in prop_oneof![Just(OLD), Just(NEW)],
         ) {
             let pairs: Vec<_> = headers.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())).collect();
             let line = [&b"GET"[..], target.as_bytes(), b"HTTP/1.1"];
-            let bytes = write(area_at, line, &pairs);
-            let message = Message::new(&bytes, area_at).unwrap();
+            let bytes = write(layout, line, &pairs);
+            prop_assert!(is_message(&bytes, layout));
+            let message = Message::new(&bytes, layout).unwrap();
             prop_assert_eq!(message.start_line().unwrap().parts, line);
             prop_assert_eq!(message.headers().collect::<Vec<_>>(), pairs);
         }
@@ -205,7 +224,7 @@ mod tests {
         fn any_bytes_are_read_without_a_panic(
             bytes in proptest::collection::vec(any::<u8>(), 0..300), small in 0_u32..300, at in 0_usize..300, byte: u8,
         ) {
-            let mut changed = write(48, [b"GET", b"/", b"HTTP/1.1"], &[(b"host", b"a"), (b"x", b"")]);
+            let mut changed = write(OLD, [b"GET", b"/", b"HTTP/1.1"], &[(b"host", b"a"), (b"x", b"")]);
             if let Some(place) = changed.get_mut(at) {
                 *place = byte;
             }
@@ -214,8 +233,8 @@ mod tests {
                 size.copy_from_slice(&small.to_le_bytes());
             }
             for bytes in [changed, sized] {
-                let _ = Message::trailers(&bytes, 40).map(Iterator::count);
-                let Some(message) = Message::new(&bytes, 40) else { continue };
+                let _ = Message::trailers(&bytes, NEW).map(Iterator::count);
+                let Some(message) = Message::new(&bytes, NEW) else { continue };
                 let _ = (message.start_line(), message.headers().count());
             }
         }

@@ -17,4 +17,4 @@ pub mod xray;
 pub use context::{Context, Found, Sent};
 pub use lines::{Line, Lines};
 pub use policy::Policy;
-pub use seen::{CallerDecision, More, Seen};
+pub use seen::{CallerDecision, ListOwner, More, Seen};

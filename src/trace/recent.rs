@@ -271,6 +271,7 @@ const MAX_DEPTH: usize = 32;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trace::record::Field;
     use crate::trace::record::sample::Sample;
     use proptest::prelude::*;
 
@@ -282,7 +283,7 @@ mod tests {
 
     #[test]
     fn a_request_is_a_tree_of_its_spans() {
-        let recent = Recent::new(10, 0);
+        let recent = Recent::new(10);
         recent.keep(END, &Sample::default().payload());
         let expected = "1 of 1 remembered requests\n\n\
             trace 0123456789abcdef0123456789abcdef\n  \
@@ -293,12 +294,12 @@ mod tests {
 
     #[test]
     fn a_request_that_came_back_stands_below_the_client_span() {
-        let recent = Recent::new(10, 0);
+        let recent = Recent::new(10);
         recent.keep(END, &Sample::default().payload());
-        let mut inner = Sample { parent: Some(*b"0123456789abcdef"), ..Sample::default() }.payload();
-        inner[36..52].copy_from_slice(b"3333333333333333");
-        inner[56..72].copy_from_slice(b"4444444444444444");
-        recent.keep(END, &inner);
+        let mut inner = Sample::default();
+        inner.head.parent = inner.head.client_span;
+        (inner.head.client_span, inner.head.server_span) = ([0x33; 8], [0x44; 8]);
+        recent.keep(END, &inner.payload());
         let shown = recent.show(&all());
         assert_eq!(shown.matches("\ntrace ").count(), 1, "{shown}");
         assert!(shown.contains("\n      SERVER GET"), "{shown}");
@@ -306,9 +307,9 @@ mod tests {
 
     #[test]
     fn filters_choose_and_the_newest_come_first() {
-        let recent = Recent::new(10, 0);
-        for (end, status) in [(END, "200"), (END + 9_000_000_000, "503"), (END + 1, "404")] {
-            recent.keep(end, &Sample::with(&[("%ST", status)]).payload());
+        let recent = Recent::new(10);
+        for (end, status) in [(END, 200), (END + 9_000_000_000, 503), (END + 1, 404)] {
+            recent.keep(end, &Sample::default().status(status).payload());
         }
         // By their ends, not as they came.
         let shown = |words: &str| recent.show(&Query::parse(words.split_whitespace()).unwrap());
@@ -326,7 +327,7 @@ mod tests {
         fn no_more_is_remembered_than_allowed_and_nothing_panics(
             limit in 0_usize..20, payloads in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..200), 0..60),
         ) {
-            let recent = Recent::new(limit, 0);
+            let recent = Recent::new(limit);
             for payload in &payloads {
                 recent.keep(END, payload);
             }
@@ -339,8 +340,8 @@ mod tests {
 
         #[test]
         fn what_a_client_sends_cannot_reach_the_terminal(path in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let recent = Recent::new(1, 0);
-            recent.keep(END, &Sample::default().line(&[b"GET /", &path[..], b" HTTP/1.1"].concat()).payload());
+            let recent = Recent::new(1);
+            recent.keep(END, &Sample::default().with(Field::Target, &[b"/", &path[..]].concat()).payload());
             let shown = recent.show(&all());
             prop_assert!(shown.chars().all(|c| c == '\n' || !c.is_control()), "{:?}", shown);
         }

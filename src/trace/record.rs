@@ -17,6 +17,8 @@ mod response;
 #[cfg(test)]
 pub(crate) mod sample;
 pub(crate) mod scan;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use attribute::{AttributeValue, Attributes, is_name};
@@ -73,6 +75,8 @@ pub struct Record<'a> {
     pub content_length: Option<u64>,
     /// What HAProxy says of its end.
     pub response: Response<'a>,
+    /// Rules have put attributes on the span.
+    pub has_attributes: bool,
     fields: Fields<'a>,
 }
 
@@ -113,7 +117,7 @@ impl<'a> Record<'a> {
         let (mut numbers, mut found) = (None, Found::default());
         let (mut method, mut target, mut version) = (&[][..], &[][..], &[][..]);
         let (mut host, mut user_agent, mut tracestate) = (&[][..], &[][..], &[][..]);
-        let (mut link, mut content_length) = (None, &[][..]);
+        let (mut link, mut content_length, mut has_attributes) = (None, &[][..], false);
         let mut walk = fields;
         while let Some((tag, value)) = walk.next_field() {
             match Field::of_tag(tag) {
@@ -126,6 +130,7 @@ impl<'a> Record<'a> {
                 Some(Field::TraceState) => tracestate = value,
                 Some(Field::Link) => link = Link::read(value),
                 Some(Field::ContentLength) => content_length = value,
+                Some(Field::Attribute) => has_attributes = true,
                 Some(Field::Frontend) => found.frontend = value,
                 Some(Field::Backend) => found.backend = value,
                 Some(Field::Server) => found.server = value,
@@ -159,6 +164,7 @@ impl<'a> Record<'a> {
             request: RequestLine::new(method, target, version),
             content_length: decimal(content_length),
             response: Response::new(&numbers, &found, fields),
+            has_attributes,
             fields,
         })
     }
@@ -237,6 +243,8 @@ pub fn asked(record: &[u8]) -> [&[u8]; 3] {
             Some(Field::Method) => method = value,
             Some(Field::Target) => target = value,
             Some(Field::Host) => host = value,
+            // These come first.
+            _ if !method.is_empty() => break,
             _ => {}
         }
     }

@@ -150,7 +150,7 @@ impl Sampler {
 mod tests {
     use super::*;
     use crate::config::{ParentSampler, RuleAction, RuleConfig, RuleParent, SamplingConfig};
-    use crate::trace::incoming::Head;
+    use crate::trace::incoming::Arrival;
 
     fn sampler(kind: SamplerKind, sampling: SamplingConfig) -> Sampler {
         Sampler::new(&TracesConfig { sampler: kind, ratio: 1.0, sampling, ..TracesConfig::default() })
@@ -158,9 +158,10 @@ mod tests {
 
     fn decide(sampler: &mut Sampler, flags: Option<u8>) -> Decision {
         let parent = flags.map(|flags| Traceparent { trace_id: [b'1'; 32], parent_id: [b'2'; 16], flags });
-        let head = Some(Head { frontend: b"www", source: b"192.0.2.1", tls: false });
+        let source = "192.0.2.1".parse().ok();
+        let arrival = Some(Arrival { frontend: b"www", source, tls: false });
         let request =
-            Incoming { headers: b"\r\n", method: b"GET", target: b"/", version: b"1.1", single_span: false, head };
+            Incoming { method: b"GET", target: b"/", version: b"1.1", arrival, ..Incoming::of_headers(b"\r\n") };
         sampler.decide(&request, parent.as_ref(), b"", || 0)
     }
 

@@ -48,7 +48,6 @@ pub fn encode(record: &Record<'_>, wording: &Wording, shared: &mut Shared, out: 
         interval,
         phases,
         known: is_known(record.request.method, wording),
-        authority: authority(record),
         extras: extras.as_ref(),
     };
     let parts = if extras.is_some() { None } else { shared.parts(&request, server) };
@@ -86,8 +85,6 @@ struct Request<'r, 'a> {
     phases: Phases,
     /// The method is known.
     known: bool,
-    /// Whom the client asked for.
-    authority: Authority<'a>,
     /// Absent where no setting asks for any.
     extras: Option<&'r Extras<'a>>,
 }
@@ -142,6 +139,8 @@ impl<'a> Request<'_, 'a> {
             end: self.interval.end,
         };
         let mut span = Span::open(out, record, &identity);
+        // What was asked for comes first: a limit on attributes keeps it.
+        target(&mut span, &record.request, &wording.query);
         match parts {
             Some(parts) => span.copied(&parts.server),
             None => {
@@ -152,7 +151,6 @@ impl<'a> Request<'_, 'a> {
         if let Some(route) = route {
             span.string(key!("http.route"), route);
         }
-        target(&mut span, &record.request, &wording.query);
         self.client_addresses(&mut span);
         span.present(key!("user_agent.original"), record.user_agent);
         if let Some(kept) = record.kept {
@@ -190,27 +188,33 @@ impl<'a> Request<'_, 'a> {
 
     /// The server's leg: what was sent to it and what it answered.
     fn client(&self, server: &[u8], parts: Option<&Parts>, out: &mut Vec<u8>) {
-        let record = self.record;
-        let sent = self.sent();
-        let identity = Identity {
+        let (record, query) = (self.record, &self.wording.query);
+        let identity = |name| Identity {
             kind: Kind::Client,
             id: record.client_span,
             parent: Some(record.server_span),
-            name: sent.name,
+            name,
             start: self.phases.left_queue,
             end: self.phases.forwarded,
         };
-        let mut span = Span::open(out, record, &identity);
-        match parts {
-            Some(parts) => span.copied(&parts.client),
-            None => {
-                span.named(&identity);
-                self.client_part(server, &sent, &mut span);
-            }
+        let mut span;
+        if let Some(parts) = parts {
+            span = Span::open(out, record, &identity(b""));
+            span.copied(&parts.client);
+            let sent = record.response.sent.request(&record.request);
+            span.built(b"url.full", |out| {
+                out.extend_from_slice(&parts.url);
+                url::push_target(out, &sent.target, query);
+            });
+        } else {
+            let sent = self.sent();
+            span = Span::begin(out, record, &identity(sent.name));
+            span.built(b"url.full", |out| {
+                url::push_origin(out, sent.scheme, &sent.authority);
+                url::push_target(out, &sent.request.target, query);
+            });
+            self.client_part(server, &sent, &mut span);
         }
-        let query = &self.wording.query;
-        let target = &sent.request.target;
-        span.built(b"url.full", |out| url::push_full(out, sent.scheme, &sent.authority, target, query));
         if self.extras.is_some() {
             self.asked_of_client(&record.response, &mut span);
         }
@@ -250,10 +254,10 @@ impl<'a> Request<'_, 'a> {
         let (record, response) = (self.record, &self.record.response);
         let request = response.sent.request(&record.request);
         let known = if response.sent.method.is_empty() { self.known } else { is_known(request.method, self.wording) };
-        let mut authority = self.authority;
-        if !response.sent.host.is_empty() {
-            authority = Authority::parse(response.sent.host);
-        }
+        let mut authority = match response.sent.host {
+            b"" => authority(record),
+            host => Authority::parse(host),
+        };
         if authority.host.is_empty() {
             authority = Authority::of_peer(response.server_ip, response.server_port);
         }
@@ -305,10 +309,12 @@ impl<'a> Request<'_, 'a> {
             let before = Authority::parse(before);
             span.string(key!("server.address"), before.host);
             span.port(key!("server.port"), before.port);
-        } else if !self.authority.host.is_empty() {
-            let port = self.authority.port.or(self.record.response.frontend_port);
-            span.string(key!("server.address"), self.authority.host);
-            span.port(key!("server.port"), port);
+            return;
+        }
+        let asked = authority(self.record);
+        if !asked.host.is_empty() {
+            span.string(key!("server.address"), asked.host);
+            span.port(key!("server.port"), asked.port.or(self.record.response.frontend_port));
         }
     }
 }

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use haproxy_vitals::config::{Propagator, TracesConfig};
-use haproxy_vitals::trace::carry::{TRACEPARENT_LEN, Verdict};
-use haproxy_vitals::trace::headers::write_block;
+use haproxy_vitals::trace::headers::{Block, write_block};
 use haproxy_vitals::trace::hot::Hot;
 use haproxy_vitals::trace::incoming::Incoming;
+use haproxy_vitals::trace::picked::Picked;
 use haproxy_vitals::trace::propagation::doors::DoorPlan;
 use haproxy_vitals::trace::propagation::{
     Context, Found, Lines, Policy, Seen, Sent, b3 as b3_codec, baggage as baggage_codec,
 };
 use haproxy_vitals::trace::propagation::{jaeger as jaeger_codec, xray as xray_codec};
+use haproxy_vitals::trace::record::Writer;
 use haproxy_vitals::trace::sampler::{self, Change, Sampler};
 use haproxy_vitals::trace::w3c::{self, FLAG_SAMPLED, Traceparent, Tracestate, read_tracestate};
 
@@ -61,14 +62,14 @@ fn is_plain(list: &[u8]) {
 /// B3's single header, and a block with several.
 pub(crate) fn b3(data: &[u8]) {
     agrees(data, b3_codec::read_single, b3_codec::write_single);
-    if let Some(Found::Context(context)) = b3_codec::read(&Lines::read(data)) {
+    if let Some(Found::Context(context)) = b3_codec::read(&Lines::read(&Block::Text(data))) {
         is_valid(&context);
     }
     let values: Vec<_> = data.split(|&byte| byte == b'\n').collect();
     let names = [&b"x-b3-traceid"[..], b"x-b3-spanid", b"x-b3-sampled", b"x-b3-flags"];
     let headers: Vec<_> = names.into_iter().zip(values).filter(|(_, value)| !value.is_empty()).collect();
     let block = write_block(&headers);
-    if let Some(Found::Context(context)) = b3_codec::read_multi(&Lines::read(&block)) {
+    if let Some(Found::Context(context)) = b3_codec::read_multi(&Lines::read(&Block::Text(&block))) {
         agrees(&b3_codec::write_single(&sent(&context)), b3_codec::read_single, b3_codec::write_single);
     }
 }
@@ -87,7 +88,7 @@ pub(crate) fn xray(data: &[u8]) {
 pub(crate) fn baggage(data: &[u8]) {
     let keys = ["user", "tenant", "a", ""].map(str::to_owned);
     let mut last = None;
-    baggage_codec::each_wanted(data, &keys, |at, value| {
+    baggage_codec::each_wanted(&Block::Text(data), &keys, |at, value| {
         assert!(at < keys.len() && last.is_none_or(|last| last < at));
         assert!(value.len() <= baggage_codec::MAX_BYTES && value.trim_ascii() == value);
         last = Some(at);
@@ -108,25 +109,26 @@ pub(crate) fn formats(data: &[u8]) {
     let config = TracesConfig { propagators: ALL.to_vec(), ..TracesConfig::default() };
     let mut hot =
         Hot::new(Some(Sampler::new(&config)), Arc::default(), None).with_policy(Policy::new(&config).map(Arc::new));
-    let carried = hot.begin(&Incoming::of_headers(block)).to_vec();
-    let told = Traceparent::parse(&carried[..TRACEPARENT_LEN]).expect("a valid header for the server");
-    let mut changes = DoorPlan::new(&config).request_headers(&carried, b"www");
-    changes.push(("traceparent", Some(carried[..TRACEPARENT_LEN].to_vec())));
+    let begun = hot.begin(&Incoming::of_headers(block), &mut Writer::new());
+    let told = Traceparent::parse(&begun.traceparent()).expect("a valid header for the server");
+    let mut changes = DoorPlan::new(&config).request_headers(&begun.sent, b"www");
+    changes.push(("traceparent", Some(begun.traceparent().to_vec())));
     let headers: Vec<_> =
         changes.iter().filter_map(|(name, value)| Some((name.as_bytes(), value.as_deref()?))).collect();
     let onward = write_block(&headers);
     for format in ALL {
         let alone = TracesConfig { propagators: vec![format], ..TracesConfig::default() };
         let request = Incoming::of_headers(&onward);
+        let picked = Picked::read(&request.headers);
         let seen = match Policy::new(&alone) {
-            Some(policy) => policy.read(&request),
-            None => Seen::read(&onward),
+            Some(policy) => policy.read(&request, &picked),
+            None => Seen::of(&picked),
         };
         let parent = seen.parent.expect("a context in every format");
         assert_eq!((parent.trace_id, parent.parent_id), (told.trace_id, told.parent_id), "{format:?}");
         assert_eq!(parent.flags & FLAG_SAMPLED, told.flags & FLAG_SAMPLED, "{format:?}");
         let keeps_debug = matches!(format, Propagator::B3 | Propagator::B3Multi | Propagator::Jaeger);
-        assert_eq!(seen.is_debug(), keeps_debug && Verdict::is_debug(&carried), "{format:?}");
+        assert_eq!(seen.is_debug(), keeps_debug && begun.sent.debug, "{format:?}");
     }
 }
 
@@ -139,7 +141,7 @@ const ALL: [Propagator; 5] =
     [Propagator::TraceContext, Propagator::B3, Propagator::B3Multi, Propagator::Jaeger, Propagator::XRay];
 
 /// What is read from `data`, written, and read again is the same.
-fn agrees(data: &[u8], read: impl Fn(&[u8]) -> Option<Found>, write: impl Fn(&Sent<'_>) -> Vec<u8>) {
+fn agrees(data: &[u8], read: impl Fn(&[u8]) -> Option<Found>, write: impl Fn(&Sent) -> Vec<u8>) {
     let Some(Found::Context(context)) = read(data) else { return };
     is_valid(&context);
     // An open decision is made before it is written: not sampled, here.
@@ -147,10 +149,10 @@ fn agrees(data: &[u8], read: impl Fn(&[u8]) -> Option<Found>, write: impl Fn(&Se
     assert_eq!(read(&write(&sent(&decided))), Some(Found::Context(decided)));
 }
 
-fn sent(context: &Context) -> Sent<'_> {
-    let flags = if context.sampled == Some(true) { b"01" } else { b"00" };
-    let Context { trace_id, span_id, debug, .. } = context;
-    Sent { trace_id, span_id, server_span: None, flags, debug: *debug }
+fn sent(context: &Context) -> Sent {
+    let flags = if context.sampled == Some(true) { FLAG_SAMPLED } else { 0 };
+    let Context { trace_id, span_id, debug, .. } = *context;
+    Sent { trace_id, span_id, server_span: None, flags, debug }
 }
 
 fn is_valid(context: &Context) {

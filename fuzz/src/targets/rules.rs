@@ -3,8 +3,8 @@
 use haproxy_vitals::config::{
     AttributesConfig, Config, HeaderCondition, HeaderValueCondition, Pattern, RuleAction, RuleConfig, TracesConfig,
 };
-use haproxy_vitals::trace::incoming::{Head, Incoming};
-use haproxy_vitals::trace::record::Record;
+use haproxy_vitals::trace::incoming::{Arrival, Incoming};
+use haproxy_vitals::trace::record::{Field, Numbers, Record};
 use haproxy_vitals::trace::sampler::Sampler;
 
 use super::setup::{Setup, route};
@@ -19,9 +19,13 @@ pub(crate) fn routes(data: &[u8]) {
         ..AttributesConfig::default()
     };
     let setup = Setup::new(Config { attributes, ..Config::default() });
-    let end = [b"-- 200 b s - - - 80 www 443 - 0 0 0 0 0 0 0 1 1 1 0 0 0 GET ", path, b" HTTP/1.1"].concat();
-    let payload = requests::payload(&setup, &Incoming::default(), &end).expect("a sampled request");
-    let record = Record::parse(&payload, spans::END, 0).expect("a whole record");
+    let request = Incoming { method: b"GET", target: path, version: b"1.1", ..Incoming::default() };
+    let payload = requests::payload(&setup, &request, |record| {
+        record.present(Field::Server, b"s");
+        record.numbers(&Numbers { status: 200, ..Numbers::default() });
+    });
+    let payload = payload.expect("a sampled request");
+    let record = Record::parse(&payload, spans::END).expect("a whole record");
     let made = spans::of(&record, &setup);
     let found = made[0].attributes.iter().find(|one| one.key == "http.route").and_then(spans::text);
     assert!(found.is_none_or(|found| found == template || found == "/*"), "{found:?}");
@@ -52,9 +56,10 @@ pub(crate) fn sampling(data: &[u8]) {
     let mut config = TracesConfig::default();
     config.sampling.rules = rules;
     config.sampling.skip_probes = true;
-    let head = Head { frontend: value, source: prefix, tls: false };
+    let source = std::str::from_utf8(prefix).ok().and_then(|source| source.parse().ok());
+    let arrival = Some(Arrival { frontend: value, source, tls: false });
     let block = [b"x-id: ", value, b"\r\n\r\n"].concat();
-    let request = Incoming { headers: &block, method: b"GET", target, head: Some(head), ..Incoming::default() };
+    let request = Incoming { method: b"GET", target, arrival, ..Incoming::of_headers(&block) };
     let decision = Sampler::new(&config).decide(&request, None, value, || 7);
     assert!(decision.recorded || !decision.sampled);
 }

@@ -2,6 +2,7 @@
 
 use haproxy_vitals::config::{ConfigError, Loaded, Sources, load, load_file};
 use haproxy_vitals::trace::pipeline::Tracer;
+use haproxy_vitals::trace::plan::{Gather, MAX_GATHERED};
 
 use super::setup::Setup;
 
@@ -32,8 +33,10 @@ fn answered(answer: Result<Loaded, ConfigError>) {
             assert!(!loaded.describe().contains(|c: char| c.is_control() && c != '\n'));
             let _ = Tracer::without_export(&loaded.config);
             let setup = Setup::new(loaded.config);
-            let variables = setup.plan.environment();
-            assert!(variables.iter().all(|(_, value)| !value.contains(char::is_control)), "{variables:?}");
+            // What HAProxy reads as an expression.
+            let expressions: Vec<_> = setup.plan.gathered.iter().map(Gather::expression).collect();
+            assert!(expressions.len() <= MAX_GATHERED);
+            assert!(expressions.iter().all(|text| !text.contains(char::is_control)), "{expressions:?}");
         }
     }
 }

@@ -55,10 +55,6 @@ impl Setup {
             .with(Wants::new(&self.config));
         (hot, reader)
     }
-
-    pub(crate) fn gathered(&self) -> usize {
-        self.plan.gathered.len()
-    }
 }
 
 fn rich() -> Config {

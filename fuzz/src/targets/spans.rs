@@ -60,7 +60,7 @@ pub(crate) fn beside(record: &Record<'_>, payload: &[u8], setup: &Setup) {
         ExportLogsServiceRequest::decode(batch.clone()).expect("protobuf, with texts in UTF-8");
     }
 
-    shown(payload, setup, &Query::default());
+    shown(payload, &Query::default());
 }
 
 /// Metrics of it as Prometheus' text. Slow.
@@ -71,8 +71,8 @@ pub(crate) fn measured(record: &Record<'_>, setup: &Setup) {
 }
 
 /// The operator's view, which is safe for a terminal.
-pub(crate) fn shown(payload: &[u8], setup: &Setup, query: &Query) {
-    let recent = Recent::new(2, setup.gathered());
+pub(crate) fn shown(payload: &[u8], query: &Query) {
+    let recent = Recent::new(2);
     recent.keep(END, payload);
     recent.keep(END + 1, payload);
     let text = recent.show(query);

@@ -12,20 +12,25 @@
 //! | `channel`: `flags` 0, `buf` 8; `http_msg.chn` 8 | yes | yes | yes | each callback: the direction's bit fits the address |
 //! | `buffer` | yes | yes | yes | each message: it holds an HTX message of its own size |
 //! | `htx.blocks` | 48 | 40 | 40 | each message: `htx.size` and it make the buffer's size |
-//! | `htx`: `size` 0, `tail` 8, `head` 12, `first` 16 | yes | yes | yes | tests of the filter: headers are read |
+//! | `htx.size` 0 | yes | yes | yes | as above |
+//! | `htx`: `tail`, `head`, `first`, one after the other, from | 8 | 8 | 8 (3.4.0), 12 (3.4.7) | not assumed: `htx_empty` has -1 there, thrice |
 //! | `sample` (152 bytes), `sample_data`, `arg_list` | yes | yes | yes | `selftest`: constants come back with type and value |
 //! | `sample_fetch`: `kw` 0, `process` 8, `arg_mask` 16, `private` 48 | yes | yes | yes | `selftest`: `kw` is the name asked for |
 //! | `action_kw`: `private` 24 | yes | yes | yes | tests of the actions |
-//! | `sample_conv`: `kw` 0, `arg_mask` 16, `val_args` 24, types 32 | yes | yes | yes | `profile_of_old_is_refused_with_what_to_write` |
+//! | `sample_conv`: `kw` 0, `arg_mask` 16, `val_args` 24, types 32 | yes | yes | yes | `the_profile_of_earlier_versions_is_refused_with_what_to_write_instead` |
 //! | `sample_conv`: bytes | 48 | 48 | 64 | not assumed: each list has one, and room for either |
 //! | `action_kw`: bytes | 32 | 32 | 48 | not assumed: each list has one, and room for either |
 //! | `act_rule`: `action` 24, `action_ptr` 40, `kw` 64 | yes | yes | yes | parsing: `kw` is what was registered |
+//! | `flt_conf.list` links the filters of a section, the head within its proxy | yes | yes | yes | looked at before it is changed |
+//! | `filter.list` 48, `filter.res_list` (3.4) | 48 | 48 | 80 | `trailers`: counts in the stream or the channel agree |
 //! | `cfg_section` | yes | yes | yes | `section`: `cfg_parse_listen` is found in it (3.0, 3.1 only) |
 //! | `http_add_header` and `http_replace_header_value`: `int` at the end | no | no | yes | tests of headers; 0 is harmless before |
 //!
 //! Compared with a C compiler between v3.0.0, v3.1.0, v3.2.0, v3.3.0 and v3.4.0, on x86-64.
 use std::ffi::{c_char, c_int, c_ulong, c_void};
 use std::mem::offset_of;
+
+use crate::trace::htx;
 
 /// `struct proxy`: an address, nothing else.
 #[repr(C)]
@@ -107,6 +112,10 @@ pub(super) struct Filter {
     pub(super) flags: u16,
 }
 
+/// `FLT_FL_IS_REQ_DATA_FILTER`, `FLT_FL_IS_RSP_DATA_FILTER`.
+pub(super) const WANTS_REQUEST_DATA: u16 = 2;
+pub(super) const WANTS_RESPONSE_DATA: u16 = 4;
+
 /// `struct flt_conf`, an address: what is in it is a [`FilterFields`], further in since 3.4.
 #[repr(C)]
 pub(super) struct FilterConfig([u8; 0]);
@@ -116,7 +125,7 @@ pub(super) struct FilterFields {
     pub(super) id: *const c_char,
     pub(super) ops: *const FilterOps,
     pub(super) conf: *mut c_void,
-    list: List,
+    pub(super) list: List,
     pub(super) flags: u32,
 }
 
@@ -149,6 +158,29 @@ pub(super) struct FilterOps {
     pub(super) http_payload: Option<unsafe extern "C" fn(*mut Stream, *mut Filter, *mut HttpMsg, u32, u32) -> c_int>,
     pub(super) http_end_reset_reply: [Unused; 3],
     pub(super) tcp_payload: Unused,
+}
+
+impl FilterOps {
+    /// No callback.
+    pub(super) const NONE: Self = Self {
+        init: None,
+        deinit: None,
+        check: None,
+        per_thread: [None; 2],
+        attach: None,
+        stream_start: None,
+        stream_set_backend: None,
+        stream_stop: None,
+        detach: None,
+        check_timeouts: None,
+        channel_start_analyze: None,
+        pre_and_post: [None; 2],
+        channel_end_analyze: None,
+        http_headers: None,
+        http_payload: None,
+        http_end_reset_reply: [None; 3],
+        tcp_payload: None,
+    };
 }
 
 #[repr(C)]
@@ -331,8 +363,8 @@ pub(super) struct Layout {
     pub(super) filter_fields: usize,
     /// Where `stream.res` is, unless a response has shown it.
     pub(super) response_at: usize,
-    /// Bytes of `htx` before its blocks.
-    pub(super) htx_blocks: usize,
+    /// Of `htx`: the positions are looked up in `htx_empty`.
+    pub(super) htx: htx::Layout,
     /// Data filters are counted by channel, and filters listed by channel.
     pub(super) filters_by_channel: bool,
     /// HAProxy calls several hooks at the end of a section.
@@ -352,7 +384,7 @@ impl Layout {
                 3 => 104,
                 _ => 144,
             },
-            htx_blocks: if minor >= 3 { 40 } else { 48 },
+            htx: htx::Layout { positions: 8, contents: if minor >= 3 { 40 } else { 48 } },
             filters_by_channel: minor >= 4,
             section_hooks: minor >= 2,
         })

@@ -179,7 +179,7 @@ unsafe fn run(rule: *mut ActRule, s: *mut RawStream, of_response: bool) {
                 (Rule::Start, slot) => handlers::start_by_action(call.line, slot, &mut stream),
                 (Rule::End, Some(live)) => handlers::after_response(live, call.line, &mut stream),
                 (Rule::Attribute(name, expression), Some(live)) => {
-                    handlers::attribute(live, name.as_bytes(), stream.evaluate(expression));
+                    handlers::attribute(live, name.as_bytes(), stream.evaluate(*expression));
                 }
                 (Rule::Attribute(..), None) => stats::ATTRIBUTES_LEFT_OUT.add(1),
                 (Rule::End, None) => {}

@@ -157,7 +157,7 @@ impl Source {
     pub(super) fn value<'s>(&self, stream: &'s mut Stream<'_>) -> Option<Value<'s>> {
         match self {
             Self::Fetch(fetch) => stream.value(fetch),
-            Self::Expression(expression) => stream.evaluate(expression),
+            Self::Expression(expression) => stream.evaluate(*expression),
         }
     }
 }

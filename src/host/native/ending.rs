@@ -105,7 +105,7 @@ fn of_connection(numbers: &mut Numbers, record: &mut Writer, fetches: &Fetches, 
     let count = |value: Option<i64>| value.and_then(|count| u64::try_from(count).ok()).unwrap_or(ABSENT);
     numbers.bytes_in = count(number(stream, fetches.bytes_in.as_ref()));
     numbers.bytes_out = count(number(stream, fetches.bytes_out.as_ref()));
-    if let Some(accepted) = &fetches.accepted
+    if let Some(accepted) = fetches.accepted
         && let Some(Value::Int(micros)) = stream.evaluate(accepted)
     {
         numbers.began = u64::try_from(micros).unwrap_or(0).saturating_mul(1000);

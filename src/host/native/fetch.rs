@@ -134,7 +134,7 @@ impl Expression {
     /// # Safety
     ///
     /// As for [`Fetch::call`].
-    pub(super) unsafe fn call<'a>(&self, engine: &Engine, owner: &Owner) -> Option<Value<'a>> {
+    pub(super) unsafe fn call<'a>(self, engine: &Engine, owner: &Owner) -> Option<Value<'a>> {
         let mut room = MaybeUninit::uninit();
         let sample = owner.sample(&mut room);
         let Owner { px, sess, strm, opt } = *owner;

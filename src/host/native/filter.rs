@@ -3,7 +3,8 @@
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr::{self, NonNull};
-use std::sync::Once;
+
+use crate::trace::htx;
 
 use super::abi::{
     Channel, FILTERS_HTX, Filter, FilterConfig, FilterFields, FilterKw, FilterKwList, FilterOps, HAS_BACKEND, HttpMsg,
@@ -13,7 +14,7 @@ use super::fence::fence;
 use super::handlers::{self, Live};
 use super::line::{Line, Mode};
 use super::stream::{Side, Stream};
-use super::{Engine, engine, faults, fence, fetch, registry, section, side, trailers, words};
+use super::{Engine, beside, engine, faults, fence, fetch, registry, section, side, trailers, words};
 
 /// What users write.
 pub(super) const NAME: &CStr = c"lua.otel";
@@ -53,6 +54,9 @@ unsafe extern "C" fn parse(
         let given: Vec<String> = unsafe { words::from(args.cast(), first) };
         match line(engine, &given, px) {
             Ok((line, count)) => {
+                if line.mode != Mode::Filter {
+                    section::added(config);
+                }
                 // SAFETY: HAProxy's new, empty `flt_conf`.
                 unsafe {
                     let fields = fields_of(engine, config);
@@ -99,38 +103,41 @@ const ARGUMENTS: [&str; 2] = ["client-span=on", "client-span=off"];
 
 static OPS: FilterOps = FilterOps {
     init: Some(init),
-    deinit: None,
     check: Some(check),
-    per_thread: [None; 2],
     attach: Some(attach),
-    stream_start: None,
-    stream_set_backend: None,
     stream_stop: Some(stop),
     detach: Some(detach),
-    check_timeouts: None,
     channel_start_analyze: Some(start),
-    pre_and_post: [None; 2],
     channel_end_analyze: Some(end),
     http_headers: Some(headers),
     http_payload: Some(payload),
-    http_end_reset_reply: [None; 3],
-    tcp_payload: None,
+    ..FilterOps::NONE
 };
 
 /// HAProxy checks its configuration: once for each section with a filter of ours. Gives the number of errors.
-unsafe extern "C" fn check(_: *mut Proxy, _: *mut FilterConfig) -> c_int {
-    static CHECKED: Once = Once::new();
-    fence("check", (), || CHECKED.call_once(handlers::checked));
+unsafe extern "C" fn check(_: *mut Proxy, config: *mut FilterConfig) -> c_int {
+    fence::always("check", || {
+        if let Some(engine) = engine() {
+            // SAFETY: HAProxy's check of it.
+            unsafe { beside::checked(engine, config) };
+        }
+    });
     0
 }
 
 /// Before threads start.
-unsafe extern "C" fn init(px: *mut Proxy, _: *mut FilterConfig) -> c_int {
+unsafe extern "C" fn init(px: *mut Proxy, config: *mut FilterConfig) -> c_int {
     fence("init", 0, || {
         let Some(engine) = engine() else { return 0 };
         // A `listen` section may be another frontend's backend.
         if section::is(engine, px, HAS_BACKEND) {
             registry::use_it();
+        }
+        // SAFETY: HAProxy's `flt_conf` of a filter of ours.
+        if let Some(line) = unsafe { line_in(engine, config) }
+            && handlers::wants_after_response(line)
+        {
+            return section::add_after_response(engine, px);
         }
         0
     })
@@ -171,12 +178,10 @@ unsafe extern "C" fn headers(s: *mut RawStream, f: *mut Filter, message: *mut Ht
         call("headers", 1, s, f, |call, slot| {
             let channel = (&raw const (*message).chn).read();
             match side::of(s, channel) {
-                Some(side @ Side::Request(_)) => {
-                    live(slot, |live| handlers::leaving(live, call.line, &mut call.stream(side)))
-                }
+                Some(side @ Side::Request(_)) => handlers::leaving(call.line, slot, &mut call.stream(side)),
                 Some(side) => live(slot, |live| {
                     if handlers::answered(live, call.line, &mut call.stream(side)) {
-                        trailers::ask(s, f, channel);
+                        trailers::ask(call.engine, s, f, channel);
                     }
                 }),
                 None => {}
@@ -187,7 +192,7 @@ unsafe extern "C" fn headers(s: *mut RawStream, f: *mut Filter, message: *mut Ht
 }
 
 /// Bytes of the response, whose trailers are wanted. All of them go on.
-unsafe extern "C" fn payload(s: *mut RawStream, f: *mut Filter, message: *mut HttpMsg, offset: u32, len: u32) -> c_int {
+unsafe extern "C" fn payload(s: *mut RawStream, f: *mut Filter, message: *mut HttpMsg, _: u32, len: u32) -> c_int {
     let all = c_int::try_from(len).unwrap_or(c_int::MAX);
     // SAFETY: as in `headers`.
     unsafe {
@@ -195,8 +200,8 @@ unsafe extern "C" fn payload(s: *mut RawStream, f: *mut Filter, message: *mut Ht
             if let Some(side @ Side::Response(_)) = side::of(s, (&raw const (*message).chn).read()) {
                 live(slot, |live| {
                     if let Some(message) = call.stream(side).message() {
-                        let (offset, len) = (offset as usize, len as usize);
-                        message.blocks().trailers(offset, len, |name, value| handlers::trailer(live, name, value));
+                        let trailers = htx::Message::trailers(message.bytes(), message.layout());
+                        trailers.into_iter().flatten().for_each(|(name, value)| handlers::trailer(live, name, value));
                     }
                 });
             }
@@ -298,9 +303,14 @@ pub(super) unsafe fn call<T: Copy>(
 /// The line that a filter is of; `None`: it is none of ours.
 unsafe fn line_of(engine: &Engine, f: *mut Filter) -> Option<&'static Line> {
     // SAFETY: the caller promises a filter; what it leads to is looked at only where it is our own table, which ours alone name.
+    unsafe { line_in(engine, (&raw const (*f).config).read()) }
+}
+
+/// The line of a filter's configuration; `None`: it is none of ours.
+unsafe fn line_in(engine: &Engine, config: *mut FilterConfig) -> Option<&'static Line> {
+    // SAFETY: as above.
     unsafe {
-        let config = NonNull::new((&raw const (*f).config).read())?;
-        let fields = fields_of(engine, config.as_ptr());
+        let fields = fields_of(engine, NonNull::new(config)?.as_ptr());
         if (&raw const (*fields).ops).read() != &raw const OPS {
             return None;
         }
@@ -315,7 +325,8 @@ unsafe fn slot_of<'a>(f: *mut Filter) -> &'a mut Option<Box<Live>> {
     unsafe { &mut *(&raw mut (*f).ctx).cast() }
 }
 
-unsafe fn fields_of(engine: &Engine, config: *mut FilterConfig) -> *mut FilterFields {
+/// The fields of a filter's configuration.
+pub(super) fn fields_of(engine: &Engine, config: *mut FilterConfig) -> *mut FilterFields {
     config.wrapping_byte_add(engine.layout.filter_fields).cast()
 }
 

@@ -73,7 +73,7 @@ fn request(
     single_span: bool,
     arrival: Option<Arrival<'_>>,
 ) -> Option<Begun> {
-    let message = htx::Message::new(message.bytes(), message.contents_at())?;
+    let message = htx::Message::new(message.bytes(), message.layout())?;
     let [method, target, version] = message.start_line()?.parts;
     let incoming = Incoming {
         headers: Block::Message(message),
@@ -164,14 +164,13 @@ fn set_variables(begun: &Begun, stream: &mut Stream<'_>) {
     }
 }
 
-/// Rules have run, the request leaves for the server.
-pub(super) fn leaving(live: &mut Live, _: &Line, stream: &mut Stream<'_>) {
+/// Rules have run, the request leaves for the server. A connection in TCP mode that carries HTTP from here on stays what it began
+/// as.
+pub(super) fn leaving(_: &Line, slot: &mut Option<Box<Live>>, stream: &mut Stream<'_>) {
+    let Some(live) = slot.as_mut().filter(|live| live.begun.recorded && !live.is_connection) else { return };
     live.stamps.left = unix_nanos();
-    if !live.begun.recorded {
-        return;
-    }
     let Some(message) = stream.message() else { return };
-    let Some(message) = htx::Message::new(message.bytes(), message.contents_at()) else { return };
+    let Some(message) = htx::Message::new(message.bytes(), message.layout()) else { return };
     let Some(line) = message.start_line() else { return };
     let [method, target, _] = line.parts;
     let host = message.headers().find(|(name, _)| *name == b"host").map_or(&b""[..], |(_, value)| value);
@@ -198,7 +197,7 @@ pub(super) fn answered(live: &mut Live, _: &Line, stream: &mut Stream<'_>) -> bo
         return false;
     }
     let Some(message) = stream.message() else { return false };
-    let Some(message) = htx::Message::new(message.bytes(), message.contents_at()) else { return false };
+    let Some(message) = htx::Message::new(message.bytes(), message.layout()) else { return false };
     match message.headers().find(|(name, _)| *name == RPC_STATUS) {
         Some((_, status)) => {
             live.record.field(Field::RpcStatus, status);
@@ -242,7 +241,7 @@ pub(super) fn after_response(live: &mut Live, _: &Line, stream: &mut Stream<'_>)
 
 /// Of several lines of one header the last one counts.
 fn gather_headers(live: &mut Live, capture: &Capture, message: &Message<'_>) {
-    let Some(message) = htx::Message::new(message.bytes(), message.contents_at()) else { return };
+    let Some(message) = htx::Message::new(message.bytes(), message.layout()) else { return };
     for (place, wanted) in &capture.response_headers {
         let lines = message.headers().filter(|(name, _)| *name == wanted.as_bytes());
         if let Some((_, value)) = lines.last() {
@@ -290,8 +289,11 @@ pub(super) fn section(section: Section<'_>) -> Option<Mode> {
     ways::section(&section)
 }
 
-/// HAProxy has read all of its configuration.
-pub(super) fn checked() {}
+/// Something is to be done with each response, HAProxy's own too: [`after_response`] is called for each. They go past every hook of
+/// a filter's.
+pub(super) fn wants_after_response(line: &Line) -> bool {
+    ways::is_active(line.mode) && Capture::get().is_some_and(Capture::wants_responses)
+}
 
 /// gRPC over HTTP/2, "Responses".
 const RPC_STATUS: &[u8] = b"grpc-status";

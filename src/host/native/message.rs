@@ -5,8 +5,9 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::ptr::{self, NonNull};
 
+use crate::trace::htx::{Layout, is_message};
+
 use super::abi::{Buffer, Channel, HeaderContext, Ist};
-use super::htx::Blocks;
 use super::{Engine, faults, fence};
 
 /// The message in a channel, while a callback runs. Values that were read before are gone once it is asked for.
@@ -17,7 +18,7 @@ pub(in super::super) struct Message<'m> {
     held: PhantomData<&'m mut u8>,
 }
 
-impl<'m> Message<'m> {
+impl Message<'_> {
     /// `None` where the channel holds none.
     ///
     /// # Safety
@@ -34,7 +35,7 @@ impl<'m> Message<'m> {
         let message = Self { area, size, engine, held: PhantomData };
         let fits = head <= size && data <= size && isize::try_from(size).is_ok() && !faults::breaks("buffer");
         // The blocks are asked for their own size.
-        if !fits || Blocks::new(message.bytes(), engine.layout.htx_blocks).is_none() {
+        if !fits || !is_message(message.bytes(), engine.layout.htx) {
             fence::broken("a channel's buffer holds no HTX message");
             return None;
         }
@@ -47,19 +48,14 @@ impl<'m> Message<'m> {
         unsafe { std::slice::from_raw_parts(self.area.as_ptr(), self.size) }
     }
 
-    /// Where contents begin in `bytes`: the blocks' addresses count from here.
-    pub(in super::super) fn contents_at(&self) -> usize {
-        self.engine.layout.htx_blocks
-    }
-
-    /// Its blocks, from the oldest on.
-    pub(in super::super) fn blocks(&self) -> Blocks<'_> {
-        Blocks::new(self.bytes(), self.engine.layout.htx_blocks).unwrap_or(Blocks::NONE)
+    /// Where `bytes` have what.
+    pub(in super::super) fn layout(&self) -> Layout {
+        self.engine.layout.htx
     }
 
     /// Writes over contents, in place. `false`: the range is not within them.
     pub(in super::super) fn overwrite(&mut self, range: Range<usize>, text: &[u8]) -> bool {
-        let within = range.start >= self.engine.layout.htx_blocks && range.end <= self.size;
+        let within = range.start >= self.engine.layout.htx.contents && range.end <= self.size;
         if !within || range.end.checked_sub(range.start) != Some(text.len()) {
             return false;
         }

@@ -5,11 +5,11 @@ use std::ffi::{CStr, CString, c_char, c_int};
 use std::ptr;
 use std::sync::{Mutex, PoisonError};
 
-use super::abi::{CfgSection, HAS_BACKEND, HAS_FRONTEND, ParseSection, PostSection, Proxy};
+use super::abi::{CfgSection, FilterConfig, HAS_BACKEND, HAS_FRONTEND, ParseSection, PostSection, Proxy};
 use super::fence::fence;
 use super::filter::INTERNAL;
 use super::line::{Kind, Mode, Section};
-use super::{Engine, Unavailable, engine, fetch, handlers, registry, ways, words};
+use super::{Engine, Unavailable, beside, engine, fetch, handlers, registry, ways, words};
 
 /// Has HAProxy call us at the end of each section. Before 3.2 it knows one such call per kind of section, which it does not use.
 pub(super) fn register(engine: &Engine) -> Result<(), Unavailable> {
@@ -105,20 +105,43 @@ pub(super) fn is(engine: &Engine, px: *mut Proxy, capabilities: c_int) -> bool {
 }
 
 /// Adds our internal filter to the section that ends, by HAProxy's own parser. HAProxy's filter for compression comes before it: it
-/// adds that itself only where it finds no other.
+/// adds that itself only where it finds no other. Gives HAProxy's code of errors.
 fn add_filter(engine: &Engine, px: *mut Proxy, mode: Mode) -> c_int {
     // SAFETY: HAProxy's function, for its own section, on the thread that reads the configuration. It prints what it refuses, and
     // will do so again when it checks.
     unsafe { (engine.symbols.check_implicit_http_comp_flt)(px) };
     seen().mode = Some(mode);
     let code = add(engine, &[c"filter", INTERNAL]);
-    seen().mode = None;
+    let added = {
+        let mut seen = seen();
+        seen.mode = None;
+        seen.added.take()
+    };
+    let Some(added) = added else { return code };
+    // SAFETY: just added, at the end of the list.
+    if !unsafe { beside::prepare(engine, px, ptr::with_exposed_provenance_mut(added)) } {
+        super::fence::broken("a section's filters are not a list in it");
+    }
     code
 }
 
-/// Adds `http-after-response lua.otel_end` to the section that ends.
-pub(super) fn add_after_response() -> c_int {
-    engine().map_or(0, |engine| add(engine, &[c"http-after-response", c"lua.otel_end"]))
+/// HAProxy's parser has this filter of ours, and will put it into its list.
+pub(super) fn added(config: *mut FilterConfig) {
+    seen().added = Some(config.expose_provenance());
+}
+
+/// Adds `http-after-response lua.otel_end` to a section. After HAProxy has checked its configuration: it warns of such rules in TCP
+/// mode, where they do nothing. Gives a negative number if that fails.
+pub(super) fn add_after_response(engine: &Engine, px: *mut Proxy) -> c_int {
+    let current = engine.symbols.curproxy;
+    // SAFETY: HAProxy's variable, which only its parser uses, on its only thread.
+    let code = unsafe {
+        let before = current.replace(px);
+        let code = add(engine, &[c"http-after-response", c"lua.otel_end"]);
+        current.write(before);
+        code
+    };
+    if code == 0 { 0 } else { -1 }
 }
 
 /// Adds a line to the section that ends. Gives HAProxy's code of errors.
@@ -195,6 +218,8 @@ struct Seen {
     /// Sections that have ended.
     over: Vec<usize>,
     mode: Option<Mode>,
+    /// What was added last.
+    added: Option<usize>,
 }
 
 fn seen() -> std::sync::MutexGuard<'static, Seen> {
@@ -207,4 +232,5 @@ static SEEN: Mutex<Seen> = Mutex::new(Seen {
     actions_in_defaults: false,
     over: Vec::new(),
     mode: None,
+    added: None,
 });

@@ -81,7 +81,7 @@ impl Stream<'_> {
     }
 
     /// An expression's value for this stream.
-    pub(in super::super) fn evaluate(&mut self, expression: &Expression) -> Option<Value<'_>> {
+    pub(in super::super) fn evaluate(&mut self, expression: Expression) -> Option<Value<'_>> {
         // SAFETY: as above.
         unsafe { expression.call(self.engine, &self.owner()?) }
     }

@@ -20,6 +20,7 @@ macro_rules! symbols {
 
         impl Symbols {
             /// Looks all of them up.
+            #[expect(clippy::transmute_ptr_to_ptr, reason = "functions and variables alike")]
             pub(super) fn find() -> Result<Self, Unavailable> {
                 Ok(Self {
                     // SAFETY: a pointer to what HAProxy declares by this name, with this type in all known versions.
@@ -49,6 +50,7 @@ symbols! {
     ) -> *mut Sample,
     sample_register_convs: unsafe extern "C" fn(*mut SampleConvList),
     empty_arg_list: *const Arg,
+    htx_empty: *const [u32; 10],
     http_find_header: unsafe extern "C" fn(*mut u8, Ist, *mut HeaderContext, c_int) -> c_int,
     http_add_header: unsafe extern "C" fn(*mut u8, Ist, Ist, c_int) -> c_int,
     http_remove_header: unsafe extern "C" fn(*mut u8, *mut HeaderContext) -> c_int,
@@ -59,10 +61,22 @@ symbols! {
     curproxy: *mut *mut Proxy,
     cfg_parse_listen: ParseSection,
     check_implicit_http_comp_flt: unsafe extern "C" fn(*mut Proxy) -> c_int,
+    cache_store_flt_id: *const *const c_char,
     proxy_find_by_name: unsafe extern "C" fn(*const c_char, c_int, c_int) -> *mut Proxy,
     ha_alert: unsafe extern "C" fn(*const c_char, ...),
     hap_register_post_check: unsafe extern "C" fn(Option<PostSection>),
     memprintf: unsafe extern "C" fn(*mut *mut c_char, *const c_char, ...) -> *mut c_char,
+}
+
+impl Symbols {
+    /// Where an HTX message has the positions of its blocks: an empty one has -1 for the newest, the oldest and the first.
+    pub(super) fn htx_positions(&self) -> Option<usize> {
+        // SAFETY: HAProxy's empty message, which it never changes, and no version's is shorter.
+        let empty = unsafe { self.htx_empty.read() };
+        let at = empty.iter().position(|number| *number == u32::MAX)?;
+        let none: Vec<usize> = (0..empty.len()).filter(|n| empty.get(*n) == Some(&u32::MAX)).collect();
+        (none == [at, at + 1, at + 2]).then_some(at * size_of::<u32>())
+    }
 }
 
 // SAFETY: addresses of functions and of variables that HAProxy never moves; each use says who may touch what is there.
@@ -87,6 +101,21 @@ pub(super) fn release(version: &str) -> Option<(u32, u32)> {
     let patch = rest.split_once(|other: char| !other.is_ascii_digit()).map_or(rest, |(patch, _)| patch);
     let released = !patch.is_empty() && !rest.contains("dev");
     released.then_some((major, minor))
+}
+
+/// Keeps the module in the process for as long as that lives: HAProxy keeps pointers to its functions, and Lua unloads modules when it
+/// closes its states, which HAProxy does before it lets go of its filters.
+pub(super) fn keep_loaded() -> bool {
+    let mut about = std::mem::MaybeUninit::<libc::Dl_info>::zeroed();
+    // SAFETY: the linker fills it for an address of this module, and loads nothing that is not loaded.
+    unsafe {
+        let here = keep_loaded as *const c_void;
+        if libc::dladdr(here, about.as_mut_ptr()) == 0 {
+            return false;
+        }
+        let file = about.assume_init().dli_fname;
+        !file.is_null() && !libc::dlopen(file, libc::RTLD_NOW | libc::RTLD_NOLOAD | libc::RTLD_NODELETE).is_null()
+    }
 }
 
 fn address(name: &'static str, terminated: &'static str) -> Result<*mut c_void, Unavailable> {

@@ -4,9 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::super::settings;
-use super::capture::Capture;
 use super::line::{Kind, Mode, Section};
-use super::section::add_after_response;
 use crate::config::{Frontends, TracesConfig};
 
 /// A section ends: what is to be added to it.
@@ -18,21 +16,15 @@ pub(super) fn section(section: &Section<'_>) -> Option<Mode> {
     if takes_requests {
         sections().push(section.name.to_owned());
     }
-    let is_named = section.has_filter || section.has_actions;
-    if is_named {
+    if section.has_filter || section.has_actions {
         NAMED.store(true, Ordering::Relaxed);
     }
     let zero = takes_requests && config.enabled && config.frontends.contains(section.name);
-    let mode = match (section.has_filter, section.has_actions) {
+    match (section.has_filter, section.has_actions) {
         (true, _) => None,
         (false, true) => Some(Mode::Actions),
         (false, false) => zero.then_some(Mode::Zero),
-    };
-    // HAProxy's own answers go past every hook of a filter's but this rule.
-    if (is_named || mode.is_some()) && Capture::get().is_some_and(Capture::wants_responses) {
-        add_after_response();
     }
-    mode
 }
 
 /// HAProxy has read all of its configuration. What is wrong with the settings, if anything.

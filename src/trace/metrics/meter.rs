@@ -299,14 +299,15 @@ const RESPONSE_SIZE: Info = Info {
 mod tests {
     use super::*;
     use crate::metrics::{Data, HistogramPoint};
-    use crate::trace::record::sample::Sample;
+    use crate::trace::record::Field;
+    use crate::trace::record::sample::{START, Sample};
     use proptest::prelude::*;
 
     const END: u64 = 1_700_000_000_250_000_000;
 
     fn observe(meter: &Meter, sample: &Sample) {
         let payload = sample.payload();
-        meter.observe(&Record::parse(&payload, END, 0).unwrap());
+        meter.observe(&Record::parse(&payload, END).unwrap());
     }
 
     fn points(meter: &Meter, name: &str) -> Vec<HistogramPoint> {
@@ -343,6 +344,22 @@ mod tests {
     }
 
     #[test]
+    fn the_servers_leg_is_measured_by_finer_clocks_where_there_are_some() {
+        let meter = Meter::new(&MetricsConfig::default(), &Plan::default(), Arc::default());
+        let sample = Sample::default().status(200).numbers(|numbers| {
+            (numbers.server_status, numbers.timers[3]) = (404, 0);
+            (numbers.left, numbers.forwarded) = (START + 1_500_000, START + 200_000_000);
+        });
+        observe(&meter, &sample);
+        let client = &points(&meter, "http.client.request.duration")[0];
+        assert!((client.sum - 0.1985).abs() < 1e-9, "{client:?}");
+        assert!(pairs(&client.attributes).contains(&"http.response.status_code=Int(404)".to_owned()));
+        let server = &points(&meter, "http.server.request.duration")[0];
+        assert!((server.sum - 0.25).abs() < 1e-9, "{server:?}");
+        assert!(pairs(&server.attributes).contains(&"http.response.status_code=Int(200)".to_owned()));
+    }
+
+    #[test]
     fn haproxys_names_and_the_route_stand_there_on_request() {
         let attributes = vec![
             MetricAttribute::Frontend,
@@ -376,9 +393,8 @@ mod tests {
         let plan = Plan::new(&crate::config::Config { attributes: attributes.clone(), ..Default::default() });
         let wording = Arc::new(Wording::new(&attributes, &plan));
         let meter = Meter::new(&MetricsConfig::default(), &plan, wording);
-        let sample = Sample::with(&[("%r", "POST /a.B/C HTTP/2.0")]).carrying(crate::trace::carry::Field::Rpc, b"");
-        let payload = sample.gathered(&[Some(b"13")]).payload();
-        meter.observe(&Record::parse(&payload, END, plan.gathered.len()).unwrap());
+        let sample = Sample::default().line("POST /a.B/C HTTP/2.0").carrying(Field::Rpc, b"");
+        observe(&meter, &sample.gathered(&[Some(b"13")]));
         for name in ["rpc.server.call.duration", "rpc.client.call.duration"] {
             let point = &points(&meter, name)[0];
             let expected = [
@@ -394,7 +410,7 @@ mod tests {
     #[test]
     fn errors_are_those_of_the_spans() {
         let meter = Meter::new(&MetricsConfig::default(), &Plan::default(), Arc::default());
-        observe(&meter, &Sample::with(&[("%ST", "404")]));
+        observe(&meter, &Sample::default().status(404));
         let error = |name| points(&meter, name)[0].attributes.iter().any(|(name, _)| name == "error.type");
         assert!(!error("http.server.request.duration") && error("http.client.request.duration"));
     }
@@ -404,14 +420,12 @@ mod tests {
         for (exemplars, sampled, unsampled) in
             [(ExemplarFilter::AlwaysOn, 1, 1), (ExemplarFilter::AlwaysOff, 0, 0), (ExemplarFilter::TraceBased, 1, 0)]
         {
-            for (verdict, expected) in [(b'S', sampled), (b'R', unsampled)] {
+            for (sample, expected) in [(Sample::default(), sampled), (Sample::default().unsampled(), unsampled)] {
                 let config = MetricsConfig { exemplars, ..MetricsConfig::default() };
                 let meter = Meter::new(&config, &Plan::default(), Arc::default());
-                let mut payload = Sample::default().payload();
-                payload[55] = verdict;
-                meter.observe(&Record::parse(&payload, END, 0).unwrap());
+                observe(&meter, &sample);
                 let point = &points(&meter, "http.server.request.duration")[0];
-                assert_eq!(point.exemplars.iter().flatten().count(), expected, "{exemplars:?} {verdict}");
+                assert_eq!(point.exemplars.iter().flatten().count(), expected, "{exemplars:?}");
             }
         }
     }
@@ -429,12 +443,9 @@ mod tests {
             let meter = Meter::new(&config, &Plan::default(), Arc::default());
             let mut chosen = 0;
             for (sampled, status, method, state) in &requests {
-                let sample = Sample::with(&[("%ST", &status.to_string()), ("%ts", state)]);
-                let mut payload = sample.line(format!("{method} / HTTP/1.1").as_bytes()).payload();
-                if !sampled {
-                    payload[55] = b'R';
-                }
-                let record = Record::parse(&payload, END, 0).unwrap();
+                let sample = Sample::ended(state).status(*status).line(format!("{method} / HTTP/1.1"));
+                let payload = if *sampled { sample } else { sample.unsampled() }.payload();
+                let record = Record::parse(&payload, END).unwrap();
                 prop_assert_eq!(record.sampled, *sampled);
                 chosen += u64::from(spans::client_interval(&record).is_some());
                 meter.observe(&record);

@@ -99,6 +99,7 @@ pub(super) fn padded<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trace::record::{Verdict, hex};
     use proptest::prelude::*;
 
     #[test]
@@ -111,6 +112,20 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_record_s_head_says_what_was_sent(
+            trace_id: [u8; 16], spans: [[u8; 8]; 2], flags: u8, recorded: bool, debug: bool,
+        ) {
+            let [client_span, server_span] = spans;
+            let verdict = Verdict { recorded, debug, ..Verdict::default() };
+            let head = Head { verdict, flags, trace_id, client_span, server_span, parent: [0; 8], started: 0 };
+            let sent = Sent::of(&head);
+            prop_assert_eq!((hex(&sent.trace_id), hex(&sent.span_id)), (Some(trace_id), Some(client_span)));
+            prop_assert_eq!(sent.server_span.and_then(|span| hex(&span)), recorded.then_some(server_span));
+            prop_assert_eq!((sent.flags, sent.debug), (flags, debug));
+            prop_assert_eq!(hex(&sent.called_span()), Some(if recorded { server_span } else { client_span }));
+        }
+
         #[test]
         fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..120)) {
             let _ = padded::<32>(&bytes);

@@ -174,8 +174,8 @@ mod tests {
     }
 
     fn written(plan: &DoorPlan, sent: &Sent) -> Vec<(&'static str, String)> {
-        let set = plan.request_headers(sent, b"www").into_iter();
-        set.filter_map(|(name, value)| Some((name, String::from_utf8(value?).unwrap()))).collect()
+        let changes = plan.request_headers(sent, b"www").into_iter();
+        changes.filter_map(|(name, value)| Some((name, String::from_utf8(value?).unwrap()))).collect()
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::baggage;
 use super::context::{Context, Found};
 use super::lines::{Line, Lines};
-use super::seen::{CallerDecision, More, Seen};
+use super::seen::{CallerDecision, ListOwner, More, Seen};
 use super::{b3, jaeger, xray};
 use crate::config::{Propagator, TracesConfig, Trust};
 use crate::trace::headers::Block;
@@ -44,6 +44,9 @@ impl Policy {
             let link = caller.filter(|_| trust == Trust::Restart);
             let more = More { link, untrusted: true, ..More::default() };
             seen = with(more);
+        }
+        if !self.formats.contains(&Propagator::TraceContext) {
+            seen.more.get_or_insert_default().tracestate = ListOwner::Other;
         }
         seen
     }
@@ -103,7 +106,7 @@ fn of_context(context: &Context) -> Seen {
     let decision = if context.sampled.is_some() { CallerDecision::OfParent } else { CallerDecision::Open };
     Seen {
         parent: Some(Traceparent { trace_id: context.trace_id, parent_id: context.span_id, flags }),
-        ..with(More { decision, debug: context.debug, foreign: true, ..More::default() })
+        ..with(More { decision, debug: context.debug, tracestate: ListOwner::Nobody, ..More::default() })
     }
 }
 
@@ -127,7 +130,7 @@ const fn flags(sampled: bool) -> u8 {
 mod tests {
     use super::*;
     use crate::trace::headers::write_block;
-    use crate::trace::incoming::Head;
+    use crate::trace::incoming::Arrival;
 
     const W3C: (&str, &str) = ("traceparent", "00-11111111111111111111111111111111-1111111111111111-03");
     const B3: (&str, &str) = ("b3", "22222222222222222222222222222222-2222222222222222-d");
@@ -144,9 +147,13 @@ mod tests {
         write_block(&headers)
     }
 
+    fn read(policy: &Policy, request: &Incoming<'_>) -> Seen {
+        policy.read(request, &Picked::read(&request.headers))
+    }
+
     fn first_digit(policy: &Policy, headers: &[(&str, &str)]) -> Option<char> {
         let block = block(headers);
-        let seen = read(policy_ref, &block, None);
+        let seen = read(policy, &Incoming::of_headers(&block));
         seen.parent.map(|parent| char::from(parent.trace_id[0]))
     }
 
@@ -177,7 +184,7 @@ mod tests {
         let policy = policy(&[Propagator::B3, Propagator::XRay]);
         let decided = |headers: &[(&str, &str)]| {
             let block = block(headers);
-            let seen = read(policy_ref, &block, None);
+            let seen = read(&policy, &Incoming::of_headers(&block));
             (seen.parent.is_some(), seen.decided().map(|parent| parent.flags), seen.is_debug())
         };
         assert_eq!(decided(&[B3]), (true, Some(FLAG_SAMPLED), true));
@@ -200,13 +207,16 @@ mod tests {
             (&[Single, TraceContext], &[B3], Absent),
         ] {
             let block = block(headers);
-            let seen = policy(formats).read(&Incoming::of_headers(&block));
-            assert_eq!(seen.tracestate(&block, &mut Vec::new()), expected, "{formats:?}");
+            let request = Incoming::of_headers(&block);
+            let seen = read(&policy(formats), &request);
+            let picked = Picked::read(&request.headers);
+            assert_eq!(seen.tracestate(&request.headers, &picked, &mut Vec::new()), expected, "{formats:?}");
         }
     }
 
     #[test]
     fn callers_are_trusted_by_frontend() {
+        use crate::trace::w3c::Tracestate::{AsItCame, Void};
         let config = TracesConfig {
             trust: Trust::Restart,
             trust_of: vec![("inner".to_owned(), Trust::Accept), ("www".to_owned(), Trust::Ignore)],
@@ -215,12 +225,14 @@ mod tests {
         let policy = Policy::new(&config).unwrap();
         let block = block(&[W3C, ("tracestate", "a=1")]);
         let seen = |frontend: &'static str| {
-            let head = Some(Head { frontend: frontend.as_bytes(), ..Head::default() });
-            let seen = policy.read(&Incoming { head, ..Incoming::of_headers(&block) });
-            (seen.parent.is_some(), seen.link().is_some(), seen.is_untrusted(), seen.tracestate_lines)
+            let arrival = Some(Arrival { frontend: frontend.as_bytes(), ..Arrival::default() });
+            let request = Incoming { arrival, ..Incoming::of_headers(&block) };
+            let seen = read(&policy, &request);
+            let state = seen.tracestate(&request.headers, &Picked::read(&request.headers), &mut Vec::new());
+            (seen.parent.is_some(), seen.link().is_some(), seen.is_untrusted(), state)
         };
-        assert_eq!(seen("inner"), (true, false, false, 1));
-        assert_eq!(seen("www"), (false, false, true, 1));
-        assert_eq!(seen("other"), (false, true, true, 1));
+        assert_eq!(seen("inner"), (true, false, false, AsItCame));
+        assert_eq!(seen("www"), (false, false, true, Void));
+        assert_eq!(seen("other"), (false, true, true, Void));
     }
 }

@@ -22,8 +22,8 @@ pub struct More {
     pub decision: CallerDecision,
     /// The caller's debug flag.
     pub debug: bool,
-    /// [`Seen::parent`] comes from another format: `tracestate` has nothing to do with it.
-    pub foreign: bool,
+    /// Whose the list in `tracestate` is.
+    pub tracestate: ListOwner,
     /// The caller's baggage is not ours to keep.
     pub untrusted: bool,
 }
@@ -38,6 +38,18 @@ pub enum CallerDecision {
     Open,
     /// There is no parent, but a decision: in the flags of this one, which is no span.
     Alone(Traceparent),
+}
+
+/// Whose the list in `tracestate` is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ListOwner {
+    /// That of [`Seen::parent`]; nobody's where there is none.
+    #[default]
+    Parent,
+    /// Nobody's: [`Seen::parent`] comes from another format.
+    Nobody,
+    /// Somebody else's: W3C Trace Context is not among the formats, and the list goes on as it came.
+    Other,
 }
 
 impl Seen {
@@ -75,10 +87,11 @@ impl Seen {
     /// counts.
     pub fn tracestate(&self, headers: &Block<'_>, picked: &Picked<'_>, list: &mut Vec<u8>) -> Tracestate {
         list.clear();
-        if picked.tracestate_lines == 0 {
+        let owner = self.more.as_ref().map_or(ListOwner::Parent, |more| more.tracestate);
+        if picked.tracestate_lines == 0 || owner == ListOwner::Other {
             return Tracestate::Absent;
         }
-        if self.parent.is_none() || self.more.as_ref().is_some_and(|more| more.foreign) {
+        if self.parent.is_none() || owner == ListOwner::Nobody {
             return Tracestate::Void;
         }
         let read = if picked.tracestate_lines == 1 {

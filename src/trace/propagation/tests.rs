@@ -25,13 +25,13 @@ proptest! {
         flags in 0_u8..4,
         debug: bool,
     ) {
-        let flags = [b'0', b'0' + flags];
-        let (trace_id, span_id) = (trace_id.as_bytes(), span_id.as_bytes());
+        let id = (trace_id.as_bytes().try_into().unwrap(), span_id.as_bytes().try_into().unwrap());
+        let (trace_id, span_id): ([u8; 32], [u8; 16]) = id;
         for Codec { write, read, has_debug } in CODECS {
             let debug = debug && has_debug;
-            let sent = Sent { trace_id, span_id, server_span: None, flags: &flags, debug };
+            let sent = Sent { trace_id, span_id, server_span: None, flags, debug };
             let Some(Found::Context(context)) = read(&write(&sent)) else { panic!() };
-            prop_assert_eq!((&context.trace_id[..], &context.span_id[..]), (trace_id, span_id));
+            prop_assert_eq!((context.trace_id, context.span_id), (trace_id, span_id));
             prop_assert_eq!((context.sampled, context.debug), (Some(debug || sent.is_sampled()), debug));
         }
     }

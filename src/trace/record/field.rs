@@ -122,7 +122,7 @@ impl Field {
             Self::Numbers => super::numbers::LEN,
             // Longer than any registered method; HTTP/2, HTTP/3.
             Self::Method | Self::SentMethod => 64,
-            Self::Version | Self::ForwardedProto => 16,
+            Self::Version | Self::ForwardedProto | Self::ServerAddress | Self::ClientAddress | Self::LocalAddress => 16,
             // HAProxy's own bound on what it keeps of a request line, tune.http.logurilen.
             Self::Target | Self::SentTarget => 1024,
             // The longest DNS name, a port, and room for IPv6 literals.
@@ -139,7 +139,6 @@ impl Field {
             Self::Active => 1,
             Self::Attribute => 2 + MAX_ATTRIBUTE_NAME + MAX_ATTRIBUTE_VALUE,
             Self::Frontend | Self::Backend | Self::Server | Self::Cipher | Self::NextProtocol => 255,
-            Self::ServerAddress | Self::ClientAddress | Self::LocalAddress => 16,
             Self::Gathered => 1 + MAX_VALUE,
         }
     }

@@ -2,6 +2,7 @@
 
 /// What is to happen with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "one bit each in the record, and any of them together")]
 pub struct Verdict {
     /// Its end is recorded. A sampled request always is; one that is not may be, for what its end will say.
     pub recorded: bool,

@@ -2,10 +2,15 @@
 
 use std::net::IpAddr;
 
-use super::{Field, HEAD_LEN, Head, Numbers, Verdict, Writer, bits};
+use proptest::prelude::*;
+
+use super::{AttributeValue, Field, HEAD_LEN, Head, Numbers, Verdict, Writer, attribute, bits};
+
+/// When the ordinary request began. Unix time, nanoseconds.
+pub(crate) const START: u64 = 1_700_000_000_000_000_000;
 
 /// A record to be.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(crate) struct Sample {
     pub(crate) head: Head,
     pub(crate) numbers: Numbers,
@@ -36,7 +41,7 @@ impl Default for Sample {
                 client_span: 0x0123_4567_89ab_cdef_u64.to_be_bytes(),
                 server_span: [0x11; 8],
                 parent: [0x22; 8],
-                started: 1_700_000_000_000_000_000,
+                started: START,
             },
             numbers: Numbers {
                 status: 200,
@@ -47,7 +52,7 @@ impl Default for Sample {
                 server_http_major: 1,
                 bits: bits::REUSE_KNOWN | bits::REUSED,
                 timers: [4, 0, 1, 2, 3, 25],
-                began: 1_700_000_000_000_000_000,
+                began: START,
                 ..Numbers::default()
             },
             fields: fields.map(|(field, value)| (field, value.to_vec())).to_vec(),
@@ -56,6 +61,11 @@ impl Default for Sample {
 }
 
 impl Sample {
+    /// A request of which nothing is known but its head, and that it is over.
+    pub(crate) fn bare() -> Self {
+        Self { numbers: Numbers::default(), fields: Vec::new(), ..Self::default() }
+    }
+
     /// With a termination state.
     pub(crate) fn ended(state: &str) -> Self {
         Self::default().state(state)
@@ -97,13 +107,29 @@ impl Sample {
         }
     }
 
+    pub(crate) fn user_agent(self, user_agent: &[u8]) -> Self {
+        self.with(Field::UserAgent, user_agent)
+    }
+
     /// A request line, `METHOD TARGET[ HTTP/VERSION]`.
-    pub(crate) fn line(self, line: &str) -> Self {
-        let mut parts = line.split(' ');
-        let mut next = || parts.next().unwrap_or_default().as_bytes();
+    pub(crate) fn line(self, line: impl AsRef<[u8]>) -> Self {
+        let mut parts = line.as_ref().split(|&byte| byte == b' ');
+        let mut next = || parts.next().unwrap_or_default();
         let (method, target) = (next(), next());
         let version = next().strip_prefix(b"HTTP/").unwrap_or_default();
         self.with(Field::Method, method).with(Field::Target, target).with(Field::Version, version)
+    }
+
+    /// Not sampled, but recorded.
+    pub(crate) const fn unsampled(mut self) -> Self {
+        self.head.verdict.sampled = false;
+        self
+    }
+
+    /// With an attribute of a rule's.
+    pub(crate) fn ruled(self, name: &str, value: AttributeValue<'_>) -> Self {
+        let field = attribute::encode(name.as_bytes(), value).unwrap();
+        self.carrying(Field::Attribute, &field)
     }
 
     /// With one more field.
@@ -138,6 +164,68 @@ impl Sample {
         writer.numbers(&self.numbers);
         writer.as_bytes().to_vec()
     }
+}
+
+/// Any field.
+pub(crate) fn any_field() -> impl Strategy<Value = Field> {
+    (2_u8..=32).prop_map(|tag| Field::of_tag(tag).unwrap())
+}
+
+/// Any numbers, and any that an ordinary request may have.
+pub(crate) fn any_numbers() -> impl Strategy<Value = Numbers> {
+    let letter = || prop_oneof![4 => proptest::sample::select(b"-CcSsPRIDUKLHQT".to_vec()), 1 => any::<u8>()];
+    let timer = || prop_oneof![2 => -1_i32..60, 1 => any::<i32>()];
+    let stamp = || prop_oneof![1 => Just(0_u64), 3 => START..START + 60_000_000, 1 => any::<u64>()];
+    let parts = (
+        [letter(), letter()],
+        (prop_oneof![100_u16..600, any::<u16>()], prop_oneof![Just(0_u16), any::<u16>()], any::<[u16; 3]>()),
+        (any::<[u8; 3]>(), prop_oneof![0_u32..3, any::<u32>()]),
+        [timer(), timer(), timer(), timer(), timer(), timer()],
+        [stamp(), stamp(), stamp(), stamp(), stamp()],
+        any::<[u64; 2]>(),
+    );
+    parts.prop_map(|(state, (status, server_status, ports), (small, retries), timers, stamps, bytes)| {
+        let [server_port, client_port, frontend_port] = ports;
+        let [client_http_major, server_http_major, bits] = small;
+        let [began, left, connected, answered, forwarded] = stamps;
+        let [bytes_in, bytes_out] = bytes;
+        Numbers {
+            state,
+            status,
+            server_status,
+            server_port,
+            client_port,
+            frontend_port,
+            client_http_major: client_http_major % 5,
+            server_http_major: server_http_major % 5,
+            bits,
+            retries,
+            timers,
+            began,
+            left,
+            connected,
+            answered,
+            forwarded,
+            bytes_in,
+            bytes_out,
+        }
+    })
+}
+
+/// Any request or connection that is recorded: an ordinary one's fields, and any, of which some are there twice.
+pub(crate) fn any_sample() -> impl Strategy<Value = Sample> {
+    let fields = proptest::collection::vec((any_field(), proptest::collection::vec(any::<u8>(), 0..40)), 0..20);
+    let head = (any::<[bool; 5]>(), any::<u8>(), any::<[u8; 16]>(), any::<[[u8; 8]; 3]>(), any::<u64>());
+    (head, any_numbers(), fields, any::<bool>()).prop_map(|(head, numbers, fields, ordinary)| {
+        let ([sampled, measured, debug, connection, single], flags, trace_id, spans, started) = head;
+        let [client_span, server_span, parent] = spans;
+        let verdict = Verdict { recorded: true, sampled, measured, debug, connection };
+        let server_span = if single { client_span } else { server_span };
+        let head = Head { verdict, flags, trace_id, client_span, server_span, parent, started };
+        let sample = if ordinary { Sample::default() } else { Sample::bare() };
+        let sample = Sample { head, numbers, ..sample };
+        fields.iter().fold(sample, |sample, (field, value)| sample.carrying(*field, value))
+    })
 }
 
 #[test]

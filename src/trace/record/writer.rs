@@ -43,7 +43,15 @@ impl Writer {
     /// Appends a field, cut to its bound. Says whether it found room.
     #[inline]
     pub fn field(&mut self, field: Field, value: &[u8]) -> bool {
-        self.joined(field, b"", value.get(..field.max_len()).unwrap_or(value))
+        let value = value.get(..field.max_len()).unwrap_or(value);
+        if self.bytes.len() + FRAME + value.len() > self.limit {
+            return false;
+        }
+        let [low, high, ..] = value.len().to_le_bytes();
+        self.bytes.reserve(FRAME + value.len());
+        self.bytes.extend_from_slice(&[field as u8, low, high]);
+        self.bytes.extend_from_slice(value);
+        true
     }
 
     /// Appends a field unless it is empty.

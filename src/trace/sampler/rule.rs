@@ -152,7 +152,7 @@ const MAX_PATTERN_PATH: usize = 1024;
 mod tests {
     use super::*;
     use crate::trace::headers::write_block;
-    use crate::trace::incoming::Head;
+    use crate::trace::incoming::Arrival;
     use proptest::prelude::*;
 
     fn rule(change: impl FnOnce(&mut RuleConfig)) -> Rule {
@@ -167,9 +167,9 @@ mod tests {
 
     fn matches(rule: &Rule, method: &str, target: &str, source: &str) -> bool {
         let block = write_block(&[(b"user-agent", b"kube-probe/1.28"), (b"x-debug", b"1"), (b"X-Debug", b"2")]);
-        let head = Some(Head { frontend: b"www", source: source.as_bytes(), tls: false });
+        let arrival = Some(Arrival { frontend: b"www", source: source.parse().ok(), tls: false });
         let (method, target) = (method.as_bytes(), target.as_bytes());
-        let request = Incoming { headers: &block, method, target, version: b"1.1", single_span: false, head };
+        let request = Incoming { method, target, version: b"1.1", arrival, ..Incoming::of_headers(&block) };
         first(std::slice::from_ref(rule), &request).is_some()
     }
 
@@ -268,8 +268,7 @@ mod tests {
         let rules = rules(&config, false).unwrap();
         let decide = |target: &[u8], agent: &[u8]| {
             let block = write_block(&[(b"user-agent", agent)]);
-            let request =
-                Incoming { headers: &block, method: b"GET", target, version: b"1.1", single_span: false, head: None };
+            let request = Incoming { method: b"GET", target, version: b"1.1", ..Incoming::of_headers(&block) };
             first(&rules, &request).map(|rule| matches!(rule.action, Action::Drop))
         };
         assert_eq!(decide(b"/metrics", b"Prometheus/2.1"), Some(false));
@@ -285,15 +284,15 @@ mod tests {
             headers in proptest::collection::vec(any::<u8>(), 0..100),
             method in proptest::collection::vec(any::<u8>(), 0..8),
             target in proptest::collection::vec(any::<u8>(), 0..60),
-            source in proptest::collection::vec(any::<u8>(), 0..40),
+            source in proptest::option::of(any::<IpAddr>()),
         ) {
             let all = rule(|rule| {
                 rule.path_patterns = vec![Pattern::new("(a|b)*c?").unwrap()];
                 rule.sources = vec!["::/0".parse().unwrap()];
                 rule.header = Some(HeaderCondition { name: "x".to_owned(), value: HeaderValueCondition::Present });
             });
-            let head = Some(Head { frontend: b"f", source: &source, tls: true });
-            let request = Incoming { headers: &headers, method: &method, target: &target, version: b"", single_span: false, head };
+            let arrival = Some(Arrival { frontend: b"f", source, tls: true });
+            let request = Incoming { method: &method, target: &target, arrival, ..Incoming::of_headers(&headers) };
             let _ = first(std::slice::from_ref(&all), &request);
         }
     }

@@ -128,7 +128,9 @@ impl<'r, 'a> Request<'r, 'a> {
 
     /// A name that rules gave several values has the last one. OpenTelemetry specification, "Set Attributes".
     pub(super) fn rules(&self, span: &mut Span<'_>) {
-        rules(span, self.record);
+        if self.record.has_attributes {
+            rules(span, self.record);
+        }
     }
 
     /// A rule says more of a request than a setting.

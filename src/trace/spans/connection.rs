@@ -6,7 +6,7 @@
 use super::asked::rules;
 use super::span::{Identity, Kind, Span};
 use super::text::Text;
-use super::{NANOS_PER_MILLI, interval, protocol, tls};
+use super::{NANOS_PER_MILLI, interval, lossy, protocol, tls};
 use crate::trace::outcome;
 use crate::trace::protobuf::key;
 use crate::trace::record::{Field, Record, Server};
@@ -19,7 +19,7 @@ pub(super) fn encode(record: &Record<'_>, wording: &Wording, out: &mut Vec<u8>) 
         kind: Kind::Server,
         id: record.server_span,
         parent: record.parent,
-        name: &[b"TCP ", record.response.frontend].concat(),
+        name: &[b"TCP ", &*lossy(record.response.frontend)].concat(),
         start: interval.start,
         end: interval.end,
     };
@@ -131,5 +131,14 @@ mod tests {
         has("tls.next_protocol", "h 2");
         has("error.type", "server_timeout");
         assert!(!found.iter().any(|one| one.starts_with("http.") || one.starts_with("url.")), "{found:#?}");
+    }
+
+    #[test]
+    fn a_frontend_s_name_that_is_not_utf_8_makes_no_batch_invalid() {
+        let mut sample = Sample::default().with(Field::Frontend, b"\xff");
+        sample.head.verdict.connection = true;
+        let mut out = Vec::new();
+        encode(&Record::parse(&sample.payload(), 0).unwrap(), &Wording::default(), &mut out);
+        assert_eq!(ScopeSpans::decode(&out[..]).unwrap().spans[0].name, "TCP \u{FFFD}");
     }
 }

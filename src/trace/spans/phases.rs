@@ -4,7 +4,7 @@ use super::{Identity, Interval, Kind, NANOS_PER_MILLI, Request, Span};
 use crate::trace::protobuf::key;
 use crate::trace::record::Record;
 
-/// When each phase ended. Unix time, nanoseconds; none is after the request's end.
+/// When each phase ended. Unix time, nanoseconds; in this order, and none after the request's end, whatever the clocks say.
 #[derive(Clone, Copy)]
 pub(super) struct Phases {
     /// The request's headers were complete; then it waited for a server.
@@ -30,13 +30,16 @@ impl Phases {
         let connected = stamps.connected.map(within);
         // A stamp is finer than the queue's whole milliseconds.
         let left_queue = after(left, timers.queue.unwrap_or(0)).min(connected.unwrap_or(u64::MAX)).max(left);
-        let connected = connected.or_else(|| timers.connect.map(|millis| after(left_queue, millis)));
+        let connected = connected
+            .map(|stamp| stamp.max(left_queue))
+            .or_else(|| timers.connect.map(|millis| after(left_queue, millis)));
+        let asked = connected.unwrap_or(left_queue);
         let answered = stamps
             .answered
-            .map(within)
-            .or_else(|| timers.response_headers.map(|millis| after(connected.unwrap_or(left_queue), millis)));
-        let forwarded = stamps.forwarded.map_or(interval.end, within).max(answered.unwrap_or(left_queue));
-        Self { headers, left_queue, connected, answered, forwarded }
+            .map(|stamp| within(stamp).max(asked))
+            .or_else(|| timers.response_headers.map(|millis| after(asked, millis)));
+        let forwarded = stamps.forwarded.map_or(interval.end, within).max(answered.unwrap_or(asked));
+        Self { headers: headers.min(left_queue), left_queue, connected, answered, forwarded }
     }
 }
 

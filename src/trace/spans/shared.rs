@@ -2,27 +2,30 @@
 //! is encoded once, and copied.
 
 use std::fmt;
-use std::hash::Hasher;
+use std::net::IpAddr;
 
 use super::span::{Identity, Kind, Span};
-use super::{Request, Server};
+use super::{Request, Server, url};
+use crate::trace::record::Field;
 
 /// The parts of requests that were seen lately. Bounded: [`SLOTS`] of them; one that finds its slot taken replaces what is there.
 pub struct Shared {
     slots: Vec<Option<Parts>>,
-    key: Vec<u8>,
 }
 
 /// What one kind of request has in common.
 pub(super) struct Parts {
-    key: Box<[u8]>,
+    numbers: Numbers,
+    texts: [Box<[u8]>; TEXTS],
     pub(super) server: Vec<u8>,
     pub(super) client: Vec<u8>,
+    /// `url.full` up to the path.
+    pub(super) url: Vec<u8>,
 }
 
 impl Default for Shared {
     fn default() -> Self {
-        Self { slots: (0..SLOTS).map(|_| None).collect(), key: Vec::new() }
+        Self { slots: (0..SLOTS).map(|_| None).collect() }
     }
 }
 
@@ -39,18 +42,20 @@ impl Shared {
         if response.retries.count > 0 || request.record.host.len() > LONGEST || response.sent.host.len() > LONGEST {
             return None;
         }
-        write_key(&mut self.key, request, server);
-        let slot = self.slots.get_mut(usize::try_from(hash(&self.key) % SLOTS as u64).unwrap_or_default())?;
-        if slot.as_ref().is_none_or(|parts| *parts.key != *self.key) {
-            *slot = Some(Parts::new(&self.key, request, server));
+        let (numbers, texts) = (Numbers::of(request, server), texts(request));
+        let slot = self.slots.get_mut(slot(&numbers, &texts))?;
+        let fits = |parts: &Parts| parts.numbers == numbers && parts.texts.iter().zip(texts).all(|(a, b)| **a == *b);
+        if !slot.as_ref().is_some_and(fits) {
+            *slot = Some(Parts::new(numbers, &texts, request, server));
         }
         slot.as_ref()
     }
 }
 
 impl Parts {
-    fn new(key: &[u8], request: &Request<'_, '_>, server: Option<&[u8]>) -> Self {
-        let mut parts = Self { key: key.into(), server: Vec::new(), client: Vec::new() };
+    fn new(numbers: Numbers, texts: &[&[u8]; TEXTS], request: &Request<'_, '_>, server: Option<&[u8]>) -> Self {
+        let mut parts =
+            Self { numbers, texts: texts.map(Box::from), server: Vec::new(), client: Vec::new(), url: Vec::new() };
         let identity = |kind, name| Identity { kind, name, id: [0; 8], parent: None, start: 0, end: 0 };
         let mut span = Span::part(&mut parts.server);
         span.named(&identity(Kind::Server, request.method_name()));
@@ -60,47 +65,65 @@ impl Parts {
             let mut span = Span::part(&mut parts.client);
             span.named(&identity(Kind::Client, sent.name));
             request.client_part(server, &sent, &mut span);
+            url::push_origin(&mut parts.url, sent.scheme, &sent.authority);
         }
         parts
     }
 }
 
-/// Everything that the parts are made from. A length before each text: no two requests that differ give one key.
-fn write_key(key: &mut Vec<u8>, request: &Request<'_, '_>, server: Option<&[u8]>) {
-    let (record, response) = (request.record, &request.record.response);
-    key.clear();
-    let [status, server_status] =
-        [response.status, response.server_status].map(|status| status.unwrap_or(0).to_le_bytes());
-    let [server_port, frontend_port] =
-        [response.server_port, response.frontend_port].map(|port| port.unwrap_or(0).to_le_bytes());
-    let truth = |truth: Option<bool>| truth.map_or(2, u8::from);
-    let major = |major: Option<u64>| major.and_then(|major| u8::try_from(major).ok()).unwrap_or(0);
-    let kind = match response.server {
-        Server::None => 0,
-        Server::Applet(_) => 1,
-        Server::Real(_) => 2,
-    };
-    let flags = [
-        response.state.0[0],
-        response.state.0[1],
-        truth(response.connection_reused),
-        truth(response.server_tls),
-        major(response.client_http_major),
-        major(response.server_http_major),
-        kind,
-        u8::from(server.is_some()),
-        u8::from(response.timers.response_headers.is_some()),
-        u8::from(response.retries.redispatched),
-    ];
-    for numbers in [&status[..], &server_status, &server_port, &frontend_port, &flags] {
-        key.extend_from_slice(numbers);
+/// All numbers that the parts are made from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Numbers {
+    state: [u8; 2],
+    status: u16,
+    server_status: u16,
+    server_port: u16,
+    frontend_port: u16,
+    flags: u32,
+    address: Option<IpAddr>,
+}
+
+impl Numbers {
+    fn of(request: &Request<'_, '_>, server: Option<&[u8]>) -> Self {
+        let response = &request.record.response;
+        let kind = match response.server {
+            Server::None => 0,
+            Server::Applet(_) => 1,
+            Server::Real(_) => 2,
+        };
+        let truth = |truth: Option<bool>| truth.map_or(2, u32::from);
+        let major = |major: Option<u64>| major.and_then(|major| u32::try_from(major).ok()).unwrap_or(0) & 0xf;
+        let flags = [
+            (kind, 2),
+            (truth(response.connection_reused), 2),
+            (truth(response.server_tls), 2),
+            (major(response.client_http_major), 4),
+            (major(response.server_http_major), 4),
+            (u32::from(server.is_some()), 1),
+            (u32::from(response.timers.response_headers.is_some()), 1),
+            (u32::from(response.retries.redispatched), 1),
+        ];
+        Self {
+            state: response.state.0,
+            status: response.status.unwrap_or(0),
+            server_status: response.server_status.unwrap_or(0),
+            server_port: response.server_port.unwrap_or(0),
+            frontend_port: response.frontend_port.unwrap_or(0),
+            flags: flags.into_iter().fold(0, |all, (value, bits)| all << bits | value),
+            address: response.server_ip,
+        }
     }
+}
+
+/// All texts that the parts are made from.
+fn texts<'a>(request: &Request<'_, 'a>) -> [&'a [u8]; TEXTS] {
+    let (record, response) = (request.record, &request.record.response);
     let name = match response.server {
         Server::Real(name) | Server::Applet(name) => name,
         Server::None => b"",
     };
-    let upgrade = if response.status == Some(101) { record.carried(super::Field::Upgrade) } else { b"" };
-    let texts = [
+    let upgrade = if response.status == Some(101) { record.carried(Field::Upgrade) } else { b"" };
+    [
         record.request.method,
         record.request.version,
         record.request.target.authority,
@@ -112,49 +135,23 @@ fn write_key(key: &mut Vec<u8>, request: &Request<'_, '_>, server: Option<&[u8]>
         response.sent.method,
         response.sent.host,
         upgrade,
-    ];
+    ]
+}
+
+/// A slot: a wrong one costs an encoding, no more.
+fn slot(numbers: &Numbers, texts: &[&[u8]; TEXTS]) -> usize {
+    let mut mixed = u64::from(numbers.status) << 32 ^ u64::from(numbers.flags) << 16 ^ u64::from(numbers.server_port);
     for text in texts {
-        let [low, high, ..] = text.len().to_le_bytes();
-        key.extend_from_slice(&[low, high]);
-        key.extend_from_slice(text);
+        let ends = [text.first(), text.last()].map(|byte| u64::from(byte.copied().unwrap_or(0)));
+        let [first, last] = ends;
+        mixed =
+            (mixed.rotate_left(7) ^ (text.len() as u64) << 16 ^ first << 8 ^ last).wrapping_mul(0x517c_c1b7_2722_0a95);
     }
-    match response.server_ip {
-        None => {}
-        Some(std::net::IpAddr::V4(address)) => key.extend_from_slice(&address.octets()),
-        Some(std::net::IpAddr::V6(address)) => key.extend_from_slice(&address.octets()),
-    }
+    usize::try_from(mixed >> 56).unwrap_or_default() % SLOTS
 }
 
-/// Eight bytes at a time: what it is good for is a slot, and a wrong one costs an encoding.
-fn hash(key: &[u8]) -> u64 {
-    let mut hasher = Mix(0);
-    let (words, rest) = key.as_chunks::<8>();
-    for word in words {
-        hasher.write_u64(u64::from_le_bytes(*word));
-    }
-    for byte in rest {
-        hasher.write_u64(u64::from(*byte));
-    }
-    hasher.finish()
-}
-
-struct Mix(u64);
-
-impl Hasher for Mix {
-    fn finish(&self) -> u64 {
-        self.0 ^ self.0 >> 32
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
-        }
-    }
-
-    fn write_u64(&mut self, word: u64) {
-        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
-    }
-}
+/// Texts that the parts are made from.
+const TEXTS: usize = 11;
 
 /// Kinds of requests that are remembered: some 2 KiB each.
 const SLOTS: usize = 256;

@@ -54,7 +54,7 @@ impl Text {
     }
 }
 
-/// Bytes of the longest IPv6 address: INET6_ADDRSTRLEN without its NUL.
+/// Bytes of the longest IPv6 address: `INET6_ADDRSTRLEN` without its NUL.
 const LONGEST: usize = 45;
 
 #[cfg(test)]
@@ -66,7 +66,8 @@ mod tests {
         #[test]
         fn addresses_are_written_as_everywhere(v4: [u8; 4], v6: [u8; 16]) {
             for address in [IpAddr::from(v4), IpAddr::from(v6)] {
-                prop_assert_eq!(Text::of(address).as_bytes(), address.to_string().as_bytes());
+                let (text, expected) = (Text::of(address), address.to_string());
+                prop_assert_eq!(text.as_bytes(), expected.as_bytes());
             }
         }
     }

@@ -62,17 +62,15 @@ impl<'a> Authority<'a> {
     }
 }
 
-/// Appends `url.full` as the server sees it.
-pub(super) fn push_full(
-    out: &mut Vec<u8>,
-    scheme: &[u8],
-    authority: &Authority<'_>,
-    target: &Target<'_>,
-    rules: &QueryRules,
-) {
+/// Appends the begin of `url.full`, up to the path.
+pub(super) fn push_origin(out: &mut Vec<u8>, scheme: &[u8], authority: &Authority<'_>) {
     out.extend_from_slice(scheme);
     out.extend_from_slice(b"://");
     authority.push(out);
+}
+
+/// Appends the rest of `url.full`.
+pub(super) fn push_target(out: &mut Vec<u8>, target: &Target<'_>, rules: &QueryRules) {
     // RFC 9112, 3.3: the asterisk form's URI has an empty path.
     if target.path != b"*" {
         out.extend_from_slice(target.path);

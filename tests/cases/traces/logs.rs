@@ -51,10 +51,7 @@ fn unsampled_request_leaves_the_log_line_unharmed() {
         let trace = vitals::trace_id(7);
         let headers = [("traceparent", &*format!("00-{trace}-{CALLER}-00"))];
         client::get(haproxy.addr("http"), "/", &headers);
-        haproxy.wait_log(
-            &format!(": trace={trace} span=- sampled=0 status=200 request=GET / HTTP/1.1 end\n"),
-            SOON,
-        );
+        haproxy.wait_log(&format!(": trace={trace} span=- sampled=0 status=200 request=GET / HTTP/1.1 end\n"), SOON);
         assert_eq!(vitals::counters(&haproxy)["requests.unsampled"], 1, "{door:?}");
         haproxy.finish();
     }
@@ -67,7 +64,7 @@ const LOGS: [(&str, &str, usize); 10] = [
     ("own", "  log ${log} local0\n  log-format \"%f %ST\"\n", 2),
     ("json", "  log ${log} local0\n  log-format \"%{+json}o %(frontend)f %(status)ST\"\n", 2),
     ("failures", "  log ${log} local0\n  option httplog\n  option dontlog-normal\n", 1),
-    ("steps", "  log ${log} local0\n  log-format \"%f %ST\"\n  log-steps all\n", 10),
+    ("steps", "  log ${log} local0\n  log-format \"%f %ST\"\n  log-steps all\n", 8),
     ("silent", "  log ${log} local0\n  option httplog\n  http-request set-log-level silent\n", 0),
     ("off", "  no log\n", 0),
     ("profile", "  log ${log} profile short local0\n  option httplog\n", 2),

@@ -34,6 +34,7 @@ fn tls_of_both_connections_is_on_the_spans_on_request() {
                 .export_http(&receiver)
                 .file("server.pem", &certificate("shop.example"))
                 .file("client.pem", &certificate("client.example"))
+                .env("HAPROXY_VITALS_TRACES_FRONTENDS", "front")
                 .env("HAPROXY_VITALS_TRACES_TLS", asked)
                 .env("HAPROXY_VITALS_TRACES_TLS_CLIENT_CERTIFICATE", asked)
                 .start();
@@ -53,7 +54,9 @@ fn tls_of_both_connections_is_on_the_spans_on_request() {
                 assert_eq!(span.str(name).is_some_and(|value| value.len() > 2), asked, "{door:?} {name} {span:#?}");
             }
             let client = receiver.client_span_of(&span).unwrap();
-            let full = if asked { "https://shop.example/" } else { "http://shop.example/" };
+            // Lua's hooks look at the server's connection on request.
+            let secure = asked || !door.is_lua();
+            let full = if secure { "https://shop.example/" } else { "http://shop.example/" };
             assert_eq!(client.str("url.full"), Some(full), "{door:?}");
             assert_eq!(client.str("tls.protocol.version"), asked.then_some("1.2"), "{door:?} {client:#?}");
             receiver.assert_clean();

@@ -16,7 +16,7 @@ pub fn haproxy_binary() -> &'static Path {
     FOUND.get_or_init(|| find(None))
 }
 
-/// Debian's HAProxy of a series such as `3.4`, unpacked by `tasks/haproxy` when it is not there. A missing one fails the test.
+/// Debian's HAProxy of a series such as `3.4`, which `tasks/haproxy` unpacks once. A missing one fails the test.
 pub fn haproxy_of(version: &str) -> PathBuf {
     static FOUND: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
     FOUND.lock().unwrap().entry(version.to_owned()).or_insert_with(|| find(Some(version))).clone()

@@ -67,8 +67,8 @@ impl Builder {
         }
     }
 
-    /// The series that it is of, such as `3.4`; unless told otherwise, what `HAPROXY` says. 3.0 refuses what later ones ask for, such
-    /// as `tune.lua.bool-sample-conversion`: `.if version_atleast(3.1)`.
+    /// The series that it is of, such as `3.4`; unless told otherwise, what `HAPROXY` says. 3.0 refuses what later ones
+    /// ask for, such as `tune.lua.bool-sample-conversion`: `.if version_atleast(3.1)`.
     pub fn version(mut self, version: &str) -> Self {
         self.version = Some(version.to_owned());
         self

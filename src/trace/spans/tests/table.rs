@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use super::asked::with_settings;
 use super::*;
 use crate::config::{AttributesConfig, ChildSpan, Route};
-use crate::trace::carry::Field;
 use crate::trace::sampler::Kept;
 
 const TABLE: &str = include_str!("../../../../docs/attributes.md");
@@ -49,7 +48,7 @@ fn everything() -> AttributesConfig {
 /// A request that was not sampled, and is exported all the same.
 fn kept() -> Vec<Span> {
     let payload = Sample::ended("CD").payload();
-    let mut record = Record::parse(&payload, END, 0).unwrap();
+    let mut record = Record::parse(&payload, END).unwrap();
     record.kept = Some(Kept::Error);
     decoded(&record, &Wording::default())
 }
@@ -58,11 +57,16 @@ fn kept() -> Vec<Span> {
 fn every_attribute_is_a_row_of_the_table_and_every_row_an_attribute() {
     let number = |expression: &str| expression.contains("resumed") || expression.contains("grpc-status");
     let value = |expression: &str| Some(if number(expression) { &b"1"[..] } else { b"TLSv1.3" });
-    let call = |line| Sample::with(&[("%r", line), ("%rc", "+1"), ("%Ti", "3"), ("%ST", "503")]);
+    let call = |line: &str| {
+        Sample::default().line(line).status(503).numbers(|numbers| {
+            (numbers.retries, numbers.timers[1]) = (1, 3);
+            numbers.bits |= bits::REDISPATCHED;
+        })
+    };
     let samples = [
         call("POST /a.B/C?d=e HTTP/2.0").carrying(Field::Rpc, b"").carrying(Field::Header, b"\x01v"),
         call("ODD /x HTTP/2.0").carrying(Field::Rpc, b"").carrying(Field::ForwardedFor, b"203.0.113.1"),
-        Sample::with(&[("%ST", "101")]),
+        Sample::default().status(101),
         Sample::ended("CD"),
     ];
     let spans = samples.iter().flat_map(|sample| with_settings(&everything(), sample, value)).chain(kept());
