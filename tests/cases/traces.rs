@@ -11,6 +11,7 @@ mod endings;
 mod filter;
 mod keep;
 mod logs;
+mod native;
 mod parents;
 mod propagators;
 mod protocols;

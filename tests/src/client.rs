@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-pub use h2::{block_on, h2_get, h2_get_all};
+pub use h2::{block_on, h2_get, h2_get_all, h2_get_each};
 pub use load::{Load, Report, RunningLoad, Until, load};
 pub use response::Response;
 

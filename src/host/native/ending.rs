@@ -4,7 +4,7 @@ use super::capture::{Capture, Fetches, gather};
 use super::fetch::{Fetch, Value};
 use super::live::Live;
 use super::stream::Stream;
-use crate::trace::record::{ABSENT, Field, Numbers, Writer, bits, is_only_measured};
+use crate::trace::record::{ABSENT, Field, Numbers, Writer, bits, first_field, is_only_measured};
 
 /// Completes a record. Hot path: HAProxy is asked for each value through its own function.
 pub(super) fn complete(live: &mut Live, capture: &Capture, stream: &mut Stream<'_>) {
@@ -29,7 +29,8 @@ pub(super) fn complete(live: &mut Live, capture: &Capture, stream: &mut Stream<'
         numbers.left = live.stamps.left;
         numbers.connected = live.stamps.connected;
         numbers.answered = live.stamps.answered;
-        numbers.forwarded = live.stamps.forwarded;
+        // A tunnel's bytes follow its response.
+        numbers.forwarded = if is_tunnel(record, numbers.status) { 0 } else { live.stamps.forwarded };
     }
     record.numbers(&numbers);
     if !live.is_connection {
@@ -39,6 +40,11 @@ pub(super) fn complete(live: &mut Live, capture: &Capture, stream: &mut Stream<'
             }
         }
     }
+}
+
+/// RFC 9110, 7.8 and 9.3.6: an upgrade, or `CONNECT`.
+fn is_tunnel(record: &Writer, status: u16) -> bool {
+    status == 101 || (200..300).contains(&status) && first_field(record.as_bytes(), Field::Method) == b"CONNECT"
 }
 
 fn of_client(fetches: &Fetches, stream: &mut Stream<'_>) -> Numbers {

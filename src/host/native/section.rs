@@ -26,7 +26,7 @@ pub(super) fn register(engine: &Engine) -> Result<(), Unavailable> {
         }
     }
     // SAFETY: HAProxy keeps the function.
-    unsafe { (engine.symbols.hap_register_post_check)(Some(checked)) };
+    unsafe { (engine.symbols.hap_register_pre_check)(Some(checked)) };
     Ok(())
 }
 

@@ -26,7 +26,14 @@ pub fn h2_get(addr: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Respons
 /// GETs at the same time on one connection; the answers in the order of the paths, an error where a stream was reset.
 #[track_caller]
 pub fn h2_get_all(addr: SocketAddr, paths: &[&str], headers: &[(&str, &str)]) -> Vec<Result<Response, String>> {
-    let requests: Vec<Request<Empty<Bytes>>> = paths.iter().map(|path| request(addr, path, headers)).collect();
+    h2_get_each(addr, &paths.iter().map(|path| (*path, headers)).collect::<Vec<_>>())
+}
+
+/// The same, each with headers of its own.
+#[track_caller]
+pub fn h2_get_each(addr: SocketAddr, asked: &[(&str, &[(&str, &str)])]) -> Vec<Result<Response, String>> {
+    let requests: Vec<Request<Empty<Bytes>>> =
+        asked.iter().map(|(path, headers)| request(addr, path, headers)).collect();
     block_on(async move {
         let stream = TcpStream::connect(addr).await.unwrap();
         let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
