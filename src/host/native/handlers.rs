@@ -1,5 +1,11 @@
 //! What the hooks call: plain functions, without HAProxy's pointers. Placeholders.
-#![expect(unused_variables, clippy::boxed_local, clippy::similar_names, reason = "placeholders")]
+#![expect(
+    unused_variables,
+    clippy::boxed_local,
+    clippy::needless_pass_by_value,
+    clippy::similar_names,
+    reason = "placeholders"
+)]
 
 use super::fetch::Value;
 use super::line::{Line, Mode, Section};
