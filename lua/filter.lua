@@ -4,7 +4,7 @@
 
 local core, native = ...
 
-return function(start, hand_over, hand_over_connection, tell)
+return function(start, hand_over, hand_over_connection, answered)
     local Filter = { id = "haproxy-vitals", flags = filter.FLT_CFG_FL_HTX }
     Filter.__index = Filter
 
@@ -69,15 +69,19 @@ return function(start, hand_over, hand_over_connection, tell)
     function Filter:end_analyze(txn, channel)
         if not channel:may_recv() or channel:is_resp() or txn.f:txn_sess_term_state() ~= "--" then
             self.end_analyze = false
-            guard(pcall(hand_over, txn, true))
+            guard(pcall(hand_over, txn, true, self.headers))
         end
     end
 
-    -- Costs as much as the others, so it is there only where the client is to be told of its trace.
-    if tell then
-        function Filter.http_headers(_, txn, message)
+    local function take(self, txn)
+        self.headers = answered(txn)
+    end
+
+    -- Costs as much as the others, so it is there only where something is to be done with responses.
+    if answered then
+        function Filter:http_headers(txn, message)
             if message.channel:is_resp() then
-                guard(pcall(tell, txn))
+                guard(pcall(take, self, txn))
             end
         end
     end

@@ -78,16 +78,36 @@ local function response_tail(plan)
     end
 end
 
--- A function that gives the values that the settings ask for, in their order; or one that gives nothing.
+-- A function that gives the response's headers that the settings ask for, by their places; or nothing where they ask for none.
+local function header_gatherer(wanted)
+    local names, is_empty = {}, true
+    for n, one in ipairs(wanted) do
+        if one.kind == "header" then
+            names[n], is_empty = one.name, false
+        end
+    end
+    return not is_empty and function(f)
+        local values = {}
+        for n, name in pairs(names) do
+            values[n] = f:res_fhdr(name, -1)
+        end
+        return values
+    end or nil
+end
+
+-- A function that gives the values that the settings ask for, in their order; or one that gives nothing. `headers`: those that
+-- were gathered before, by their places, where they are gone by now.
 local function gatherer(wanted)
     local count = #wanted
     if count == 0 then
         return function() end
     end
-    return function(txn, f)
+    return function(txn, f, headers)
         local values = {}
         for n, one in ipairs(wanted) do
-            if one.kind == "header" then
+            if one.kind == "header" and headers then
+                values[n] = headers[n]
+            elseif one.kind == "header" then
                 values[n] = f:res_fhdr(one.name, -1)
             elseif one.kind == "variable" then
                 values[n] = txn:get_var(one.name)
@@ -105,7 +125,8 @@ return function()
     local get_var, set_var, set_header, headers_of, method, url, version
     local plan = native.plan()
     local with_arrival, sends_traceparent, request_rest = plan.arrival, plan.traceparent, request_tail(plan)
-    local response_rest, gather = response_tail(plan), gatherer(plan.gathered)
+    local response_rest, gather, gather_headers =
+        response_tail(plan), gatherer(plan.gathered), header_gatherer(plan.gathered)
     -- A request that was started has a traceparent: without one the variable need not be asked for. Unless none is sent.
     local ask_first = not sends_traceparent
 
@@ -203,7 +224,7 @@ return function()
     local state, status, be, srv, srv_ip, srv_port, ip, port, fe, tls
     local hdr, queue, connect, answer, retries, be_version
     local fe_port, handshake, idle, date, reused, fe_version
-    local function hand_over(txn, final)
+    local function hand_over(txn, final, headers)
         local held = get_var and get_var(txn, "txn.otel.ctx")
         if response_rest and held and not final then
             response_rest(txn, held)
@@ -232,7 +253,7 @@ return function()
                 held, ended, code, be(f), server, srv_ip(f), srv_port(f), ip(f), port(f), fe(f), fe_port(f), tls(f),
                 handshake(f), idle(f), hdr(f), queue(f), connect(f), answer(f), again, moved, date(f, "us"),
                 fe_version(f), be_version(f), server and BITS[reused(f)], nil, nil, nil, nil, nil, nil, nil, nil,
-                gather(txn, f)
+                gather(txn, f, headers)
             )
             return
         end
@@ -271,14 +292,15 @@ return function()
     -- The request's end is stamped here: the body is still to come.
     core.register_action("otel_end", { "http-res", "http-after-res" }, hand_over)
 
-    -- A filter's end comes when the response has gone: it tells the client before.
-    local function tell(txn)
+    -- A filter's end comes when the response has gone: it tells the client before, and gathers headers.
+    local function answered(txn)
         local held = get_var(txn, "txn.otel.ctx")
-        if held then
+        if held and response_rest then
             response_rest(txn, held)
         end
+        return held and gather_headers and is_recorded(held) and gather_headers(txn.f) or nil
     end
-    register_filter(start, hand_over, hand_over_connection, response_rest and tell)
+    register_filter(start, hand_over, hand_over_connection, (response_rest or gather_headers) and answered)
 
     local everywhere = { "http-req", "http-res", "http-after-res", "tcp-req", "tcp-res" }
     core.register_action("otel_attr", everywhere, function(txn, name, variable)

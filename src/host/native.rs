@@ -20,6 +20,7 @@ mod line;
 mod live;
 mod message;
 mod registry;
+mod retired;
 mod section;
 mod selftest;
 mod side;
@@ -72,20 +73,32 @@ pub(super) fn register() -> Result<(), Unavailable> {
     Ok(())
 }
 
+/// Has HAProxy's parser say what to write in place of words that are gone, whichever hooks are used. Once per process, while HAProxy
+/// reads its configuration. An HAProxy that is not known says that it does not know them.
+pub(super) fn retire() {
+    if let Ok(engine) = known() {
+        retired::register(engine.symbols);
+    }
+}
+
 fn find() -> Result<Engine, Unavailable> {
+    let engine = known()?;
+    selftest::run(&engine)?;
+    section::register(&engine)?;
+    Ok(engine)
+}
+
+fn known() -> Result<Engine, Unavailable> {
     let version = symbols::version()?;
     let unknown = || Unavailable::Version(version.clone());
     let (major, minor) = symbols::release(&version).ok_or_else(unknown)?;
     let mut layout = Layout::of(major, minor).ok_or_else(unknown)?;
     let symbols = Symbols::find()?;
     layout.htx.positions = symbols.htx_positions().ok_or(Unavailable::SelfTest("an empty message"))?;
-    let engine = Engine { symbols, layout, version };
     if !symbols::keep_loaded() {
         return Err(Unavailable::SelfTest("the module stays loaded"));
     }
-    selftest::run(&engine)?;
-    section::register(&engine)?;
-    Ok(engine)
+    Ok(Engine { symbols, layout, version })
 }
 
 /// The engine, once it is registered.

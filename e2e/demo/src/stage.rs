@@ -2,9 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
-use std::{env, fs};
+use std::env;
 
-use haproxy_vitals_tests::haproxy::lua_dir;
 use haproxy_vitals_tests::{GrpcBackend, Haproxy, OtlpReceiver, SpanView, Upstream};
 use prost::Message;
 
@@ -42,9 +41,8 @@ impl Stage {
 
     fn with(collector: Option<Collector>, env: Vec<(String, String)>) -> Result<Self, Fault> {
         let (app, grpc) = (Upstream::start(), [GrpcBackend::start(), GrpcBackend::start()]);
-        let profile = fs::read_to_string(lua_dir().join("otel.cfg"))?;
         let [first, second] = &grpc;
-        let mut haproxy = Haproxy::config(&format!("{GLOBAL}{profile}{SITES}"))
+        let mut haproxy = Haproxy::config(&format!("{GLOBAL}{SITES}"))
             .module()
             .file("vitals.toml", VITALS)
             .set("app1", app.addr())

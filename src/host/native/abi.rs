@@ -17,6 +17,8 @@
 //! | `sample` (152 bytes), `sample_data`, `arg_list` | yes | yes | yes | `selftest`: constants come back with type and value |
 //! | `sample_fetch`: `kw` 0, `process` 8, `arg_mask` 16, `private` 48 | yes | yes | yes | `selftest`: `kw` is the name asked for |
 //! | `action_kw`: `private` 24 | yes | yes | yes | tests of the actions |
+//! | `sample_conv`: `kw` 0, `arg_mask` 16, `val_args` 24, types 32 | yes | yes | yes | `the_profile_of_earlier_versions_is_refused_with_what_to_write_instead` |
+//! | `sample_conv`: bytes | 48 | 48 | 64 | not assumed: each list has one, and room for either |
 //! | `action_kw`: bytes | 32 | 32 | 48 | not assumed: each list has one, and room for either |
 //! | `act_rule`: `action` 24, `action_ptr` 40, `kw` 64 | yes | yes | yes | parsing: `kw` is what was registered |
 //! | `flt_conf.list` links the filters of a section, the head within its proxy | yes | yes | yes | looked at before it is changed |
@@ -263,6 +265,32 @@ pub(super) struct SampleFetch {
     pub(super) private: *mut c_void,
 }
 
+/// `struct sample_conv`, with room for what follows the fields since 3.4.
+#[repr(C)]
+pub(super) struct SampleConv {
+    pub(super) kw: *const c_char,
+    pub(super) process: Option<ProcessConv>,
+    pub(super) arg_mask: u64,
+    pub(super) val_args: Option<CheckArguments>,
+    pub(super) in_type: c_int,
+    pub(super) out_type: c_int,
+    pub(super) private: *mut c_void,
+    pub(super) context: [usize; 2],
+}
+
+/// One converter, and as many zeros as end the list whatever a converter's size.
+#[repr(C)]
+pub(super) struct SampleConvList {
+    pub(super) list: List,
+    pub(super) kw: SampleConv,
+    pub(super) end: [usize; 8],
+}
+
+pub(super) type ProcessConv = unsafe extern "C" fn(*const Arg, *mut Sample, *mut c_void) -> c_int;
+
+pub(super) type CheckArguments =
+    unsafe extern "C" fn(*mut Arg, *mut SampleConv, *const c_char, c_int, *mut *mut c_char) -> c_int;
+
 /// `ARGM_MASK`: how many arguments must be there.
 pub(super) const ARGUMENTS_NEEDED: u64 = 15;
 
@@ -378,6 +406,8 @@ const _: () = {
             && offset_of!(Method, text) == 8
     );
     assert!(offset_of!(SampleFetch, private) == 48 && offset_of!(SampleFetch, arg_mask) == 16);
+    assert!(size_of::<SampleConv>() == 64 && offset_of!(SampleConv, val_args) == 24);
+    assert!(offset_of!(SampleConv, private) == 40 && offset_of!(SampleConvList, kw) == 16);
     assert!(offset_of!(ActionKw, private) == 24 && offset_of!(ActionKw, context) == 32);
     assert!(offset_of!(ActionKwList, kw) == 16 && offset_of!(ActRule, kw) == 64);
     assert!(offset_of!(ActRule, action) == 24 && offset_of!(ActRule, action_ptr) == 40);

@@ -71,7 +71,7 @@ unsafe extern "C" fn parse(
             }
             Err(problem) => {
                 // SAFETY: HAProxy's place for a message.
-                unsafe { words::complain(engine, err, &problem) };
+                unsafe { words::complain(&engine.symbols, err, &problem) };
                 -1
             }
         }

@@ -7,7 +7,7 @@ use nix::libc;
 
 use super::abi::{
     ActionKwList, Arg, FilterKw, FilterKwList, HeaderContext, Ist, List, ParseSection, PostSection, Proxy, Sample,
-    SampleExpr, SampleFetch, Session, Stream,
+    SampleConvList, SampleExpr, SampleFetch, Session, Stream,
 };
 use super::{Unavailable, faults};
 
@@ -48,6 +48,7 @@ symbols! {
     sample_process: unsafe extern "C" fn(
         *mut Proxy, *mut Session, *mut Stream, u32, *mut SampleExpr, *mut Sample,
     ) -> *mut Sample,
+    sample_register_convs: unsafe extern "C" fn(*mut SampleConvList),
     empty_arg_list: *const Arg,
     htx_empty: *const [u32; 10],
     http_find_header: unsafe extern "C" fn(*mut u8, Ist, *mut HeaderContext, c_int) -> c_int,

@@ -3,7 +3,7 @@
 
 use std::ffi::{CStr, CString, c_char, c_int};
 
-use super::Engine;
+use super::symbols::Symbols;
 
 /// The words from the one at `first` on, until an empty one.
 ///
@@ -33,10 +33,10 @@ pub(super) unsafe fn from(words: *const *const c_char, first: c_int) -> Vec<Stri
 /// # Safety
 ///
 /// HAProxy's place for a message.
-pub(super) unsafe fn complain(engine: &Engine, err: *mut *mut c_char, problem: &str) {
+pub(super) unsafe fn complain(symbols: &Symbols, err: *mut *mut c_char, problem: &str) {
     let text = CString::new(problem.replace('\0', " ")).unwrap_or_default();
     // SAFETY: HAProxy copies the text into memory of its own.
-    unsafe { (engine.symbols.memprintf)(err, c"%s".as_ptr(), text.as_ptr()) };
+    unsafe { (symbols.memprintf)(err, c"%s".as_ptr(), text.as_ptr()) };
 }
 
 /// An argument that is none of those known.

@@ -38,6 +38,25 @@ fn wrong_arguments_are_refused() {
 }
 
 #[test]
+fn the_profile_of_earlier_versions_is_refused_with_what_to_write_instead() {
+    // As its `otel.cfg` begins a request, and as it ends one in a frontend's own log line.
+    let begin = "defaults otel\n  mode http\n  http-request set-header traceparent \
+                 %[req.hdrs,lua.otel_begin,set-var(txn.otel.ctx),bytes(0,55)]\n";
+    let end = "  log-format \"%{-M}[txn.sess_term_state,when(error),concat(' ',txn.otel.ctx),lua.otel_end] %ST\"\n";
+    for door in Door::ENGINES {
+        let text = config(door, &[PER_THREAD]);
+        for (old, converter) in [
+            (text.replace("frontend front", &format!("{begin}frontend front from otel")), "lua.otel_begin"),
+            (text.replace("frontend front\n", &format!("frontend front\n{end}")), "lua.otel_end"),
+        ] {
+            let check = proxy(&old, &Upstream::start()).check();
+            let said = ["haproxy-vitals: otel.cfg is gone", "write `frontend NAME`", "no `${VITALS_LOG}`", converter];
+            assert!(!check.ok && said.iter().all(|part| check.output.contains(part)), "{door:?}: {}", check.output);
+        }
+    }
+}
+
+#[test]
 fn a_wrong_file_is_refused() {
     refused(&file("[runtime]\nworker = 2\n"), &["unknown key `runtime.worker`", "vitals.toml:2", "`runtime.workers`?"]);
     refused(&file("[service]\nnam = 'x'\n"), &["unknown key `service.nam`", "vitals.toml:2", "`service.name`?"]);
