@@ -86,7 +86,7 @@ const ID: &CStr = c"haproxy-vitals";
 /// and changes no data.
 fn passed_over(engine: &Engine) -> *const c_char {
     // SAFETY: HAProxy's constant.
-    unsafe { engine.symbols.http_comp_flt_id.read() }
+    unsafe { engine.symbols.compression.read() }
 }
 
 /// What the words say, and how many they are.

@@ -16,6 +16,8 @@ macro_rules! symbols {
         /// All of them, or none.
         pub(super) struct Symbols {
             $(pub(super) $name: $type,)*
+            /// What the filter for compression is called.
+            pub(super) compression: *const *const c_char,
         }
 
         impl Symbols {
@@ -27,6 +29,7 @@ macro_rules! symbols {
                     $($name: unsafe {
                         std::mem::transmute::<*mut c_void, $type>(address(stringify!($name), concat!(stringify!($name), "\0"))?)
                     },)*
+                    compression: compression()?.cast_const().cast(),
                 })
             }
         }
@@ -65,7 +68,6 @@ symbols! {
     proxy_find_by_name: unsafe extern "C" fn(*const c_char, c_int, c_int) -> *mut Proxy,
     ha_alert: unsafe extern "C" fn(*const c_char, ...),
     hap_register_pre_check: unsafe extern "C" fn(Option<PostSection>),
-    http_comp_flt_id: *const *const c_char,
     memprintf: unsafe extern "C" fn(*mut *mut c_char, *const c_char, ...) -> *mut c_char,
 }
 
@@ -84,6 +86,12 @@ impl Symbols {
 unsafe impl Send for Symbols {}
 // SAFETY: as above.
 unsafe impl Sync for Symbols {}
+
+/// One for both directions until 3.3; since 3.4 each has its own.
+fn compression() -> Result<*mut c_void, Unavailable> {
+    address("http_comp_flt_id", "http_comp_flt_id\0")
+        .or_else(|_| address("http_comp_res_flt_id", "http_comp_res_flt_id\0"))
+}
 
 /// What HAProxy calls itself: `3.2.26-1`.
 pub(super) fn version() -> Result<String, Unavailable> {
