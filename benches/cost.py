@@ -23,6 +23,8 @@ MARGIN_PERCENT = 3
 AGAIN = 5
 # Of a profile's lists.
 LINES = 30
+# What stands before the paths of the standard library and of crates.
+FOREIGN = r"^/rustc/[0-9a-f]+/|^/.*/registry/src/[^/]+/"
 COLUMNS = ("name", "instructions_per_request", "over_plain", "budget", "verdict", "spans_per_request")
 
 
@@ -239,7 +241,7 @@ def report(scenario, this, plain):
     yield f"\n{'self':>12}  source files of the module"
     files = {key: cost for key, cost in this.files.items() if key[1] == callgrind.MODULE}
     for proxy, kind, name in top(files):
-        yield f"{files[proxy, kind, name]:>12.0f}  {name.removeprefix(f'{ROOT}/')}  [{place(proxy, kind)}]"
+        yield f"{files[proxy, kind, name]:>12.0f}  {re.sub(FOREIGN, '', name.removeprefix(f'{ROOT}/'))}  [{place(proxy, kind)}]"
 
 
 def top(costs):

@@ -9,13 +9,13 @@ use haproxy_vitals::config::ServiceConfig;
 use haproxy_vitals::export::envelope::Envelope;
 use haproxy_vitals::resource::Resource;
 use haproxy_vitals::trace::record::{Field, Head, Numbers, Record, Verdict, Writer, bits};
-use haproxy_vitals::trace::spans;
+use haproxy_vitals::trace::spans::{self, Shared};
 use haproxy_vitals::trace::wording::Wording;
 
 fn main() {
     let requests: u32 = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(2_000_000);
     let payload = payload();
-    let wording = Wording::default();
+    let (wording, mut shared) = (Wording::default(), Shared::default());
     let mut out = Vec::with_capacity(1 << 20);
     let start = Instant::now();
     for _ in 0..requests {
@@ -23,7 +23,7 @@ fn main() {
             out.clear();
         }
         let record = Record::parse(black_box(&payload), black_box(END)).expect("a valid record");
-        black_box(spans::encode(&record, &wording, &mut out));
+        black_box(spans::encode(&record, &wording, &mut shared, &mut out));
     }
     let nanos = start.elapsed().as_nanos();
     let envelope = Envelope::new(&Resource::new(&ServiceConfig::default(), Vec::new()));

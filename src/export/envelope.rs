@@ -126,7 +126,8 @@ mod tests {
             let body = ScopeSpans { spans: spans.clone(), ..ScopeSpans::default() }.encode_to_vec();
             let bytes = envelope.wrap(&body);
             let request = ExportTraceServiceRequest::decode(bytes.as_ref()).unwrap();
-            assert_eq!(request.encode_to_vec(), bytes, "the encoding is prost's own");
+            // The resource stands after the spans, so that they need not be moved.
+            assert_eq!(request.encoded_len(), bytes.len(), "nothing is unknown to the schema");
             let resource_spans = &request.resource_spans[0];
             let scope_spans = &resource_spans.scope_spans[0];
             let scope = scope_spans.scope.as_ref().unwrap();

@@ -38,6 +38,7 @@ use response::Found;
 
 /// One finished request, or one connection in TCP mode. Borrows its bytes.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Record<'a> {
     /// A connection in TCP mode.
     pub is_connection: bool,

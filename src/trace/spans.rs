@@ -141,12 +141,11 @@ impl<'a> Request<'_, 'a> {
         let mut span = Span::open(out, record, &identity);
         // What was asked for comes first: a limit on attributes keeps it.
         target(&mut span, &record.request, &wording.query);
-        match parts {
-            Some(parts) => span.copied(&parts.server),
-            None => {
-                span.named(&identity);
-                self.server_part(&mut span);
-            }
+        if let Some(parts) = parts {
+            span.copied(&parts.server);
+        } else {
+            span.named(&identity);
+            self.server_part(&mut span);
         }
         if let Some(route) = route {
             span.string(key!("http.route"), route);

@@ -177,7 +177,7 @@ mod tests {
             (b"", false),
         ];
         for (value, expected) in cases {
-            let bytes = recorded(&config, &[(b"cookie", b"a"), (b"Content-Type", value)]);
+            let bytes = recorded(&config, &[(b"cookie", b"a"), (b"content-type", value)]);
             let record = read(&bytes);
             assert_eq!(record.all_carried(Field::Rpc).count() == 1, expected, "{value:?}");
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use haproxy_vitals::config::{AttributesConfig, Config, Forwarded};
 use haproxy_vitals::export::ring as rings;
 use haproxy_vitals::trace::headers::{Block, write_block};
-use haproxy_vitals::trace::htx::{self, Message};
+use haproxy_vitals::trace::htx::{self, Layout, Message};
 use haproxy_vitals::trace::incoming::{Arrival, Incoming};
 use haproxy_vitals::trace::recent::Query;
 use haproxy_vitals::trace::record::{
@@ -42,11 +42,11 @@ pub(crate) fn records(data: &[u8]) {
 
 /// A message in HAProxy's buffer, read from anywhere.
 pub(crate) fn message(data: &[u8]) {
-    for area_at in LAYOUTS {
-        if let Some(trailers) = Message::trailers(data, area_at) {
+    for layout in LAYOUTS {
+        if let Some(trailers) = Message::trailers(data, layout) {
             pairs_lie_in(data, trailers);
         }
-        let Some(message) = Message::new(data, area_at) else { continue };
+        let Some(message) = Message::new(data, layout) else { continue };
         let [method, target, version] = message.start_line().map_or([&b""[..]; 3], |line| line.parts);
         assert!(method.len() + target.len() + version.len() <= data.len());
         pairs_lie_in(data, message.headers());
@@ -73,15 +73,15 @@ pub(crate) fn whole(data: &[u8]) {
     let named: Vec<_> = named.collect();
     let pairs: Vec<_> = named.iter().map(|(name, value)| (name.as_slice(), *value)).collect();
     let text = write_block(&pairs);
-    let messages = LAYOUTS.map(|area_at| (area_at, htx::write(area_at, [word(0), word(1), word(2)], &pairs)));
-    let messages = messages.each_ref().map(|(area_at, bytes)| Message::new(bytes, *area_at).expect("a message"));
+    let messages = LAYOUTS.map(|layout| (layout, htx::write(layout, [word(0), word(1), word(2)], &pairs)));
+    let messages = messages.each_ref().map(|(layout, bytes)| Message::new(bytes, *layout).expect("a message"));
     for message in &messages {
         assert_eq!(message.start_line().map(|line| line.parts), Some([word(0), word(1), word(2)]));
         assert!(message.headers().eq(pairs.iter().copied()));
     }
-    let [older, newer] = messages.map(Block::Message);
+    let [older, newer, newest] = messages.map(Block::Message);
     for setup in both() {
-        let records = [Block::Text(&text), older, newer].map(|headers| {
+        let records = [Block::Text(&text), older, newer, newest].map(|headers| {
             let version = word(2).strip_prefix(b"HTTP/").unwrap_or_default();
             let single_span = word(0) == b"ONE";
             let (method, target) = (word(0), word(1));
@@ -89,7 +89,7 @@ pub(crate) fn whole(data: &[u8]) {
             request_of(setup, &request, end);
             begun(setup, &request)
         });
-        // All three doors say the same, but for ids.
+        // All say the same, but for ids.
         assert!(records.iter().all(|record| *record == records[0]));
     }
 }
@@ -246,8 +246,12 @@ fn pairs_lie_in<'a>(data: &'a [u8], pairs: impl Iterator<Item = (&'a [u8], &'a [
     assert!(count <= data.len() / 8);
 }
 
-/// Where a message's area begins: HAProxy to 3.3, and from 3.4 on.
-const LAYOUTS: [usize; 2] = [40, 48];
+/// How versions of HAProxy lay a message out.
+const LAYOUTS: [Layout; 3] = [
+    Layout { positions: 8, contents: 48 },
+    Layout { positions: 8, contents: 40 },
+    Layout { positions: 12, contents: 40 },
+];
 
 /// Bytes of [`Numbers`].
 const NUMBERS_LEN: usize = 100;

@@ -9,7 +9,7 @@ use haproxy_vitals::trace::logs::LogBatch;
 use haproxy_vitals::trace::metrics::Meter;
 use haproxy_vitals::trace::recent::{Query, Recent};
 use haproxy_vitals::trace::record::Record;
-use haproxy_vitals::trace::spans;
+use haproxy_vitals::trace::spans::{self, Shared};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -25,8 +25,9 @@ pub(crate) const END: u64 = 1_700_000_000_123_456_789;
 
 /// The spans, which must be valid in every respect.
 pub(crate) fn of(record: &Record<'_>, setup: &Setup) -> Vec<Span> {
-    let mut bytes = Vec::new();
-    let made = spans::encode(record, &setup.wording, &mut bytes);
+    let (mut shared, mut bytes, mut again) = (Shared::default(), Vec::new(), Vec::new());
+    let made = spans::encode(record, &setup.wording, &mut shared, &mut bytes);
+    assert_eq!((spans::encode(record, &setup.wording, &mut shared, &mut again), &again), (made, &bytes));
     let spans = ScopeSpans::decode(bytes.as_slice()).expect("protobuf, with texts in UTF-8").spans;
     assert_eq!((spans.len() as u64, true), (made, made <= setup.wording.max_spans()));
     assert_eq!(spans.first().map(Span::kind), Some(SpanKind::Server));

@@ -65,6 +65,21 @@ fn a_request_without_a_caller_starts_a_random_trace() {
 }
 
 #[test]
+fn where_the_callers_traceparent_stands_is_told() {
+    let mut hot = hot(SamplerKind::AlwaysOn);
+    let (begun, _) = begin(&mut hot, &[(b"host", b"h")]);
+    assert_eq!(begun.came, Came::Without);
+    let (begun, _) = begin(&mut hot, &[(b"traceparent", CALLER), (b"traceparent", CALLER)]);
+    assert_eq!(begun.came, Came::Otherwise);
+    let (begun, _) = begin(&mut hot, &[(b"traceparent", &CALLER[1..])]);
+    assert_eq!(begun.came, Came::Otherwise);
+    let text = write_block(&[(b"host", b"h"), (b"traceparent", CALLER)]);
+    let begun = hot.begin(&Incoming::of_headers(&text), &mut Writer::new());
+    let at = text.windows(CALLER.len()).position(|window| window == CALLER).unwrap();
+    assert_eq!(begun.came, Came::At(text.as_ptr().addr() + at));
+}
+
+#[test]
 fn one_span_for_both_legs_has_the_id_that_the_server_sees() {
     let mut record = Writer::new();
     let request = Incoming { single_span: true, ..Incoming::of_headers(b"\r\n") };
@@ -223,7 +238,7 @@ fn a_door_that_has_not_asked_gets_nothing_where_there_is_a_traceparent() {
     for policy in policies {
         let mut hot = hot(SamplerKind::ParentBasedAlwaysOn).with_policy(policy.map(Arc::new));
         for (value, begins) in [(None, true), (Some(CALLER), false), (Some(&b"no context"[..]), false)] {
-            let headers: Vec<_> = value.map(|value| (&b"Traceparent"[..], value)).into_iter().collect();
+            let headers: Vec<_> = value.map(|value| (&b"traceparent"[..], value)).into_iter().collect();
             let block = write_block(&headers);
             let mut record = Writer::new();
             assert_eq!(hot.begin_unless_begun(&Incoming::of_headers(&block), &mut record).is_some(), begins);
@@ -276,12 +291,13 @@ fn any_headers() -> impl Strategy<Value = Vec<(&'static [u8], Vec<u8>)>> {
 proptest! {
     #[test]
     fn headers_as_text_and_as_a_message_give_the_same_record(
-        headers in any_headers(), area_at in prop_oneof![Just(40_usize), Just(48)],
+        headers in any_headers(), positions in proptest::sample::select(vec![8_usize, 12]), contents in proptest::sample::select(vec![40_usize, 48]),
     ) {
         let pairs: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_slice())).collect();
         let text = write_block(&pairs);
-        let bytes = htx::write(area_at, [b"GET", b"/", b"HTTP/1.1"], &pairs);
-        let blocks = [Block::Text(&text), Block::Message(htx::Message::new(&bytes, area_at).unwrap())];
+        let layout = htx::Layout { positions, contents };
+        let bytes = htx::write(layout, [b"GET", b"/", b"HTTP/1.1"], &pairs);
+        let blocks = [Block::Text(&text), Block::Message(htx::Message::new(&bytes, layout).unwrap())];
         let [of_text, of_message] = blocks.map(|headers| {
             let request = Incoming { headers, method: b"GET", target: b"/", version: b"1.1", ..Incoming::default() };
             let mut record = Writer::new();

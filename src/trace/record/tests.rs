@@ -238,6 +238,23 @@ fn what_is_not_ours_is_refused_with_its_reason() {
 }
 
 #[test]
+fn what_was_asked_is_found_without_a_whole_record() {
+    let sample = Sample::bare().carrying(Field::TraceState, b"a=1").carrying(Field::Header, b"\x01v");
+    assert_eq!(asked(sample.begun().as_bytes()), [b""; 3]);
+    let sample = sample.line("GET /a?b HTTP/1.1");
+    assert_eq!(asked(sample.begun().as_bytes()), [&b"GET"[..], b"/a?b", b""]);
+    let ordered = [(Field::Method, &b"PUT"[..]), (Field::Target, b"/b"), (Field::Host, b"h"), (Field::Version, b"1.1")];
+    let sample = ordered.iter().fold(Sample::bare(), |sample, (field, value)| sample.carrying(*field, value));
+    let payload = sample.carrying(Field::UserAgent, b"curl").payload();
+    assert_eq!(asked(&payload), [&b"PUT"[..], b"/b", b"h"]);
+    assert!(has_field(&payload, Field::UserAgent) && !has_field(&payload, Field::Rpc));
+    for cut in 0..payload.len() {
+        let _ = (asked(&payload[..cut]), has_field(&payload[..cut], Field::Rpc));
+    }
+    assert!(!is_only_measured(&payload) && !is_only_measured(b""));
+}
+
+#[test]
 fn names_of_servers_and_applets_are_told_apart() {
     for (name, server) in [
         ("", Server::None),

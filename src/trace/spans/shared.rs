@@ -92,7 +92,7 @@ impl Numbers {
             Server::Real(_) => 2,
         };
         let truth = |truth: Option<bool>| truth.map_or(2, u32::from);
-        let major = |major: Option<u64>| major.and_then(|major| u32::try_from(major).ok()).unwrap_or(0) & 0xf;
+        let major = |major: Option<u64>| major.and_then(|major| u32::try_from(major).ok()).unwrap_or(0).min(0xf);
         let flags = [
             (kind, 2),
             (truth(response.connection_reused), 2),

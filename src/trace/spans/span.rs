@@ -222,6 +222,7 @@ fn three_digits(code: u16) -> [u8; 3] {
 }
 
 /// Trace id, span id, start, end and flags, each with its tag and length before it, and without their values.
+#[expect(clippy::indexing_slicing, reason = "in a constant: what is out of bounds does not compile")]
 const FIXED: [u8; 52] = {
     let mut fixed = [0; 52];
     let tags: [(usize, u8); 8] = [

@@ -12,6 +12,7 @@ use opentelemetry_proto::tonic::trace::v1::{ScopeSpans, Span};
 use proptest::prelude::*;
 use prost::Message;
 
+use super::Shared;
 use crate::config::{AttributesConfig, FixedValue};
 use crate::trace::plan::Plan;
 use crate::trace::record::sample::{START, Sample, any_sample};
@@ -29,9 +30,12 @@ fn worded(payload: &[u8], wording: &Wording) -> Vec<Span> {
 }
 
 fn decoded(record: &Record<'_>, wording: &Wording) -> Vec<Span> {
-    let mut out = Vec::new();
-    let count = super::encode(record, wording, &mut out);
+    let (mut shared, mut out, mut again) = (Shared::default(), Vec::new(), Vec::new());
+    let count = super::encode(record, wording, &mut shared, &mut out);
     assert!(count <= wording.max_spans());
+    // With what is remembered of the first time.
+    assert_eq!(super::encode(record, wording, &mut shared, &mut again), count);
+    assert!(again == out, "two encodings of one request differ");
     let spans = ScopeSpans::decode(out.as_slice()).unwrap().spans;
     assert_eq!(spans.len() as u64, count);
     spans

@@ -1,5 +1,6 @@
 //! HAProxy's own hooks: tracing without a line in any section, and what only they see.
 
+mod beside;
 mod calls;
 mod leg;
 mod life;

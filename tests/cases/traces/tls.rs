@@ -66,7 +66,7 @@ fn tls_of_both_connections_is_on_the_spans_on_request() {
 }
 
 /// A certificate signed by itself, and its key.
-fn certificate(name: &str) -> String {
+pub(super) fn certificate(name: &str) -> String {
     let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(rcgen::DnType::CommonName, name);

@@ -1,6 +1,7 @@
 //! Whatever clients send, and whatever HAProxy writes.
 
 use super::*;
+use crate::trace::record::sample::{any_field, any_numbers};
 
 /// What a client's bytes may decide.
 const CLIENTS_OWN: [&str; 7] =
@@ -49,6 +50,36 @@ proptest! {
             if let Ok(record) = Record::parse(payload, END) {
                 prop_assert!(lie_within_the_first(&decoded(&record, &Wording::default())));
             }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_remembered_of_other_requests_changes_no_span(
+        sample in any_sample(),
+        others in proptest::collection::vec((any_field(), proptest::collection::vec(any::<u8>(), 0..6)), 0..8),
+        numbers in proptest::collection::vec(any_numbers(), 0..3),
+        changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 0..8),
+    ) {
+        // Requests that differ in one thing from each other.
+        let mut payloads = vec![sample.payload()];
+        payloads.extend(others.iter().map(|(field, value)| sample.clone().with(*field, value).payload()));
+        payloads.extend(numbers.iter().map(|numbers| sample.clone().numbers(|own| *own = *numbers).payload()));
+        for (at, byte) in changes {
+            let mut changed = payloads[0].clone();
+            let place = at.index(changed.len());
+            changed[place] = byte;
+            payloads.push(changed);
+        }
+        let (wording, mut shared) = (Wording::default(), Shared::default());
+        for record in payloads.iter().chain(&payloads).filter_map(|payload| Record::parse(payload, END).ok()) {
+            let (mut with, mut without) = (Vec::new(), Vec::new());
+            let counts = [
+                super::super::encode(&record, &wording, &mut shared, &mut with),
+                super::super::encode(&record, &wording, &mut Shared::default(), &mut without),
+            ];
+            prop_assert!(counts[0] == counts[1] && with == without, "{:?}", record);
         }
     }
 }

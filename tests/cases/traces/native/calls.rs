@@ -79,7 +79,11 @@ fn a_tunnel_lasts_to_its_end() {
         drop(session);
         let span = vitals::server_span(&receiver, &vitals::trace_id(0));
         let client = receiver.client_span_of(&span).unwrap();
-        assert_eq!((span.parent_id.as_str(), span.str("haproxy.tunnel")), (CALLER, Some("upgrade")), "{door:?} {span:#?}");
+        assert_eq!(
+            (span.parent_id.as_str(), span.str("haproxy.tunnel")),
+            (CALLER, Some("upgrade")),
+            "{door:?} {span:#?}"
+        );
         for span in [&span, &client] {
             assert_eq!((span.int("http.response.status_code"), span.str("error.type")), (Some(101), None), "{door:?}");
             assert!(span.duration().as_millis() >= 150, "{door:?} {span:#?}");

@@ -19,7 +19,8 @@ backend inner
 
 #[test]
 fn client_span_says_what_the_server_was_sent_after_all_rules() {
-    const FRONT: &str = "  http-request set-path %[path,regsub(^/old,/new)]\n  use_backend inner if { path_beg /new }\n";
+    const FRONT: &str =
+        "  http-request set-path %[path,regsub(^/old,/new)]\n  use_backend inner if { path_beg /new }\n";
     for door in Door::ALL {
         let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
         let haproxy = vitals::config(door, FRONT, REWRITTEN).upstream(&upstream).export_http(&receiver).start();
@@ -154,7 +155,7 @@ backend again
             // Every attempt is the same span's.
             let told = format!("00-{}-{}-01", client.trace_id, client.span_id);
             let attempts = upstream.requests();
-            assert_eq!(attempts.len() as i64, 1 + retries.unwrap_or(0), "{door:?} {path}");
+            assert_eq!(attempts.len().to_string(), (1 + retries.unwrap_or(0)).to_string(), "{door:?} {path}");
             assert!(attempts.iter().all(|seen| seen.headers_named("traceparent") == [&*told]), "{door:?} {attempts:?}");
         }
         receiver.assert_clean();

@@ -119,92 +119,6 @@ frontend some
 }
 
 #[test]
-fn compression_in_defaults_goes_on_beside_zero_lines() {
-    const SECTIONS: &str = "
-defaults
-  mode http
-  timeout connect 100ms
-  timeout client 5s
-  timeout server 2s
-  compression algo gzip
-frontend web
-  bind 127.0.0.1:${port:web}
-  default_backend squeezed
-listen all
-  bind 127.0.0.1:${port:all}
-  server one ${upstream}
-frontend written
-  bind 127.0.0.1:${port:written}
-  filter compression
-  default_backend squeezed
-frontend traced
-  bind 127.0.0.1:${port:traced}
-  filter compression
-  filter lua.otel
-  default_backend squeezed
-backend squeezed
-  server one ${upstream}
-defaults
-  mode http
-  timeout connect 100ms
-  timeout server 2s
-";
-    for (names, settings) in [
-        (&["web", "all", "written"][..], "[traces]\nfrontends = ['!traced']\n"),
-        (&["web", "all", "written", "traced"], "[traces]\nfrontends = '*'\n"),
-        (&["traced"], ""),
-    ] {
-        let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
-        let haproxy = whole(SECTIONS).settings(settings).upstream(&upstream).export_http(&receiver).start();
-        for (n, name) in (0..).zip(["web", "all", "written", "traced"]) {
-            let traceparent = vitals::traceparent(n);
-            let headers = [("traceparent", &*traceparent), ("accept-encoding", "gzip")];
-            let answer = client::get(haproxy.addr(name), "/chunked/4000", &headers);
-            let encoding = answer.header("content-encoding");
-            assert_eq!((answer.status, encoding), (200, Some("gzip")), "{name} {:?}", answer.headers);
-            if names.contains(&name) {
-                let span = vitals::server_span(&receiver, &vitals::trace_id(n));
-                assert_eq!(span.str("haproxy.frontend.name"), Some(name));
-                assert!(receiver.client_span_of(&span).is_some(), "{span:#?}");
-            }
-        }
-        // One that writes the filter of ours is traced in any case.
-        let traced = if names.contains(&"traced") { names.len() } else { names.len() + 1 } as u64;
-        let counters = vitals::wait_exported(&haproxy, &receiver, traced);
-        assert_eq!((counters["requests.started"], counters["spans.created"]), (traced, 2 * traced), "{counters:#?}");
-        receiver.assert_clean();
-        haproxy.finish();
-    }
-}
-
-#[test]
-fn an_answer_from_the_cache_has_no_client_span() {
-    const CACHED: &str = "
-cache store
-  total-max-size 4
-frontend web
-  bind 127.0.0.1:${port:web}
-  http-request cache-use store
-  http-response set-header cache-control max-age=60
-  http-response cache-store store
-  default_backend back
-";
-    let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
-    let haproxy = whole(CACHED).upstream(&upstream).export_http(&receiver).start();
-    for (n, is_cached) in [(0, false), (1, true), (2, true)] {
-        let headers = [("traceparent", &*vitals::traceparent(n)), ("host", "same")];
-        assert_eq!(client::get(haproxy.addr("web"), "/", &headers).status, 200);
-        let span = vitals::server_span(&receiver, &vitals::trace_id(n));
-        assert_eq!(span.int("http.response.status_code"), Some(200), "{span:#?}");
-        assert_eq!(receiver.client_span_of(&span).is_none(), is_cached, "{span:#?}");
-    }
-    assert_eq!(upstream.count(), 1);
-    vitals::wait_exported(&haproxy, &receiver, 3);
-    receiver.assert_clean();
-    haproxy.finish();
-}
-
-#[test]
 fn a_listen_section_that_is_another_s_backend_gives_one_pair_of_spans() {
     const NESTED: &str = "
 frontend www
@@ -237,7 +151,10 @@ LISTEN
             assert_eq!(said, (Some(name), Some("all")), "{front}{listen} {span:#?}");
             let client = receiver.client_span_of(&span).unwrap();
             let told = format!("00-{}-{}-01", client.trace_id, client.span_id);
-            assert!(upstream.requests().iter().any(|seen| seen.headers_named("traceparent") == [&*told]), "{client:#?}");
+            assert!(
+                upstream.requests().iter().any(|seen| seen.headers_named("traceparent") == [&*told]),
+                "{client:#?}"
+            );
         }
         receiver.assert_clean();
         haproxy.finish();

@@ -2,7 +2,7 @@
 
 use haproxy_vitals_tests::client;
 use haproxy_vitals_tests::vitals::{self, Door};
-use haproxy_vitals_tests::{OtlpReceiver, SOON, Upstream};
+use haproxy_vitals_tests::{OtlpReceiver, Upstream};
 
 const STREAMS: u64 = 60;
 
@@ -23,7 +23,8 @@ fn sixty_streams_of_one_connection_keep_their_parents() {
         let answers = client::h2_get_each(haproxy.addr("http"), &requests);
         assert!(answers.iter().all(|answer| answer.as_ref().is_ok_and(|answer| answer.status == 200)), "{answers:?}");
 
-        let spans = receiver.wait_spans(2 * STREAMS as usize, SOON);
+        vitals::wait_exported(&haproxy, &receiver, STREAMS);
+        let spans = receiver.spans();
         assert_eq!(spans.len() as u64, 2 * STREAMS, "{door:?}");
         let seen = upstream.requests();
         for n in 0..STREAMS {
@@ -35,7 +36,6 @@ fn sixty_streams_of_one_connection_keep_their_parents() {
             let seen = seen.iter().find(|seen| seen.target.ends_with(&format!("?{n}"))).unwrap();
             assert_eq!(seen.headers_named("traceparent"), [&*told], "{door:?}");
         }
-        vitals::wait_exported(&haproxy, &receiver, STREAMS);
         receiver.assert_clean();
         haproxy.finish();
     }

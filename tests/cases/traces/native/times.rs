@@ -13,7 +13,8 @@ const MILLI: u64 = 1_000_000;
 
 #[test]
 fn the_client_span_lies_within_the_server_span() {
-    let paths = ["/", "/delay/3", "/bytes/300000", "/chunked/20", "/drip/5/2", "/status/500", "/cut", "/hang", "/close"];
+    let paths =
+        ["/", "/delay/3", "/bytes/300000", "/chunked/20", "/drip/5/2", "/status/500", "/cut", "/hang", "/close"];
     for door in Door::ALL {
         let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
         let haproxy = vitals::config(door, "", "").upstream(&upstream).export_http(&receiver).start();
