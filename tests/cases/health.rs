@@ -59,7 +59,9 @@ const SLACK: Duration = Duration::from_millis(500);
 const CONFIG: &str = "
 global
   nbthread 2
+.if version_atleast(3.1)
   tune.lua.bool-sample-conversion normal
+.endif
   log ${log} local0
   lua-prepend-path ${module}/?.so cpath
   ${load} ${lua}/otel.lua config=${dir}/vitals.toml

@@ -23,7 +23,9 @@ const PER_THREAD: &str = "lua-load-per-thread ${lua}/otel.lua";
 const TRACED: &str = "
 global
   httpclient.ssl.verify none
+.if version_atleast(3.1)
   tune.lua.bool-sample-conversion normal
+.endif
   log ${log} local0
   lua-prepend-path ${module}/?.so cpath
   GLOBAL

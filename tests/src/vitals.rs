@@ -28,10 +28,10 @@ pub enum Door {
 
 impl Door {
     /// Those that trace.
-    pub const ALL: [Self; 5] = [Self::ZeroLines, Self::Filter, Self::Actions, Self::LuaFilter, Self::LuaActions];
+    pub const ALL: Doors = Doors(&[Self::ZeroLines, Self::Filter, Self::Actions, Self::LuaFilter, Self::LuaActions]);
 
     /// One of each engine, for what does not depend on where in a request's life it is looked at.
-    pub const ENGINES: [Self; 2] = [Self::ZeroLines, Self::LuaActions];
+    pub const ENGINES: Doors = Doors(&[Self::ZeroLines, Self::LuaActions]);
 
     /// By Lua's hooks.
     pub fn is_lua(self) -> bool {
@@ -54,6 +54,36 @@ impl Door {
             Self::ZeroLines | Self::Filter | Self::Actions => LOAD.to_owned(),
             Self::LuaFilter | Self::LuaActions => LOAD.trim_end().to_owned() + " traces.engine=lua\n",
         }
+    }
+}
+
+/// Doors to go through one after the other, without those of an engine that is left out: `VITALS_ENGINES=native` leaves out Lua's.
+#[derive(Clone, Copy, Debug)]
+pub struct Doors(pub &'static [Door]);
+
+impl Doors {
+    /// Something for each.
+    pub fn map<T>(self, each: impl FnMut(Door) -> T) -> Vec<T> {
+        self.into_iter().map(each).collect()
+    }
+}
+
+impl IntoIterator for Doors {
+    type Item = Door;
+    type IntoIter = std::iter::Filter<std::iter::Copied<std::slice::Iter<'static, Door>>, fn(&Door) -> bool>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        let is_wanted: fn(&Door) -> bool = if with_lua() { |_| true } else { |door| !door.is_lua() };
+        self.0.iter().copied().filter(is_wanted)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the harness has no settings tree of its own")]
+fn with_lua() -> bool {
+    match std::env::var("VITALS_ENGINES").as_deref() {
+        Err(_) => true,
+        Ok("native") => false,
+        Ok(other) => panic!("VITALS_ENGINES={other}: `native` is all that it may say"),
     }
 }
 
@@ -166,7 +196,9 @@ pub fn server_span(receiver: &OtlpReceiver, trace_id: &str) -> SpanView {
 }
 
 /// Lines of the global section that load the module.
-pub const LOAD: &str = "  tune.lua.bool-sample-conversion normal
+pub const LOAD: &str = ".if version_atleast(3.1)
+  tune.lua.bool-sample-conversion normal
+.endif
   lua-prepend-path ${module}/?.so cpath
   lua-load-per-thread ${lua}/otel.lua config=${dir}/vitals.toml
 ";

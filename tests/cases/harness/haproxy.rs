@@ -167,7 +167,9 @@ fn lua_files_environment_and_syslog_reach_it() {
     const CONFIG: &str = "
 global
   log ${log} local0
+.if version_atleast(3.1)
   tune.lua.bool-sample-conversion normal
+.endif
   lua-load ${dir}/hello.lua
 defaults
   mode http

@@ -7,7 +7,9 @@ use haproxy_vitals_tests::Haproxy;
 
 const CONFIG: &str = "
 global
+.if version_atleast(3.1)
   tune.lua.bool-sample-conversion normal
+.endif
   lua-prepend-path ${module}/?.so cpath
   lua-load ${lua}/otel.lua config=${dir}/vitals.toml
 ";

@@ -41,7 +41,9 @@ fn wait_shown(haproxy: &Haproxy, server: &str, expected: &str) {
 const CONFIG: &str = "
 global
   nbthread 2
+.if version_atleast(3.1)
   tune.lua.bool-sample-conversion normal
+.endif
   tune.lua.log.stderr on
   lua-load ${dir}/script.lua
 defaults

@@ -2,10 +2,10 @@
 
 use haproxy_vitals_tests::client::{self, Session};
 use haproxy_vitals_tests::haproxy::Builder;
-use haproxy_vitals_tests::vitals::{self, Door};
+use haproxy_vitals_tests::vitals::{self, Door, Doors};
 use haproxy_vitals_tests::{OtlpReceiver, SOON, Upstream};
 
-const FILTERS: [Door; 2] = [Door::Filter, Door::LuaFilter];
+const FILTERS: Doors = Doors(&[Door::Filter, Door::LuaFilter]);
 
 #[test]
 fn filter_works_in_listen_in_a_backend_and_without_any_log() {

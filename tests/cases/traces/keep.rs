@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use haproxy_vitals_tests::client::{self, Load, Until};
-use haproxy_vitals_tests::vitals::{self, CALLER, Door};
+use haproxy_vitals_tests::vitals::{self, CALLER, Door, Doors};
 use haproxy_vitals_tests::{Haproxy, OtlpReceiver, SOON, Upstream, poll};
 
-const DOORS: [Door; 5] = Door::ALL;
+const DOORS: Doors = Door::ALL;
 
 #[test]
 fn errors_and_slow_requests_are_exported_though_not_sampled() {

@@ -1,10 +1,10 @@
 //! Rules: what a request looks like when it starts decides whether it is recorded.
 
 use haproxy_vitals_tests::client::{self, Load, Until};
-use haproxy_vitals_tests::vitals::{self, CALLER, Door};
+use haproxy_vitals_tests::vitals::{self, CALLER, Door, Doors};
 use haproxy_vitals_tests::{Haproxy, OtlpReceiver, Upstream};
 
-const DOORS: [Door; 5] = Door::ALL;
+const DOORS: Doors = Door::ALL;
 
 #[test]
 fn each_condition_finds_its_requests_and_no_others() {

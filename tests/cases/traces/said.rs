@@ -5,10 +5,10 @@ mod exchanges;
 use std::fmt::Write as _;
 
 use haproxy_vitals_tests::client::{self, Session};
-use haproxy_vitals_tests::vitals::{self, Door};
+use haproxy_vitals_tests::vitals::{self, Door, Doors};
 use haproxy_vitals_tests::{Haproxy, OtlpReceiver, SpanView, Upstream};
 
-const DOORS: [Door; 5] = Door::ALL;
+const DOORS: Doors = Door::ALL;
 
 /// A proxy whose settings stand in a file.
 struct Proxy {

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use haproxy_vitals_tests::client::{self, Session};
 use haproxy_vitals_tests::haproxy::Builder;
 use haproxy_vitals_tests::otlp::{SpanKind, StatusCode};
-use haproxy_vitals_tests::vitals::{self, Door};
+use haproxy_vitals_tests::vitals::{self, Door, Doors};
 use haproxy_vitals_tests::{Haproxy, OtlpReceiver, Port, SOON, SpanView, Upstream, poll};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::{TlsConnector, rustls};
 
 /// Those that see connections to their end.
-const DOORS: [Door; 4] = [Door::ZeroLines, Door::Filter, Door::Actions, Door::LuaFilter];
+const DOORS: Doors = Doors(&[Door::ZeroLines, Door::Filter, Door::Actions, Door::LuaFilter]);
 
 /// What stands in a frontend in TCP mode.
 fn rules(door: Door) -> &'static str {
@@ -141,7 +141,7 @@ fn rules_and_samplers_act_on_connections_too() {
 #[test]
 fn the_filter_beside_the_action_gives_one_span() {
     const ACTION: &str = "  tcp-request content lua.otel_start\n";
-    for door in [Door::Filter, Door::LuaFilter] {
+    for door in Doors(&[Door::Filter, Door::LuaFilter]) {
         let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
         let config = frontend(door, ACTION).upstream(&upstream).set("dead", "127.0.0.1:1");
         let haproxy = config.export_http(&receiver).start();

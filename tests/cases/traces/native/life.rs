@@ -25,8 +25,7 @@ backend bytes
 #[test]
 fn zero_lines_trace_every_protocol_in_every_mode_without_rights() {
     // Only root can become somebody else.
-    let confined =
-        if nix::unistd::geteuid().is_root() { "  chroot ${dir}\n  user nobody\n  group nogroup\n" } else { "" };
+    let confined = if nix::unistd::geteuid().is_root() { "  chroot ${dir}\n  user nobody\n  group nogroup\n" } else { "" };
     let text = format!("global\n  nbthread 2\n{confined}{}{DEFAULTS}{SECTIONS}{BACK}", vitals::LOAD);
     for mode in [Mode::Foreground, Mode::MasterWorker, Mode::Daemon, Mode::MasterWorkerDaemon] {
         let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
@@ -92,9 +91,8 @@ fn a_request_under_way_at_a_reload_gives_its_spans() {
 #[test]
 fn the_engine_is_named_on_the_stats_socket() {
     let upstream = Upstream::start();
-    for (door, engine) in
-        Door::ALL.map(|door| (door, if door.is_lua() { "lua (traces.engine = \"lua\")" } else { "native" }))
-    {
+    for door in Door::ALL {
+        let engine = if door.is_lua() { "lua (traces.engine = \"lua\")" } else { "native" };
         let haproxy = vitals::config(door, "", "").upstream(&upstream).env("OTEL_TRACES_EXPORTER", "none").start();
         let traces = haproxy.cli("show vitals traces");
         let named = traces.lines().find_map(|line| line.strip_prefix("engine ")).map(str::trim);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use haproxy_vitals_tests::client;
-use haproxy_vitals_tests::vitals::{self, Door};
+use haproxy_vitals_tests::vitals::{self, Door, Doors};
 use haproxy_vitals_tests::{Haproxy, OtlpReceiver, Upstream};
 
 use super::whole;
@@ -191,7 +191,7 @@ backend traced
 
 #[test]
 fn actions_have_conditions_and_stand_in_named_defaults() {
-    for door in [Door::Actions, Door::LuaActions] {
+    for door in Doors(&[Door::Actions, Door::LuaActions]) {
         let text = format!(
             "global\n  nbthread 2\n{}
 defaults plain
