@@ -2,31 +2,42 @@
 //!
 //! A record in the ring: its length (4 bytes, little-endian), the time it ended (8 bytes, little-endian, Unix
 //! nanoseconds), its bytes.
+//!
+//! The ring is a chain of segments. While the reader keeps up there is one, small enough to stay in the processor's cache; more are
+//! added, up to the bound, where it does not, and are given back afterwards.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
 
 use rtrb::{Consumer, Producer, RingBuffer};
 use tokio::sync::Notify;
 
 /// The end that a HAProxy thread holds.
 ///
-/// Hot path: [`Writer::push`] takes no lock, never blocks, never logs, allocates nothing. At the bound the newest
-/// record is refused; the caller counts it (`reason="ring_full"`). The reader is woken once per eighth of the ring,
-/// not per record: its own timer watches the age.
+/// Hot path: [`Writer::push`] takes no lock, never blocks, never logs, and allocates where a segment is added alone. At the bound
+/// the newest record is refused; the caller counts it (`reason="ring_full"`). The reader is woken once per half of a segment, not
+/// per record: its own timer watches the age.
 #[derive(Debug)]
 pub struct Writer {
     ring: Producer<u8>,
+    /// Where the reader finds the segments that follow.
+    following: Producer<Consumer<u8>>,
+    /// Segments that the reader has not left.
+    held: Arc<AtomicUsize>,
+    segment: usize,
+    most: usize,
     wake: Arc<Notify>,
     /// Bytes pushed since the reader was last woken.
     since_wake: usize,
-    wake_every: usize,
 }
 
 /// The end that the runtime holds.
 #[derive(Debug)]
 pub struct Reader {
     ring: Consumer<u8>,
-    /// A record that wraps around the ring's end, put together.
+    following: Consumer<Consumer<u8>>,
+    held: Arc<AtomicUsize>,
+    /// A record that wraps around a segment's end, put together.
     scratch: Vec<u8>,
 }
 
@@ -35,14 +46,21 @@ pub struct Reader {
 #[error("the ring is full")]
 pub struct Full;
 
-/// A ring of `bytes`; `wake` is told when there is much to read.
+/// A ring of `bytes`, in whole segments; `wake` is told when there is much to read.
 pub fn ring(bytes: usize, wake: Arc<Notify>) -> (Writer, Reader) {
-    let (producer, consumer) = RingBuffer::new(bytes);
+    let segment = bytes.min(SEGMENT);
+    let most = (bytes / segment.max(1)).max(1);
+    let (producer, consumer) = RingBuffer::new(segment);
+    let (following, followers) = RingBuffer::new(most);
+    let held = Arc::new(AtomicUsize::new(1));
     (
-        Writer { ring: producer, wake, since_wake: 0, wake_every: bytes / 8 },
-        Reader { ring: consumer, scratch: Vec::new() },
+        Writer { ring: producer, following, held: Arc::clone(&held), segment, most, wake, since_wake: 0 },
+        Reader { ring: consumer, following: followers, held, scratch: Vec::new() },
     )
 }
+
+/// Bytes of a segment: it stays in a core's own cache.
+const SEGMENT: usize = 256 * 1024;
 
 impl Writer {
     /// Copies one record into the ring. A record longer than the ring never fits.
@@ -53,6 +71,9 @@ impl Writer {
         let (head, tail) = header.split_at_mut(4);
         head.copy_from_slice(&len.to_le_bytes());
         tail.copy_from_slice(&end_unix_nanos.to_le_bytes());
+        if self.ring.slots() < total {
+            self.grow(total)?;
+        }
         // The header alone must never become visible: both fit, or neither is written.
         let mut chunk = self.ring.write_chunk(total).map_err(|_| Full)?;
         let (first, second) = chunk.as_mut_slices();
@@ -69,10 +90,25 @@ impl Writer {
         chunk.commit_all();
 
         self.since_wake += total;
-        if self.since_wake >= self.wake_every {
+        if self.since_wake >= self.segment / 2 {
             self.since_wake = 0;
             self.wake.notify_one();
         }
+        Ok(())
+    }
+
+    /// Adds a segment, unless there are as many as may be. What is in the one before is read first.
+    #[cold]
+    fn grow(&mut self, total: usize) -> Result<(), Full> {
+        if total > self.segment || self.held.load(Ordering::Relaxed) >= self.most {
+            return Err(Full);
+        }
+        let (producer, consumer) = RingBuffer::new(self.segment);
+        self.following.push(consumer).map_err(|_| Full)?;
+        self.held.fetch_add(1, Ordering::Relaxed);
+        // Its end tells the reader to go on to the next.
+        self.ring = producer;
+        self.wake.notify_one();
         Ok(())
     }
 }
@@ -81,6 +117,25 @@ impl Reader {
     /// Hands records to `visit`, oldest first, at most `limit` of them; says how many there were. The writer has
     /// their room back after that.
     pub fn drain(&mut self, limit: usize, mut visit: impl FnMut(u64, &[u8])) -> usize {
+        let mut count = self.drain_segment(limit, &mut visit);
+        while count < limit && self.go_on() {
+            count += self.drain_segment(limit - count, &mut visit);
+        }
+        count
+    }
+
+    /// Leaves a segment that is read to its end and will get no more for the next. Whether there was one.
+    fn go_on(&mut self) -> bool {
+        if !self.is_over() {
+            return false;
+        }
+        let Ok(next) = self.following.pop() else { return false };
+        self.ring = next;
+        self.held.fetch_sub(1, Ordering::Relaxed);
+        true
+    }
+
+    fn drain_segment(&mut self, limit: usize, visit: &mut impl FnMut(u64, &[u8])) -> usize {
         let mut count = 0;
         let Ok(chunk) = self.ring.read_chunk(self.ring.slots()) else { return 0 };
         let (first, second) = chunk.as_slices();
@@ -105,7 +160,15 @@ impl Reader {
 
     /// The writer has gone and everything is read.
     pub fn is_finished(&self) -> bool {
-        self.ring.is_abandoned() && self.ring.is_empty()
+        self.is_over() && self.following.is_empty()
+    }
+
+    /// The segment is read to its end and gets no more.
+    fn is_over(&self) -> bool {
+        let left = self.ring.is_abandoned();
+        // What the writer did before it left is seen after this.
+        fence(Ordering::Acquire);
+        left && self.ring.is_empty()
     }
 }
 
@@ -191,6 +254,44 @@ mod tests {
         assert!(!reader.is_finished());
         assert_eq!(reader.drain(9, |_, bytes| assert_eq!(bytes, b"last")), 1);
         assert!(reader.is_finished());
+    }
+
+    #[test]
+    fn a_ring_grows_by_segments_to_its_bound_and_keeps_the_order() {
+        let (mut writer, mut reader) = ring(3 * SEGMENT, Arc::new(Notify::new()));
+        for round in 0..3_u64 {
+            let mut pushed = 0;
+            while writer.push(pushed, &[7; 1000]).is_ok() {
+                pushed += 1;
+            }
+            // Less than a record is lost at the end of each segment.
+            assert!(
+                (3 * SEGMENT / 1012 - 3..=3 * SEGMENT / 1012).contains(&usize::try_from(pushed).unwrap()),
+                "{round}"
+            );
+            let mut next = 0;
+            while reader.drain(10, |end, bytes| {
+                assert_eq!((end, bytes.len()), (next, 1000));
+                next += 1;
+            }) > 0
+            {}
+            assert_eq!((next, reader.held.load(Ordering::Relaxed)), (pushed, 1));
+        }
+        drop(writer);
+        reader.drain(1, |_, _| ());
+        assert!(reader.is_finished());
+    }
+
+    #[test]
+    fn what_waits_in_several_segments_is_read_after_the_writer_has_gone() {
+        let (mut writer, mut reader) = ring(4 * SEGMENT, Arc::new(Notify::new()));
+        let pushed = (0..600).filter(|n| writer.push(*n, &[1; 1000]).is_ok()).count();
+        drop(writer);
+        let mut count = 0;
+        while !reader.is_finished() {
+            count += reader.drain(100, |_, _| ());
+        }
+        assert_eq!((count, pushed), (600, 600));
     }
 
     proptest! {
