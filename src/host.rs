@@ -10,7 +10,6 @@ mod engine;
 mod headers;
 mod health;
 mod metrics;
-#[allow(dead_code, reason = "its handlers are placeholders, which use little of it")]
 mod native;
 mod options;
 mod process;

@@ -1,8 +1,8 @@
 //! Everything that runs: HAProxy, what stands behind it, and where its spans go.
 
+use std::env;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
-use std::env;
 
 use haproxy_vitals_tests::{GrpcBackend, Haproxy, OtlpReceiver, SpanView, Upstream};
 use prost::Message;

@@ -6,7 +6,7 @@
 //! second filter, at the front of the list, gives the name before the checks; ours takes it off after them, and the second out.
 #![expect(unsafe_code, reason = "HAProxy's list of a section's filters")]
 
-use std::ffi::c_int;
+use std::ffi::{c_char, c_int};
 use std::ptr;
 use std::sync::{Mutex, PoisonError};
 
@@ -42,6 +42,10 @@ pub(super) unsafe fn prepare(engine: &Engine, px: *mut Proxy, config: *mut Filte
             return false;
         }
         let fields = fields_of(engine, front);
+        if engine.layout.filter_fields > 0 {
+            // `flt_conf.name`, which HAProxy compares.
+            front.cast::<*const c_char>().write(c"lua.otel.front".as_ptr());
+        }
         (*fields).id = c"haproxy-vitals".as_ptr();
         (*fields).ops = &raw const FRONT;
         let list = &raw mut (*fields).list;

@@ -81,7 +81,7 @@ unsafe extern "C" fn parse(
 /// What HAProxy calls our filters.
 const ID: &CStr = c"haproxy-vitals";
 
-/// What our filter is called that nobody has written, while HAProxy checks its configuration. It refuses a cache or a FastCGI
+/// What our filter is called that nobody has written, while HAProxy checks its configuration. It refuses a cache or a `FastCGI`
 /// application beside any filter but the one for compression, unless it is written out what their order is: ours is the last one,
 /// and changes no data.
 fn passed_over(engine: &Engine) -> *const c_char {

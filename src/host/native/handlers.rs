@@ -41,27 +41,27 @@ fn begin(line: &Line, slot: &mut Option<Box<Live>>, stream: &mut Stream<'_>) {
     let arrival = capture.plan.arrival.then(|| arrival(capture, stream, &mut place));
     let is_http = stream.is_http();
     with_hot(|hot| {
-        let mut live = Live::take();
+        let mut state = Live::take();
         let keep = if is_http {
-            let Some(mut message) = stream.message() else { return live.give_back() };
-            let Some(begun) = request(hot, &mut live, &message, !line.client_span, arrival) else {
-                return live.give_back();
+            let Some(mut message) = stream.message() else { return state.give_back() };
+            let Some(begun) = request(hot, &mut state, &message, !line.client_span, arrival) else {
+                return state.give_back();
             };
-            live.reset(begun);
-            live.is_rpc = capture.rpc && is_rpc(&live);
+            state.reset(begun);
+            state.is_rpc = capture.rpc && is_rpc(&state);
             change_headers(hot, capture, &begun, arrival, &mut message);
             begun.recorded || capture.plan.headers.response_name().is_some()
         } else {
             let incoming = Incoming { connection: true, arrival, ..Incoming::default() };
-            let begun = hot.begin(&incoming, &mut live.record);
-            live.reset(begun);
-            live.is_connection = true;
+            let begun = hot.begin(&incoming, &mut state.record);
+            state.reset(begun);
+            state.is_connection = true;
             begun.recorded
         };
         if capture.plan.headers.variables {
-            set_variables(&live.begun, stream);
+            set_variables(&state.begun, stream);
         }
-        if keep { *slot = Some(live) } else { live.give_back() }
+        if keep { *slot = Some(state) } else { state.give_back() }
     });
 }
 
@@ -171,8 +171,7 @@ pub(super) fn leaving(_: &Line, slot: &mut Option<Box<Live>>, stream: &mut Strea
     live.stamps.left = unix_nanos();
     let Some(message) = stream.message() else { return };
     let Some(message) = htx::Message::new(message.bytes(), message.layout()) else { return };
-    let Some(line) = message.start_line() else { return };
-    let [method, target, _] = line.parts;
+    let Some(htx::StartLine { parts: [method, target, _], .. }) = message.start_line() else { return };
     let host = message.headers().find(|(name, _)| *name == b"host").map_or(&b""[..], |(_, value)| value);
     let sent = [(Field::SentMethod, method), (Field::SentTarget, target), (Field::SentHost, host)];
     let came = asked(live.record.as_bytes());

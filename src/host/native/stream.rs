@@ -47,11 +47,6 @@ impl Stream<'_> {
         Self { raw, channel, options, engine, sample: MaybeUninit::uninit(), is_ready: false, held: PhantomData }
     }
 
-    /// One for each stream that is alive.
-    pub(in super::super) fn key(&self) -> usize {
-        self.raw.addr().get()
-    }
-
     /// It carries HTTP now. One in TCP mode can become one that does.
     pub(in super::super) fn is_http(&self) -> bool {
         // SAFETY: the stream is alive.

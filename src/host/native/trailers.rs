@@ -8,7 +8,7 @@ use std::ptr;
 
 use super::Engine;
 use super::abi::{Channel, Filter, List, Stream, WANTS_REQUEST_DATA, WANTS_RESPONSE_DATA};
-use crate::stats::Counter;
+use crate::stats::ATTRIBUTES_LEFT_OUT;
 
 /// Asks for the response's bytes, in its `http_headers`, if the place of HAProxy's count is certain.
 ///
@@ -27,7 +27,7 @@ pub(super) unsafe fn ask(engine: &Engine, s: *mut Stream, f: *mut Filter, channe
                 (*f).flags |= WANTS_RESPONSE_DATA;
                 *count += 1;
             }
-            _ => LEFT_OUT.add(1),
+            _ => ATTRIBUTES_LEFT_OUT.add(1),
         }
     }
 }
@@ -96,9 +96,6 @@ unsafe fn walk(f: *mut Filter, at: usize, heads: std::ops::Range<usize>) -> Opti
         None
     }
 }
-
-/// Responses whose trailers were wanted and not asked for.
-pub(super) static LEFT_OUT: Counter = Counter::new();
 
 /// Filters of a stream.
 const MOST: usize = 64;

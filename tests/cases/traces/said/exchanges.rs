@@ -26,8 +26,8 @@ fn grpc_calls_are_worded_as_calls() {
             .env("OTEL_SEMCONV_STABILITY_OPT_IN", "http,rpc/dup")
             .start();
         let base = 100 * door as u64;
-        // HAProxy's own answers go past every filter of Lua's.
-        let sees_own = door != Door::LuaFilter;
+        // HAProxy's own answers go past Lua's filter.
+        let sees_own_answers = door != Door::LuaFilter;
         let ask = |n: u64, path: &str, kind: &str| {
             let traceparent = vitals::traceparent(base + n);
             let headers = [("traceparent", &*traceparent), ("content-type", kind)];
@@ -40,7 +40,7 @@ fn grpc_calls_are_worded_as_calls() {
             let span = ask(n, &format!("/a.Local/{method}"), "application/grpc+proto");
             assert_eq!(span.name, format!("a.Local/{method}"), "{door:?}");
             let said = (span.str("rpc.response.status_code"), span.str("error.type"));
-            let expected = if sees_own { (Some(status), error) } else { (None, None) };
+            let expected = if sees_own_answers { (Some(status), error) } else { (None, None) };
             assert_eq!(said, expected, "{door:?} {span:#?}");
             assert_eq!(span.status == StatusCode::Error, expected.1.is_some());
             assert_eq!((span.str("rpc.system"), span.str("rpc.service")), (Some("grpc"), Some("a.Local")));
