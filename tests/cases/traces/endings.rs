@@ -88,6 +88,7 @@ pub(super) const FRONT: &str = "
 pub(super) const REST: &str = "
 backend nowhere
 backend dead
+  balance roundrobin
   option redispatch 1
   server first ${dead1}
   server second ${dead2}

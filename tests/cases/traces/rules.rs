@@ -66,7 +66,7 @@ fn a_share_and_a_rate_are_kept() {
         for door in DOORS {
             let proxy = Proxy::start(door, &format!("[[traces.rule]]\n{action}\n"));
             let report = client::load(proxy.haproxy.addr("http"), Load::new(4, Until::Count(REQUESTS), "/"));
-            assert_eq!(report.ok, REQUESTS, "{report:?}");
+            assert_eq!(report.ok, REQUESTS, "{door:?} {action} {report:?}");
             let counters = vitals::counters(&proxy.haproxy);
             let started = counters["requests.started"];
             assert_eq!(started + counters["requests.unsampled"], REQUESTS);

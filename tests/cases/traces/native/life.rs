@@ -16,8 +16,8 @@ frontend www
 frontend bytes
   mode tcp
   bind 127.0.0.1:${port:tcp}
-  default_backend bytes
-backend bytes
+  default_backend raw
+backend raw
   mode tcp
   server one ${upstream}
 ";
