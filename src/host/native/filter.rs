@@ -60,8 +60,7 @@ unsafe extern "C" fn parse(
                 // SAFETY: HAProxy's new, empty `flt_conf`.
                 unsafe {
                     let fields = fields_of(engine, config);
-                    let id = if line.mode == Mode::Filter { ID.as_ptr() } else { passed_over(engine) };
-                    (&raw mut (*fields).id).write(id);
+                    (&raw mut (*fields).id).write(ID.as_ptr());
                     (&raw mut (*fields).ops).write(&raw const OPS);
                     (&raw mut (*fields).conf).write(ptr::from_ref(Box::leak(Box::new(line))).cast_mut().cast());
                     (*fields).flags |= FILTERS_HTX;
@@ -80,14 +79,6 @@ unsafe extern "C" fn parse(
 
 /// What HAProxy calls our filters.
 const ID: &CStr = c"haproxy-vitals";
-
-/// What our filter is called that nobody has written, while HAProxy checks its configuration. It refuses a cache or a `FastCGI`
-/// application beside any filter but the one for compression, unless it is written out what their order is: ours is the last one,
-/// and changes no data.
-fn passed_over(engine: &Engine) -> *const c_char {
-    // SAFETY: HAProxy's constant.
-    unsafe { engine.symbols.http_comp_flt_id.read() }
-}
 
 /// What the words say, and how many they are.
 fn line(engine: &Engine, given: &[String], px: *mut Proxy) -> Result<(Line, c_int), String> {
@@ -141,8 +132,6 @@ unsafe extern "C" fn check(_: *mut Proxy, config: *mut FilterConfig) -> c_int {
 unsafe extern "C" fn init(px: *mut Proxy, config: *mut FilterConfig) -> c_int {
     fence("init", 0, || {
         let Some(engine) = engine() else { return 0 };
-        // SAFETY: the `flt_conf` that `parse` has filled; from here on it goes by its own name.
-        unsafe { (&raw mut (*fields_of(engine, config)).id).write(ID.as_ptr()) };
         // A `listen` section may be another frontend's backend.
         if section::is(engine, px, HAS_BACKEND) {
             registry::use_it();

@@ -65,7 +65,6 @@ symbols! {
     proxy_find_by_name: unsafe extern "C" fn(*const c_char, c_int, c_int) -> *mut Proxy,
     ha_alert: unsafe extern "C" fn(*const c_char, ...),
     hap_register_pre_check: unsafe extern "C" fn(Option<PostSection>),
-    http_comp_flt_id: *const *const c_char,
     memprintf: unsafe extern "C" fn(*mut *mut c_char, *const c_char, ...) -> *mut c_char,
 }
 
