@@ -16,8 +16,8 @@ frontend www
 frontend bytes
   mode tcp
   bind 127.0.0.1:${port:tcp}
-  default_backend bytes
-backend bytes
+  default_backend origin
+backend origin
   mode tcp
   server one ${upstream}
 ";
@@ -25,7 +25,8 @@ backend bytes
 #[test]
 fn zero_lines_trace_every_protocol_in_every_mode_without_rights() {
     // Only root can become somebody else.
-    let confined = if nix::unistd::geteuid().is_root() { "  chroot ${dir}\n  user nobody\n  group nogroup\n" } else { "" };
+    let confined =
+        if nix::unistd::geteuid().is_root() { "  chroot ${dir}\n  user nobody\n  group nogroup\n" } else { "" };
     let text = format!("global\n  nbthread 2\n{confined}{}{DEFAULTS}{SECTIONS}{BACK}", vitals::LOAD);
     for mode in [Mode::Foreground, Mode::MasterWorker, Mode::Daemon, Mode::MasterWorkerDaemon] {
         let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
