@@ -127,8 +127,12 @@ function api.register(options)
                 error("haproxy-vitals: `traces.trust_of." .. name .. "`: HAProxy has no frontend of this name", 0)
             end
         end
-        if core.thread <= 1 then
+        if core.thread > 1 then
+            return
+        elseif native.has_started() then
             health.begin()
+        else
+            core.register_task(health.begin)
         end
     end)
     if core.thread <= 1 then

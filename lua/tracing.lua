@@ -240,7 +240,9 @@ return function()
             hdr, queue, connect, answer = f.req_timer_hdr, f.req_timer_queue, f.bc_timer_connect, f.res_timer_hdr
             retries, be_version, fe_version = f.txn_conn_retries, f.bc_http_major, f.fc_http_major
             fe_port, handshake, idle = f.dst_port, f.fc_timer_handshake, f.req_timer_idle
-            date, reused = f.request_date, f.bc_reused
+            date = f.request_date
+            -- Not in 3.0.
+            reused = f.bc_reused or function() end
         end
         -- A server's answer that is no error has not ended yet: the state would say nothing.
         local code, server = status(f), srv(f)

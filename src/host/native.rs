@@ -15,6 +15,7 @@ mod faults;
 mod fence;
 mod fetch;
 mod filter;
+mod fork;
 mod handlers;
 mod line;
 mod live;
@@ -31,6 +32,8 @@ mod ways;
 mod words;
 
 use std::sync::OnceLock;
+
+pub(super) use self::fork::comes as fork_comes;
 
 use self::abi::Layout;
 use self::symbols::Symbols;

@@ -5,12 +5,13 @@
 //! | a Lua file's body (also under `haproxy -c`) | settings are read and checked; the first Lua state's count |
 //! | `core.register_init` of the first Lua state | runtime, export and checks start, names are resolved, files are opened: before chroot and setuid |
 //! | `core.register_init` of the others | they become owners too |
+//! | a later fork, into a worker or the background (3.0) | there, and not at `register_init`, the parts start: threads stay behind in the process that forks |
 //! | `SIGTERM`, `SIGINT` | what is queued is sent within `runtime.term_timeout`; then the signal has its default effect |
 //! | the last Lua state closes (soft stop, reload) | the same within `runtime.stop_timeout` |
 
 use std::io::Write;
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use mlua::prelude::*;
@@ -21,7 +22,7 @@ use tokio::task::JoinHandle;
 
 use super::health::Hub;
 use super::signals::Signals;
-use super::{checks, settings};
+use super::{checks, native, settings};
 use crate::config::{Config, Environment, ExporterKind, Loaded, RuntimeConfig};
 use crate::export::{OpenError, Outlets, Signal};
 use crate::health::{Action, AgentListener, BridgeListener, Checker, HealthError, ListenError as DoorError};
@@ -37,11 +38,12 @@ use crate::trace::pipeline::Tracer;
 use crate::trace::recent::Recent;
 use crate::trace::sampler::Overrides;
 
-/// Puts `start` into `native`: HAProxy's version and node to the error, or nothing.
+/// Puts `start` into `native`: HAProxy's version and node to the error, or nothing. `has_started`: it waits for no fork.
 pub(super) fn install(lua: &Lua, native: &LuaTable) -> LuaResult<()> {
     let start =
-        |lua: &Lua, (version, node): (Option<String>, Option<String>)| Ok(start(lua, &Haproxy { version, node }).err());
-    native.set("start", lua.create_function(start)?)
+        |lua: &Lua, (version, node): (Option<String>, Option<String>)| Ok(start(lua, Haproxy { version, node }).err());
+    native.set("start", lua.create_function(start)?)?;
+    native.set("has_started", lua.create_function(|_, ()| Ok(current().is_some()))?)
 }
 
 /// The checker, while the process runs.
@@ -312,28 +314,55 @@ pub(super) enum ProcessError {
 }
 
 /// Starts the process's parts, or joins them: the calling Lua state owns them from now on.
-fn start(lua: &Lua, haproxy: &Haproxy) -> Result<(), String> {
+fn start(lua: &Lua, haproxy: Haproxy) -> Result<(), String> {
     let loaded = settings::loaded().ok_or("register was not called")?;
-    let process = {
-        let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(process) = running.upgrade() {
-            process
+    let owned = {
+        let mut known = OWNED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(owned) = known.upgrade() {
+            owned
         } else {
-            let process = Arc::new(Process::start(loaded, haproxy).map_err(|error| error.to_string())?);
-            *running = Arc::downgrade(&process);
-            process
+            let owned = Arc::new(Owned::default());
+            if native::fork_comes(start_after_fork) {
+                let _ = LATER.set(haproxy);
+            } else {
+                owned.start(loaded, &haproxy).map_err(|error| error.to_string())?;
+            }
+            *known = Arc::downgrade(&owned);
+            owned
         }
     };
     // Dropped when the state closes.
-    lua.set_named_registry_value("haproxy_vitals.process", LuaOwner(process)).map_err(|error| error.to_string())
+    lua.set_named_registry_value("haproxy_vitals.process", LuaOwner(owned)).map_err(|error| error.to_string())
+}
+
+/// In the process that serves. HAProxy cannot refuse to start any more: requests go on without the module.
+fn start_after_fork() {
+    let owned = OWNED.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+    if let (Some(loaded), Some(haproxy), Some(owned)) = (settings::loaded(), LATER.get(), owned)
+        && let Err(error) = owned.start(loaded, haproxy)
+    {
+        let _ = writeln!(std::io::stderr(), "[ALERT]    haproxy-vitals: nothing is traced or checked: {error}");
+    }
 }
 
 fn current() -> Option<Arc<Process>> {
-    RUNNING.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
+    let owned = OWNED.lock().unwrap_or_else(PoisonError::into_inner).upgrade()?;
+    owned.0.get().map(Arc::clone)
+}
+
+/// What all Lua states own: empty until the process's parts have started.
+#[derive(Default)]
+struct Owned(OnceLock<Arc<Process>>);
+
+impl Owned {
+    fn start(&self, loaded: &Loaded, haproxy: &Haproxy) -> Result<(), ProcessError> {
+        let _ = self.0.set(Arc::new(Process::start(loaded, haproxy)?));
+        Ok(())
+    }
 }
 
 /// One Lua state's share of the process.
-struct LuaOwner(#[expect(dead_code, reason = "held, not used")] Arc<Process>);
+struct LuaOwner(#[expect(dead_code, reason = "held, not used")] Arc<Owned>);
 
 impl LuaUserData for LuaOwner {}
 
@@ -370,4 +399,7 @@ fn last_words() {
 /// For the last lines of the log to be written.
 const LAST_LINES: Duration = Duration::from_millis(200);
 
-static RUNNING: Mutex<Weak<Process>> = Mutex::new(Weak::new());
+static OWNED: Mutex<Weak<Owned>> = Mutex::new(Weak::new());
+
+/// For a start that waits for a fork.
+static LATER: OnceLock<Haproxy> = OnceLock::new();

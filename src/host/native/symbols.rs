@@ -103,6 +103,13 @@ pub(super) fn version() -> Result<String, Unavailable> {
     Ok(unsafe { CStr::from_ptr(text.cast::<c_char>()) }.to_string_lossy().into_owned())
 }
 
+/// How HAProxy runs: `global.mode`, where 3.0 has it.
+pub(super) fn mode() -> Option<c_int> {
+    let global = address("global", "global\0").ok()?;
+    // SAFETY: the fifth of five `int`s that `struct global` begins with in 3.0; larger in all versions.
+    Some(unsafe { global.cast::<c_int>().add(4).read() })
+}
+
 /// Its first two numbers. Only of releases: a branch in development may still move its structures.
 pub(super) fn release(version: &str) -> Option<(u32, u32)> {
     let mut parts = version.splitn(3, '.');

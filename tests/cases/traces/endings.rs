@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use haproxy_vitals_tests::client::{self, Session};
 use haproxy_vitals_tests::otlp::StatusCode;
 use haproxy_vitals_tests::vitals::{self, CALLER, Door};
-use haproxy_vitals_tests::{Haproxy, OtlpReceiver, Port, SOON, SpanView, Upstream, poll};
+use haproxy_vitals_tests::{Haproxy, OtlpReceiver, Port, SOON, SpanView, Upstream, haproxy, poll};
 
 /// How the client behaves.
 #[derive(Clone, Copy)]
@@ -159,6 +159,10 @@ fn check_row(door: Door, row: &Row, server: &SpanView, receiver: &OtlpReceiver) 
         client_said = client_said.map(|(status, _)| (status, None));
     }
     let shown = format!("{path}: {server:#?}");
+    // HAProxy 3.0 may see the client leave before it sees that the server has.
+    if path == "/cut" && !haproxy::is_since(3, 2) && server.str("haproxy.termination_state") == Some("CD") {
+        (server_said, client_said) = ((Some(200), Some("client_abort")), Some(OK));
+    }
     assert_eq!(said(server), server_said, "{shown}");
     assert_eq!(server.status == StatusCode::Error, server_said.1.is_some(), "{shown}");
     assert_ne!(server.status, StatusCode::Ok, "{shown}");

@@ -22,6 +22,19 @@ pub fn haproxy_of(version: &str) -> PathBuf {
     FOUND.lock().unwrap().entry(version.to_owned()).or_insert_with(|| find(Some(version))).clone()
 }
 
+/// Whether the HAProxy under test is of this series or a later one.
+pub fn is_since(major: u32, minor: u32) -> bool {
+    static SERIES: OnceLock<(u32, u32)> = OnceLock::new();
+    let series = SERIES.get_or_init(|| {
+        let told = Command::new(haproxy_binary()).arg("-v").output().unwrap();
+        let told = String::from_utf8_lossy(&told.stdout).into_owned();
+        let version = told.strip_prefix("HAProxy version ").unwrap_or_else(|| panic!("no version: {told}"));
+        let mut numbers = version.split(['.', '-', ' ']).map_while(|number| number.parse().ok());
+        numbers.next().zip(numbers.next()).unwrap_or_else(|| panic!("no version: {told}"))
+    });
+    *series >= (major, minor)
+}
+
 fn find(version: Option<&str>) -> PathBuf {
     let script = root().join("tasks/haproxy");
     let found = Command::new(&script).args(version).stderr(Stdio::piped()).output();

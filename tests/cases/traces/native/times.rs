@@ -47,7 +47,7 @@ fn times_agree_with_haproxy_s_timers() {
         let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
         let config = vitals::config(door, TIMERS, "").upstream(&upstream).settings(SETTINGS);
         let haproxy = config.export_http(&receiver).start();
-        let mut farthest = Vec::new();
+        let (mut farthest, mut in_two_parts) = (Vec::new(), 0);
         for n in 0..10 {
             // The request's head comes in two parts, the response's body drop by drop.
             let mut session = Session::connect(haproxy.addr("http"));
@@ -66,7 +66,7 @@ fn times_agree_with_haproxy_s_timers() {
             let named = ["request_headers", "queue", "connect", "response_headers"]
                 .map(|name| server.int(&format!("haproxy.timer.{name}")).unwrap().cast_unsigned());
             assert_eq!(named, [headers, queue, connect, answer], "{door:?} {line} {server:#?}");
-            assert!((10..1000).contains(&headers), "{door:?} {line}");
+            in_two_parts += usize::from((10..1000).contains(&headers));
 
             let answered = client.event("haproxy.response.headers").unwrap().time_ns;
             let found = [
@@ -82,6 +82,7 @@ fn times_agree_with_haproxy_s_timers() {
         // Another process may have had the processor between two looks at the clock; not in most requests.
         farthest.sort();
         assert!(farthest[farthest.len() / 2].0 < 2 * MILLI, "{door:?} {farthest:#?}");
+        assert!(in_two_parts > farthest.len() / 2, "{door:?} {farthest:#?}");
         receiver.assert_clean();
         haproxy.finish();
     }
