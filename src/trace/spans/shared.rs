@@ -8,7 +8,7 @@ use super::span::{Identity, Kind, Span};
 use super::{Request, Server, url};
 use crate::trace::record::Field;
 
-/// The parts of requests that were seen lately. Bounded: [`SLOTS`] of them; one that finds its slot taken replaces what is there.
+/// The parts of requests that were seen lately. Bounded: `SLOTS` of them; one that finds its slot taken replaces what is there.
 pub struct Shared {
     slots: Vec<Option<Parts>>,
 }
