@@ -23,7 +23,7 @@ mod writer;
 
 pub use attribute::{AttributeValue, Attributes, is_name};
 pub use field::{Field, MAX_FORWARDED, MAX_HEADER_VALUE, MAX_TRACESTATE, MAX_VALUE};
-pub use head::{Head, LEN as HEAD_LEN, RECORDED, SERVER_SPAN, Verdict, is_only_measured, is_recorded};
+pub use head::{Head, LEN as HEAD_LEN, RECORDED, SERVER_SPAN, Verdict, is_only_measured, is_recorded, started};
 pub use numbers::{ABSENT, Numbers, bits};
 pub use request_line::{RequestLine, Target};
 pub use response::{Gathered, Response, Retries, Sent, Server, Stamps, Timers};

@@ -63,6 +63,8 @@ pub(super) struct Fetches {
     pub(super) bytes_in: Option<Fetch>,
     pub(super) bytes_out: Option<Fetch>,
     /// Microseconds since 1970.
+    /// When the request's first byte came. Unix time, microseconds, of which it knows the milliseconds.
+    pub(super) first_byte: Option<Expression>,
     pub(super) accepted: Option<Expression>,
 }
 
@@ -148,6 +150,7 @@ impl Fetches {
             reused: find("bc_reused"),
             bytes_in: find("bytes_in"),
             bytes_out: find("bytes_out"),
+            first_byte: Expression::parse("request_date(us)").ok(),
             accepted: Expression::parse("accept_date(us)").ok(),
         }
     }

@@ -4,7 +4,7 @@ use super::capture::{Capture, Fetches, gather};
 use super::fetch::{Fetch, Value};
 use super::live::Live;
 use super::stream::Stream;
-use crate::trace::record::{ABSENT, Field, Numbers, Writer, bits, first_field, is_only_measured};
+use crate::trace::record::{ABSENT, Field, Numbers, Writer, bits, first_field, is_only_measured, started};
 
 /// Completes a record. Hot path: HAProxy is asked for each value through its own function.
 pub(super) fn complete(live: &mut Live, capture: &Capture, stream: &mut Stream<'_>) {
@@ -26,6 +26,7 @@ pub(super) fn complete(live: &mut Live, capture: &Capture, stream: &mut Stream<'
     if live.is_connection {
         of_connection(&mut numbers, record, fetches, stream);
     } else {
+        numbers.began = began(record.as_bytes(), &numbers, fetches, stream);
         numbers.left = live.stamps.left;
         numbers.connected = live.stamps.connected;
         numbers.answered = live.stamps.answered;
@@ -39,6 +40,21 @@ pub(super) fn complete(live: &mut Live, capture: &Capture, stream: &mut Stream<'
                 gather(record, *place, value, capture.value_bytes);
             }
         }
+    }
+}
+
+/// When the request's first byte came. Unix time, nanoseconds; 0: when it was first seen here, for its headers came at once. The
+/// timer may also tell of a pause or of a wait for the body that came after that.
+fn began(record: &[u8], numbers: &Numbers, fetches: &Fetches, stream: &mut Stream<'_>) -> u64 {
+    let [_, _, headers, ..] = numbers.timers;
+    let Some(millis) = u64::try_from(headers).ok().filter(|millis| *millis > 0) else { return 0 };
+    let seen = started(record);
+    let by_timer = seen.saturating_sub(millis.saturating_mul(1_000_000));
+    match fetches.first_byte.and_then(|date| stream.evaluate(date)) {
+        Some(Value::Int(micros)) => {
+            u64::try_from(micros).unwrap_or(0).saturating_mul(1000).clamp(by_timer, seen.max(by_timer))
+        }
+        _ => by_timer,
     }
 }
 

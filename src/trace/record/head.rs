@@ -101,11 +101,20 @@ pub fn is_only_measured(record: &[u8]) -> bool {
     record.first().is_some_and(|bits| bits & MEASURED != 0)
 }
 
+/// When the request of a record was first seen here. Unix time, nanoseconds; 0: shorter than a head.
+pub fn started(record: &[u8]) -> u64 {
+    let started = record.get(STARTED).and_then(|bytes| bytes.first_chunk());
+    started.map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
 /// Bytes of a head.
 pub const LEN: usize = 56;
 
 /// Where the SERVER span's id stands.
 pub const SERVER_SPAN: std::ops::Range<usize> = 32..40;
+
+/// Where [`Head::started`] stands.
+const STARTED: std::ops::Range<usize> = 48..LEN;
 
 /// The first byte's bit that says whether the end is wanted. `lua/tracing.lua` reads it.
 pub const RECORDED: u8 = 1;
@@ -132,6 +141,7 @@ mod tests {
             prop_assert_eq!(Head::read(&bytes), Some((head, &after[..])));
             prop_assert_eq!(&bytes[SERVER_SPAN], server_span);
             prop_assert_eq!(is_recorded(&bytes), recorded);
+            prop_assert_eq!(super::started(&bytes), started);
             prop_assert_eq!(Head::read(&bytes[..LEN - 1]), None);
         }
     }

@@ -88,6 +88,36 @@ fn times_agree_with_haproxy_s_timers() {
     }
 }
 
+#[test]
+fn what_rules_wait_for_is_after_the_start_once() {
+    const WAIT: &str = "  http-request wait-for-body time 5s\n";
+    for door in DOORS {
+        let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
+        let haproxy = vitals::config(door, WAIT, "").upstream(&upstream).export_http(&receiver).start();
+        let mut session = Session::connect(haproxy.addr("http"));
+        let traceparent = vitals::traceparent(1);
+        let before = now();
+        session
+            .send(
+                format!("POST / HTTP/1.1\r\nhost: x\r\ntraceparent: {traceparent}\r\ncontent-length: 4\r\n\r\nab")
+                    .as_bytes(),
+            )
+            .unwrap();
+        thread::sleep(Duration::from_millis(300));
+        session.send(b"cd").unwrap();
+        session.read_response(false).unwrap();
+        let took = now() - before;
+        let server = vitals::server_span(&receiver, &vitals::trace_id(1));
+        let client = receiver.client_span_of(&server).unwrap();
+        // HAProxy's timer is of whole milliseconds.
+        assert!(server.start_ns + 2 * MILLI >= before, "{door:?}: {} before", before - server.start_ns);
+        assert!(server.end_ns - server.start_ns < took + 2 * MILLI, "{door:?} {took}: {server:#?}");
+        assert!(client.start_ns - server.start_ns > 250 * MILLI, "{door:?}: {server:#?} {client:#?}");
+        receiver.assert_clean();
+        haproxy.finish();
+    }
+}
+
 fn now() -> u64 {
     u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos()).unwrap()
 }
