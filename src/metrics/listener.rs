@@ -13,7 +13,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::Sources;
 use super::prometheus::{self, Format};
@@ -119,25 +119,27 @@ impl Listener {
     /// Takes those who wait to be accepted along: closing alone would reset their connections. The new worker gets all others.
     async fn leave(self, places: Arc<Semaphore>) {
         let Self { socket, exposition, tasks, .. } = self;
-        {
-            let Ok(socket) = socket.into_std() else { return };
-            let take = || {
-                let streams = std::iter::from_fn(|| socket.accept().ok()).take(MAX_WAITING);
-                let serve = |stream: std::net::TcpStream| {
-                    stream.set_nonblocking(true).ok()?;
-                    let (stream, exposition) = (TcpStream::from_std(stream).ok()?, Arc::clone(&exposition));
-                    let places = Arc::clone(&places);
-                    tasks.spawn("scrape", async move {
-                        let place = places.acquire_owned().await.ok();
-                        scrape(stream, exposition, place).await;
-                    });
-                    Some(())
-                };
-                streams.filter_map(|(stream, _)| serve(stream)).count()
+        // Goes with the last of them.
+        let (waited_for, mut all_gone) = mpsc::channel::<Infallible>(1);
+        if let Ok(socket) = socket.into_std() {
+            let give = |stream| {
+                let (exposition, places) = (Arc::clone(&exposition), Arc::clone(&places));
+                let waited_for = waited_for.clone();
+                tasks.spawn("scrape", async move {
+                    let place = places.acquire_owned().await.ok();
+                    scrape(stream, exposition, place).await;
+                    drop(waited_for);
+                });
             };
-            steer::away(&socket, take).await;
+            steer::leave(socket, give).await;
         }
-        let _ = tokio::time::timeout(GRACE, places.acquire_many(MAX_CONNECTIONS)).await;
+        drop(waited_for);
+        let answered = async {
+            all_gone.recv().await;
+            // Those who were let in before.
+            places.acquire_many(MAX_CONNECTIONS).await.map(drop)
+        };
+        let _ = tokio::time::timeout(GRACE, answered).await;
     }
 }
 
@@ -181,9 +183,6 @@ const MAX_CONNECTIONS: u32 = 16;
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 64;
-
-/// Taken at once from those who wait to be accepted when the listener closes.
-const MAX_WAITING: usize = 64;
 
 /// For those who had come when the listener was closed to get their answer.
 const GRACE: Duration = Duration::from_millis(500);

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpStream as StdTcpStream};
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -129,22 +129,23 @@ impl Socket {
         match self {
             Self::Tcp(socket) => {
                 let Ok(socket) = socket.into_std() else { return };
-                let mut stream = |(stream, _): (StdTcpStream, SocketAddr)| {
-                    stream.set_nonblocking(true).ok()?;
+                let give = |stream: TcpStream| {
+                    // Answers are one small packet each.
                     let _ = stream.set_nodelay(true);
-                    give(Box::new(TcpStream::from_std(stream).ok()?));
-                    Some(())
+                    give(Box::new(stream));
                 };
-                steer::away(&socket, || waiting(|| socket.accept()).filter_map(&mut stream).count()).await;
+                steer::leave(socket, give).await;
             }
             Self::Unix(socket, path) => {
                 drop(path);
                 let Ok(socket) = socket.into_std() else { return };
-                let streams = waiting(|| socket.accept()).filter_map(|(stream, _)| {
-                    stream.set_nonblocking(true).ok()?;
-                    UnixStream::from_std(stream).ok()
-                });
-                streams.for_each(|stream| give(Box::new(stream)));
+                let next = || socket.accept().ok().map(|(stream, _)| stream);
+                for stream in std::iter::from_fn(next).take(MAX_WAITING) {
+                    let is_set = stream.set_nonblocking(true);
+                    if let Ok(stream) = is_set.and_then(|()| UnixStream::from_std(stream)) {
+                        give(Box::new(stream));
+                    }
+                }
             }
         }
     }
@@ -155,17 +156,6 @@ impl Socket {
             Self::Unix(..) => None,
         }
     }
-}
-
-/// Of a listener that never blocks: those who wait, at most [`MAX_WAITING`].
-fn waiting<T>(mut accept: impl FnMut() -> io::Result<T>) -> impl Iterator<Item = T> {
-    let next = move || match accept() {
-        Ok(accepted) => Some(Some(accepted)),
-        // It has left already.
-        Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => Some(None),
-        Err(_) => None,
-    };
-    std::iter::from_fn(next).take(MAX_WAITING).flatten()
 }
 
 /// Binds beside the path and renames: at every moment somebody answers there. What stands there already must be a socket.
@@ -215,7 +205,7 @@ impl Drop for OwnPath {
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1024;
-/// Taken from those at the end; more come only while nobody else listens on the port.
+/// Taken from those at the end: more than can wait.
 const MAX_WAITING: usize = 2048;
 /// Between two looks at who has the path.
 const LOOK: Duration = Duration::from_millis(50);
