@@ -9,6 +9,7 @@ mod command;
 mod engine;
 mod headers;
 mod health;
+mod leaving;
 mod metrics;
 mod native;
 mod options;

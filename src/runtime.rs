@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
+use nix::sys::signal::{SIGUSR1, SigSet, SigmaskHow, pthread_sigmask};
 use tokio::sync::watch;
 
 use crate::config::RuntimeConfig;
@@ -213,6 +213,16 @@ fn with_signals_blocked<T>(start: impl FnOnce() -> T) -> Result<T, nix::Error> {
     let started = start();
     pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
     Ok(started)
+}
+
+/// The calling thread is not interrupted by `SIGUSR1` any more, HAProxy's soft stop. HAProxy takes its handlers away before it closes its
+/// Lua states, and a master tells its old workers at each reload to leave: the second time would kill one that still sends what is
+/// queued, and answers those who had come. For HAProxy's threads when they end: the runtime's take no signals.
+pub fn outlast_soft_stops() {
+    let mut soft_stop = SigSet::empty();
+    soft_stop.add(SIGUSR1);
+    // It cannot fail for a signal that exists.
+    let _ = soft_stop.thread_block();
 }
 
 /// Threads for name resolution and the like.

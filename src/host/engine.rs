@@ -22,7 +22,7 @@ pub(super) fn install(lua: &Lua, table: &LuaTable) -> LuaResult<()> {
 /// Chooses as the settings say, once per process, while HAProxy reads its configuration. A warning where the choice is not the
 /// better one; an error where native hooks are demanded and cannot be had.
 pub(super) fn choose(wanted: config::Engine) -> Result<Option<String>, String> {
-    native::retire();
+    native::prepare();
     let (engine, warning) = match wanted {
         config::Engine::Lua => (Engine::Lua("traces.engine = \"lua\"".to_owned()), None),
         config::Engine::Auto | config::Engine::Native => match native::register() {

@@ -25,6 +25,7 @@ mod retired;
 mod section;
 mod selftest;
 mod side;
+mod stopping;
 mod stream;
 mod symbols;
 mod trailers;
@@ -76,10 +77,12 @@ pub(super) fn register() -> Result<(), Unavailable> {
     Ok(())
 }
 
-/// Has HAProxy's parser say what to write in place of words that are gone, whichever hooks are used. Once per process, while HAProxy
-/// reads its configuration. An HAProxy that is not known says that it does not know them.
-pub(super) fn retire() {
+/// What serves whichever hooks are used: HAProxy's parser says what to write in place of words that are gone, and a worker that leaves
+/// is not killed by being told so again. Once per process, while HAProxy reads its configuration. In an HAProxy that is not known
+/// nothing is done.
+pub(super) fn prepare() {
     if let Ok(engine) = known() {
+        stopping::register(&engine.symbols);
         retired::register(engine.symbols);
     }
 }

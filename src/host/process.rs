@@ -10,17 +10,15 @@
 //! | the last Lua state closes (soft stop, reload) | the same within `runtime.stop_timeout` |
 
 use std::io::Write;
-use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use mlua::prelude::*;
-use nix::poll::{self, PollFd, PollFlags, PollTimeout};
 use tokio::signal::unix::{Signal as UnixSignal, SignalKind, signal};
 use tokio::sync::Mutex as AsyncMutex;
-use tokio::task::JoinHandle;
 
 use super::health::Hub;
+use super::leaving::{Export, ended};
 use super::signals::Signals;
 use super::{checks, native, settings};
 use crate::config::{Config, Environment, ExporterKind, Loaded, RuntimeConfig};
@@ -31,8 +29,7 @@ use crate::log::{self, Level};
 use crate::metrics::listener::Exposition;
 use crate::metrics::{PublishError, Published};
 use crate::resource::{self, Haproxy, Resource};
-use crate::runtime::{Closer, Runtime, StartError, Tasks};
-use crate::stats::{self, DropReason, SinkDrop};
+use crate::runtime::{self, Closer, Runtime, StartError, Tasks};
 use crate::trace::hot::Hot;
 use crate::trace::pipeline::Tracer;
 use crate::trace::recent::Recent;
@@ -248,52 +245,6 @@ fn checks(
     }
 }
 
-/// Whoever has asked by now gets an answer. The listeners bound the time.
-async fn ended(doors: &[Closer]) {
-    for door in doors {
-        door.ended().await;
-    }
-}
-
-async fn finish(outlets: Option<&Arc<Outlets>>, deadline: Instant) {
-    if let Some(outlets) = outlets {
-        outlets.finish(deadline).await;
-    }
-}
-
-/// The way out of the process, and its last steps.
-struct Export {
-    /// Absent where no spans are exported.
-    spans: Option<Arc<Outlets>>,
-    /// Pushed for the last time.
-    metrics: Option<Arc<Published>>,
-    logs: Option<Arc<Outlets>>,
-    /// Ends when every ring is read to its end; it must have been told to stop. Absent where there are no rings.
-    drain: Option<AsyncMutex<JoinHandle<()>>>,
-}
-
-impl Export {
-    /// Sends what is left until `deadline`, counts the rest as dropped, and says so.
-    async fn finish(&self, deadline: Instant) {
-        if let Some(drain) = &self.drain {
-            let mut drain = drain.lock().await;
-            if !drain.is_finished() {
-                let _ = tokio::time::timeout_at(deadline.into(), &mut *drain).await;
-            }
-        }
-        if let Some(listener) = self.metrics.as_ref().and_then(|metrics| metrics.listener.as_ref()) {
-            listener.ended().await;
-        }
-        if let Some(reader) = self.metrics.as_ref().and_then(|metrics| metrics.reader.as_ref()) {
-            reader.push();
-        }
-        let metrics = self.metrics.as_ref().and_then(|metrics| metrics.outlets.as_ref());
-        let (spans, logs) = (self.spans.as_ref(), self.logs.as_ref());
-        tokio::join!(finish(spans, deadline), finish(metrics, deadline), finish(logs, deadline));
-        last_words();
-    }
-}
-
 /// Why the process did not start.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ProcessError {
@@ -364,35 +315,19 @@ impl Owned {
 /// One Lua state's share of the process.
 struct LuaOwner(#[expect(dead_code, reason = "held, not used")] Arc<Owned>);
 
+impl Drop for LuaOwner {
+    /// This is the last of HAProxy's threads.
+    fn drop(&mut self) {
+        runtime::outlast_soft_stops();
+    }
+}
+
 impl LuaUserData for LuaOwner {}
 
 async fn first_of(mut terminate: UnixSignal, mut interrupt: UnixSignal) -> i32 {
     tokio::select! {
         _ = terminate.recv() => SignalKind::terminate().as_raw_value(),
         _ = interrupt.recv() => SignalKind::interrupt().as_raw_value(),
-    }
-}
-
-/// Says on standard error what did not arrive: no log can be reached any more. Not where that would wait for a reader.
-fn last_words() {
-    let stderr = std::io::stderr();
-    let mut poll = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
-    if !poll::poll(&mut poll, PollTimeout::ZERO).is_ok_and(|ready| ready > 0) {
-        return;
-    }
-    let exports =
-        [("spans", &stats::EXPORT), ("data points", &stats::METRICS_EXPORT), ("log records", &stats::LOGS_EXPORT)];
-    for (what, export) in exports {
-        let lost = export.dropped(DropReason::Shutdown);
-        if lost > 0 {
-            let _ = writeln!(&stderr, "haproxy-vitals: {lost} {what} did not reach the collector before the end");
-        }
-    }
-    for (name, sink) in [("console", &stats::CONSOLE), ("file", &stats::FILE)] {
-        let lost = sink.dropped(SinkDrop::Shutdown);
-        if lost > 0 {
-            let _ = writeln!(&stderr, "haproxy-vitals: exporter {name}: {lost} not written before the end");
-        }
     }
 }
 

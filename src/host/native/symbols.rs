@@ -68,6 +68,7 @@ symbols! {
     proxy_find_by_name: unsafe extern "C" fn(*const c_char, c_int, c_int) -> *mut Proxy,
     ha_alert: unsafe extern "C" fn(*const c_char, ...),
     hap_register_pre_check: unsafe extern "C" fn(Option<PostSection>),
+    hap_register_per_thread_deinit: unsafe extern "C" fn(Option<unsafe extern "C" fn()>),
     memprintf: unsafe extern "C" fn(*mut *mut c_char, *const c_char, ...) -> *mut c_char,
 }
 

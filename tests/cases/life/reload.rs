@@ -88,6 +88,26 @@ fn an_old_worker_leaves_in_time_though_the_collector_hangs() {
     haproxy.finish();
 }
 
+/// The master tells old workers again at each reload to leave, and HAProxy has taken its handlers away by then.
+#[test]
+fn an_old_worker_sends_what_is_queued_though_further_reloads_follow() {
+    for door in Door::ENGINES {
+        let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
+        let haproxy = traced_to(door, &upstream, &receiver).mode(Mode::MasterWorker).start();
+        receiver.behave(haproxy_vitals_tests::Behaviour::Delay(Duration::from_secs(1)));
+        assert_eq!(client::get(haproxy.addr("http"), "/", &[]).status, 200);
+        poll::until(SOON, "a request at the collector", || !receiver.requests().is_empty());
+        for _ in 0..3 {
+            haproxy.reload();
+        }
+        haproxy.wait_one_worker(SOON);
+        receiver.wait_spans(2, SOON);
+        assert!(!haproxy.log_contains("User defined signal"), "{door:?}: {}", haproxy.log());
+        receiver.assert_clean();
+        haproxy.finish();
+    }
+}
+
 #[test]
 fn a_refused_reload_leaves_the_old_worker_tracing() {
     let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());

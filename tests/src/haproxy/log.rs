@@ -28,7 +28,10 @@ pub(super) fn faults(log: &str, allowed: &[String], killed: bool) -> Vec<String>
     let is_fault = |line: &&str| {
         // HAProxy writes the first, Lua's `core.Alert` the second.
         let alert = (line.contains("[ALERT]") || line.contains("[alert]")) && !asked(line);
-        (alert || crash.iter().any(|text| line.contains(text))) && !allowed.iter().any(|text| line.contains(text))
+        // The master warns only, where the signal is the one that it sends itself.
+        let killed_by_reload = line.contains("exited with code 138");
+        (alert || killed_by_reload || crash.iter().any(|text| line.contains(text)))
+            && !allowed.iter().any(|text| line.contains(text))
     };
     log.lines().filter(is_fault).map(str::to_owned).collect()
 }
