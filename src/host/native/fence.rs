@@ -14,20 +14,20 @@ pub(super) fn fence<T>(site: &'static str, otherwise: T, body: impl FnOnce() -> 
     if is_off() {
         return otherwise;
     }
+    caught(site, body).unwrap_or(otherwise)
+}
+
+/// The same for what must be done even when the engine is off. False: it panicked.
+pub(super) fn always(site: &'static str, body: impl FnOnce()) -> bool {
+    caught(site, body).is_some()
+}
+
+fn caught<T>(site: &'static str, body: impl FnOnce() -> T) -> Option<T> {
     let guarded = || {
         faults::panic_in(site);
         body()
     };
-    caught(site, guarded).unwrap_or(otherwise)
-}
-
-/// The same for what must be done even when the engine is off.
-pub(super) fn always(site: &'static str, body: impl FnOnce()) {
-    let _ = caught(site, body);
-}
-
-fn caught<T>(site: &'static str, body: impl FnOnce() -> T) -> Option<T> {
-    match catch_unwind(AssertUnwindSafe(body)) {
+    match catch_unwind(AssertUnwindSafe(guarded)) {
         Ok(value) => Some(value),
         Err(payload) => {
             // Dropping it could panic again.
@@ -42,10 +42,15 @@ fn caught<T>(site: &'static str, body: impl FnOnce() -> T) -> Option<T> {
 #[cold]
 pub(super) fn broken(what: &'static str) {
     stats::FAULTS.add(1);
+    let version = super::engine().map_or("", |engine| engine.version.as_str());
+    switch_off(&format!("{what}: HAProxy's memory differs from what is known of its version, {version}"));
+}
+
+/// From here on every request passes untouched. Said once per process.
+#[cold]
+pub(super) fn switch_off(why: &str) {
     if !OFF.swap(true, Ordering::Relaxed) {
-        let version = super::engine().map_or("", |engine| engine.version.as_str());
-        let reason = "HAProxy's memory differs from what is known of its version";
-        log::say(Level::Error, format!("native engine switched off, requests untouched: {what}: {reason}, {version}"));
+        log::say(Level::Error, format!("native engine switched off, requests untouched: {why}"));
     }
 }
 

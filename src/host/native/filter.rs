@@ -128,7 +128,7 @@ static OPS: FilterOps = FilterOps {
 
 /// HAProxy checks its configuration: once for each section with a filter of ours. Gives the number of errors.
 unsafe extern "C" fn check(_: *mut Proxy, config: *mut FilterConfig) -> c_int {
-    fence::always("check", || {
+    let _ = fence::always("check", || {
         if let Some(engine) = engine() {
             // SAFETY: HAProxy's check of it.
             unsafe { beside::checked(engine, config) };
@@ -257,7 +257,7 @@ unsafe extern "C" fn detach(s: *mut RawStream, f: *mut Filter) {
             }
         });
         // Whatever came before: nothing is left behind.
-        fence::always("detach", || {
+        let is_clean = fence::always("detach", || {
             registry::leave(s, f);
             if let Some(engine) = engine()
                 && line_of(engine, f).is_some()
@@ -265,6 +265,10 @@ unsafe extern "C" fn detach(s: *mut RawStream, f: *mut Filter) {
                 drop(slot_of(f).take());
             }
         });
+        if !is_clean {
+            // Another stream in the same place would meet this one's.
+            fence::switch_off("a stream could not be left");
+        }
     }
 }
 

@@ -42,7 +42,7 @@ fn is_reload() -> bool {
 
 /// In the new process, whose only thread this is.
 unsafe extern "C" fn forked() {
-    fence::always("fork", || {
+    let _ = fence::always("fork", || {
         let count = FORKS.fetch_add(1, Ordering::Relaxed) + 1;
         if let Some((forks, body)) = AFTER.get()
             && count == *forks

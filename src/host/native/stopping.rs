@@ -13,5 +13,5 @@ pub(super) fn register(symbols: &Symbols) {
 }
 
 unsafe extern "C" fn thread_ends() {
-    fence::always("end of a thread", runtime::outlast_soft_stops);
+    let _ = fence::always("end of a thread", runtime::outlast_soft_stops);
 }

@@ -2,6 +2,7 @@
 
 mod beside;
 mod calls;
+mod faults;
 mod leg;
 mod life;
 mod sections;

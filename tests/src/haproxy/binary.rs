@@ -48,7 +48,13 @@ fn find(version: Option<&str>) -> PathBuf {
 /// The folder with `haproxy_vitals.so`: `VITALS_MODULE_DIR`, or what `cargo build --release` makes, once per process.
 pub fn module_dir() -> &'static Path {
     static FOUND: OnceLock<PathBuf> = OnceLock::new();
-    FOUND.get_or_init(|| given().unwrap_or_else(|| beside(&build())))
+    FOUND.get_or_init(|| given().unwrap_or_else(|| beside(&build(&["--release"]))))
+}
+
+/// The folder with a `haproxy_vitals.so` that has faults built in, as cargo makes it, once per process.
+pub(super) fn faulty_module_dir() -> &'static Path {
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    FOUND.get_or_init(|| beside(&build(&["--features", "fault-injection"])))
 }
 
 /// The repository's `lua/`.
@@ -71,9 +77,20 @@ fn given() -> Option<PathBuf> {
 }
 
 /// Builds the module and returns the shared object that cargo reports.
-fn build() -> PathBuf {
-    let cargo = Command::new(env!("CARGO"))
-        .args(["build", "--release", "--package", "haproxy-vitals-module", "--message-format=json-render-diagnostics"])
+fn build(options: &[&str]) -> PathBuf {
+    let mut cargo = Command::new(env!("CARGO"));
+    // What the test's own cargo says of the test; some build scripts start anew when it differs.
+    #[expect(clippy::disallowed_methods, reason = "the names alone")]
+    let of_the_test = std::env::vars_os().map(|(name, _)| name).filter(|name| {
+        let name = name.to_string_lossy();
+        name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+    });
+    of_the_test.for_each(|name| {
+        cargo.env_remove(name);
+    });
+    let cargo = cargo
+        .args(["build", "--package", "haproxy-vitals-module", "--message-format=json-render-diagnostics"])
+        .args(options)
         .current_dir(root())
         .stderr(Stdio::piped())
         .output()

@@ -12,6 +12,7 @@ use std::sync::atomic::AtomicBool;
 use nix::sys::prctl::set_child_subreaper;
 use tempfile::TempDir;
 
+use super::binary::faulty_module_dir;
 use super::log::{OUTPUT, Sink};
 use super::process::{self, Pid};
 use super::{CheckOutcome, Haproxy, Mode, check, haproxy_binary, haproxy_of, log, lua_dir, module_dir};
@@ -44,6 +45,7 @@ pub struct Builder {
     mode: Mode,
     stats: bool,
     module: bool,
+    faulty: bool,
     values: BTreeMap<String, String>,
     env: Vec<(String, String)>,
     args: Vec<String>,
@@ -59,6 +61,7 @@ impl Builder {
             mode: Mode::default(),
             stats: true,
             module: false,
+            faulty: false,
             values: BTreeMap::new(),
             env: Vec::new(),
             args: Vec::new(),
@@ -108,6 +111,12 @@ impl Builder {
     pub fn module(mut self) -> Self {
         self.module = true;
         self
+    }
+
+    /// Has the module fail as `src/host/native/faults.rs` says; builds one that can if need be.
+    pub fn fault(mut self, fault: &str) -> Self {
+        self.faulty = true;
+        self.env("VITALS_FAULT", fault).allow_alert("panicked at src/host/native/faults.rs")
     }
 
     /// Leaves the stats socket out.
@@ -161,7 +170,8 @@ impl Builder {
         fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
         self.values.insert("dir".to_owned(), dir.path().display().to_string());
         if self.module {
-            self.values.insert("module".to_owned(), module_dir().display().to_string());
+            let dir = if self.faulty { faulty_module_dir() } else { module_dir() };
+            self.values.insert("module".to_owned(), dir.display().to_string());
             self.values.insert("lua".to_owned(), lua_dir().display().to_string());
         }
         self.files.push((CONFIG.to_owned(), self.text.clone()));

@@ -20,7 +20,7 @@ pub(super) fn read(dir: &Path) -> String {
 
 /// Lines that no healthy HAProxy writes. Alerts that tell of an end by a signal that was asked for are none.
 pub(super) fn faults(log: &str, allowed: &[String], killed: bool) -> Vec<String> {
-    let crash = ["panicked", "Aborted", "Segmentation fault", "core dumped"];
+    let crash = ["panicked", "Aborted", "Segmentation fault", "core dumped", "AddressSanitizer"];
     let asked = |line: &str| {
         let by_signal = line.contains("exited with code 143") || line.contains("exited with code 130");
         by_signal || (killed && line.contains("exited with code 137"))
