@@ -19,6 +19,7 @@ mod rules;
 mod run_time;
 mod said;
 mod samplers;
+mod soak;
 mod tcp;
 mod tls;
 mod trust;

@@ -1,0 +1,112 @@
+//! Every ending, over and over: each request that began has ended, and no memory is kept of it. `tasks/soak` asks for a million.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use haproxy_vitals_tests::client::{self, Session};
+use haproxy_vitals_tests::vitals::{self, Door};
+use haproxy_vitals_tests::{Haproxy, OtlpReceiver, Port, SOON, Upstream, poll};
+
+use super::endings::{Client, FRONT, REST, ROWS};
+
+#[test]
+fn every_ending_over_and_over_leaves_nothing_behind() {
+    let wanted = requests();
+    let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
+    let dead = [Port::reserve(), Port::reserve()];
+    let config = vitals::config(Door::ZeroLines, FRONT, REST).upstream(&upstream);
+    let config = config.set("dead1", dead[0].addr()).set("dead2", dead[1].addr());
+    // Room for every span: a receiver that decodes them all is slower than the proxy.
+    let haproxy = config.export_http(&receiver).env("OTEL_BSP_MAX_QUEUE_SIZE", 262_144).start();
+
+    let done = AtomicBool::new(false);
+    let (mut warm, mut spans) = (None, 0);
+    thread::scope(|scope| {
+        for number in 0..THREADS {
+            let (haproxy, done) = (&haproxy, &done);
+            scope.spawn(move || repeat(haproxy, number < SLOW_THREADS, done));
+        }
+        // The last of them takes as long as the machine needs.
+        poll::until(Duration::from_secs(60) + SOON * u32::try_from(wanted / 10_000).unwrap(), "the requests", || {
+            spans += taken(&receiver);
+            let started = vitals::counters(&haproxy)["requests.started"];
+            if warm.is_none() && started >= wanted / 2 {
+                warm = Some(haproxy.rss_kib());
+            }
+            started >= wanted
+        });
+        done.store(true, Ordering::Relaxed);
+    });
+    let counters = poll::until_some(SOON, "every request to end and every span to arrive", || {
+        spans += taken(&receiver);
+        let counters = vitals::counters(&haproxy);
+        let ended = counters["requests.started"] == counters["requests.ended"];
+        (ended && counters["spans.created"] == counters["spans.exported"] && counters["spans.created"] == spans)
+            .then_some(counters)
+    });
+    let lost = counters.iter().filter(|(name, value)| name.contains("dropped") && **value > 0);
+    assert_eq!(lost.count(), 0, "{counters:#?}");
+    assert_eq!((counters["faults"], counters["tasks.panicked"], haproxy.info("CurrConns")), (0, 0, "0".to_owned()));
+    let (warm, end) = (warm.unwrap(), haproxy.rss_kib());
+    println!(
+        "{} requests, {spans} spans; resident: {warm} KiB half way, {end} KiB at the end",
+        counters["requests.started"]
+    );
+    assert!(end <= warm + GROWTH_KIB, "{warm} KiB half way, {end} KiB at the end");
+    haproxy.finish();
+}
+
+/// Takes what has arrived: how many.
+fn taken(receiver: &OtlpReceiver) -> u64 {
+    receiver.assert_clean();
+    receiver.take_spans().len() as u64
+}
+
+/// Goes through the endings until it is `done`. Those that take time have threads of their own.
+fn repeat(haproxy: &Haproxy, slow: bool, done: &AtomicBool) {
+    let addr = haproxy.addr("http");
+    let rows = ROWS.iter().filter(|(_, path, ..)| slow == matches!(*path, "/dead" | "/drip/1000/5" | "/hang"));
+    let mut kept: Option<Session> = None;
+    for (client, path, ..) in rows.cycle() {
+        if done.load(Ordering::Relaxed) {
+            return;
+        }
+        match client {
+            // Where the connection may go on it does.
+            Client::Get => {
+                let mut session = kept.take().unwrap_or_else(|| Session::connect(addr));
+                let answer = session.get(path, &[]);
+                let goes_on = answer.is_ok_and(|answer| answer.header("connection") != Some("close"));
+                kept = goes_on.then_some(session).filter(|_| !matches!(*path, "/rejected" | "/cut" | "/returned"));
+            }
+            Client::Http2 => assert_eq!(client::h2_get(addr, path, &[]).status, 200),
+            Client::Ask => {
+                // It is dropped without an answer, and the client learns nothing of it.
+                let mut session = Session::connect(addr);
+                session.send(format!("GET {path} HTTP/1.1\r\nhost: {addr}\r\n\r\n").as_bytes()).unwrap();
+            }
+            Client::LeaveInRequest => client::abort_in_request(addr, path, 1000, 10),
+            Client::LeaveInResponse => client::abort_in_response(addr, path, 60),
+            Client::Tunnel => {
+                let mut session = Session::connect(addr);
+                let head =
+                    format!("GET {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n");
+                session.send(head.as_bytes()).unwrap();
+                assert_eq!(session.read_response(false).unwrap().status, 101);
+            }
+        }
+    }
+}
+
+/// `VITALS_SOAK` says how many.
+fn requests() -> u64 {
+    #[expect(clippy::disallowed_methods, reason = "a setting of this case alone")]
+    let wanted = std::env::var("VITALS_SOAK");
+    wanted.map_or(10_000, |wanted| wanted.parse().expect("VITALS_SOAK: a number"))
+}
+
+const THREADS: usize = 10;
+const SLOW_THREADS: usize = 4;
+/// What HAProxy's pools and the rings may still take in the second half.
+const GROWTH_KIB: u64 = 8 * 1024;
