@@ -221,13 +221,16 @@ impl Link {
     }
 }
 
-/// HAProxy's date of the first byte; else when the request was first seen here, less the time that its headers took.
+/// HAProxy's date of the first byte, where the door read it.
 fn start(head: &Head, numbers: &Numbers) -> u64 {
-    if numbers.began != 0 {
-        return numbers.began;
-    }
+    if numbers.began == 0 { by_timer(head.started, numbers) } else { numbers.began }
+}
+
+/// When the first byte of a request came that was first `seen` here when its headers were complete: less the time that they took by
+/// HAProxy's timer. Nanoseconds; at most `seen`.
+pub fn by_timer(seen: u64, numbers: &Numbers) -> u64 {
     let [_, _, headers, ..] = numbers.timers;
-    head.started.saturating_sub(u64::try_from(headers).unwrap_or(0).saturating_mul(1_000_000))
+    seen.saturating_sub(u64::try_from(headers).unwrap_or(0).saturating_mul(1_000_000))
 }
 
 /// The first field of a kind in a record; empty if there is none.

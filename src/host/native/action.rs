@@ -122,39 +122,19 @@ fn said(engine: &Engine, what: What, given: &[String]) -> Result<(Rule, c_int), 
 }
 
 fn run_of(place: Place) -> RunAction {
-    if place.of_response { run_for_response } else { run_for_request }
+    if place.of_response { run::<true> } else { run::<false> }
 }
 
-unsafe extern "C" fn run_for_request(
+/// A rule applies: HAProxy's rule and stream, on the stream's thread.
+unsafe extern "C" fn run<const OF_RESPONSE: bool>(
     rule: *mut ActRule,
     _: *mut Proxy,
     _: *mut Session,
     s: *mut RawStream,
     _: c_int,
 ) -> c_int {
-    // SAFETY: HAProxy's rule and stream.
-    unsafe { run(rule, s, false) }
-    CONTINUE
-}
-
-unsafe extern "C" fn run_for_response(
-    rule: *mut ActRule,
-    _: *mut Proxy,
-    _: *mut Session,
-    s: *mut RawStream,
-    _: c_int,
-) -> c_int {
-    // SAFETY: HAProxy's rule and stream.
-    unsafe { run(rule, s, true) }
-    CONTINUE
-}
-
-/// # Safety
-///
-/// Both must be what HAProxy handed to an action of ours, on the stream's thread.
-unsafe fn run(rule: *mut ActRule, s: *mut RawStream, of_response: bool) {
     let said = fence("action", None, || {
-        // SAFETY: the caller's promise.
+        // SAFETY: HAProxy's rule.
         let kw = unsafe { ours((&raw const (*rule).kw).read()) };
         if kw.is_none() {
             fence::broken("a rule's action is not ours");
@@ -162,18 +142,18 @@ unsafe fn run(rule: *mut ActRule, s: *mut RawStream, of_response: bool) {
         // SAFETY: put there by `parse`, which is the only one that names `run`.
         kw.and_then(|kw| unsafe { kw.private.cast::<Rule>().as_ref() })
     });
-    let Some(said) = said else { return };
+    let Some(said) = said else { return CONTINUE };
     let Some(f) = registry::filter_of(s) else {
         if matches!(said, Rule::Attribute(..)) {
             stats::ATTRIBUTES_LEFT_OUT.add(1);
         }
-        return;
+        return CONTINUE;
     };
     // SAFETY: entered in `attach`, and taken out in `detach`.
     unsafe {
         filter::call("action", (), s, f, |call, slot| {
             let Some(engine) = engine() else { return };
-            let side = if of_response { side::response(s, engine) } else { side::request(s) };
+            let side = if OF_RESPONSE { side::response(s, engine) } else { side::request(s) };
             let mut stream = call.stream(side);
             match (said, slot) {
                 (Rule::Start, slot) => handlers::start_by_action(call.line, slot, &mut stream),
@@ -186,6 +166,7 @@ unsafe fn run(rule: *mut ActRule, s: *mut RawStream, of_response: bool) {
             }
         });
     }
+    CONTINUE
 }
 
 /// The keyword, if it is one of ours.

@@ -4,7 +4,7 @@ use super::capture::{Capture, Fetches, gather};
 use super::fetch::{Fetch, Value};
 use super::live::Live;
 use super::stream::Stream;
-use crate::trace::record::{ABSENT, Field, Numbers, Writer, bits, first_field, is_only_measured, started};
+use crate::trace::record::{ABSENT, Field, Numbers, Writer, bits, by_timer, first_field, is_only_measured, started};
 
 /// Completes a record. Hot path: HAProxy is asked for each value through its own function.
 pub(super) fn complete(live: &mut Live, capture: &Capture, stream: &mut Stream<'_>) {
@@ -43,18 +43,17 @@ pub(super) fn complete(live: &mut Live, capture: &Capture, stream: &mut Stream<'
     }
 }
 
-/// When the request's first byte came. Unix time, nanoseconds; 0: when it was first seen here, for its headers came at once. The
-/// timer may also tell of a pause or of a wait for the body that came after that.
+/// When the request's first byte came. Unix time, nanoseconds; 0: as [`by_timer`] says. The timer may also tell of a pause or of a
+/// wait for the body that came after it; HAProxy's date of the request does not.
 fn began(record: &[u8], numbers: &Numbers, fetches: &Fetches, stream: &mut Stream<'_>) -> u64 {
-    let [_, _, headers, ..] = numbers.timers;
-    let Some(millis) = u64::try_from(headers).ok().filter(|millis| *millis > 0) else { return 0 };
     let seen = started(record);
-    let by_timer = seen.saturating_sub(millis.saturating_mul(1_000_000));
+    let earliest = by_timer(seen, numbers);
+    if earliest == seen {
+        return 0;
+    }
     match fetches.first_byte.and_then(|date| stream.evaluate(date)) {
-        Some(Value::Int(micros)) => {
-            u64::try_from(micros).unwrap_or(0).saturating_mul(1000).clamp(by_timer, seen.max(by_timer))
-        }
-        _ => by_timer,
+        Some(Value::Int(micros)) => u64::try_from(micros).unwrap_or(0).saturating_mul(1000).clamp(earliest, seen),
+        _ => 0,
     }
 }
 
