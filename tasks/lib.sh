@@ -40,3 +40,11 @@ need_component() {
 
 # at_least VERSION MINIMUM: true when dotted VERSION is MINIMUM or newer.
 at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
+
+# The nightly toolchain, which has the sanitizers. False where it cannot be had.
+nightly() {
+    cargo +nightly --version >/dev/null 2>&1 && return
+    have rustup || return 1
+    say "installing the nightly toolchain"
+    rustup toolchain install nightly --profile minimal >"$LOCAL/rustup.log" 2>&1
+}
