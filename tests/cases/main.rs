@@ -9,6 +9,7 @@
 )]
 
 mod agent_program;
+mod examples;
 mod export;
 mod harness;
 mod health;
