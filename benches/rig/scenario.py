@@ -7,7 +7,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 FOLDER = ROOT / "benches/cost"
 LOADER = """\
+.if version_atleast(3.1)
   tune.lua.bool-sample-conversion normal
+.endif
   lua-prepend-path {module}/?.so cpath
   lua-load-per-thread {lua}/otel.lua {arguments}"""
 
