@@ -17,20 +17,21 @@ fn every_ending_over_and_over_leaves_nothing_behind() {
     let dead = [Port::reserve(), Port::reserve()];
     let config = vitals::config(Door::ZeroLines, FRONT, REST).upstream(&upstream);
     let config = config.set("dead1", dead[0].addr()).set("dead2", dead[1].addr());
-    // Room for every span: a receiver that decodes them all is slower than the proxy.
-    let haproxy = config.export_http(&receiver).env("OTEL_BSP_MAX_QUEUE_SIZE", 262_144).start();
+    let haproxy = config.export_http(&receiver).env("OTEL_BSP_MAX_QUEUE_SIZE", 65_536).start();
 
-    let done = AtomicBool::new(false);
+    let (done, behind) = (AtomicBool::new(false), AtomicBool::new(false));
     let (mut warm, mut spans) = (None, 0);
     thread::scope(|scope| {
         for number in 0..THREADS {
-            let (haproxy, done) = (&haproxy, &done);
-            scope.spawn(move || repeat(haproxy, number < SLOW_THREADS, done));
+            let (haproxy, done, behind) = (&haproxy, &done, &behind);
+            scope.spawn(move || repeat(haproxy, number < SLOW_THREADS, done, behind));
         }
         // The last of them takes as long as the machine needs.
-        poll::until(Duration::from_secs(60) + SOON * u32::try_from(wanted / 10_000).unwrap(), "the requests", || {
+        poll::until(Duration::from_mins(1) + SOON * u32::try_from(wanted / 10_000).unwrap(), "the requests", || {
             spans += taken(&receiver);
-            let started = vitals::counters(&haproxy)["requests.started"];
+            let counters = vitals::counters(&haproxy);
+            let started = counters["requests.started"];
+            behind.store(counters["spans.queued"] > QUEUED, Ordering::Relaxed);
             if warm.is_none() && started >= wanted / 2 {
                 warm = Some(haproxy.rss_kib());
             }
@@ -49,7 +50,7 @@ fn every_ending_over_and_over_leaves_nothing_behind() {
     assert_eq!(lost.count(), 0, "{counters:#?}");
     assert_eq!((counters["faults"], counters["tasks.panicked"], haproxy.info("CurrConns")), (0, 0, "0".to_owned()));
     let (warm, end) = (warm.unwrap(), haproxy.rss_kib());
-    println!(
+    eprintln!(
         "{} requests, {spans} spans; resident: {warm} KiB half way, {end} KiB at the end",
         counters["requests.started"]
     );
@@ -63,8 +64,9 @@ fn taken(receiver: &OtlpReceiver) -> u64 {
     receiver.take_spans().len() as u64
 }
 
-/// Goes through the endings until it is `done`. Those that take time have threads of their own.
-fn repeat(haproxy: &Haproxy, slow: bool, done: &AtomicBool) {
+/// Goes through the endings until it is `done`, and not while the receiver, which decodes every span, is `behind`: what waits for it
+/// takes memory. Those that take time have threads of their own.
+fn repeat(haproxy: &Haproxy, slow: bool, done: &AtomicBool, behind: &AtomicBool) {
     let addr = haproxy.addr("http");
     let rows = ROWS.iter().filter(|(_, path, ..)| slow == matches!(*path, "/dead" | "/drip/1000/5" | "/hang"));
     let mut kept: Option<Session> = None;
@@ -72,6 +74,7 @@ fn repeat(haproxy: &Haproxy, slow: bool, done: &AtomicBool) {
         if done.load(Ordering::Relaxed) {
             return;
         }
+        poll::until(SOON, "the receiver to catch up", || !behind.load(Ordering::Relaxed));
         match client {
             // Where the connection may go on it does.
             Client::Get => {
@@ -108,5 +111,7 @@ fn requests() -> u64 {
 
 const THREADS: usize = 10;
 const SLOW_THREADS: usize = 4;
+/// Spans that wait for the receiver.
+const QUEUED: u64 = 8_000;
 /// What HAProxy's pools and the rings may still take in the second half.
 const GROWTH_KIB: u64 = 8 * 1024;
