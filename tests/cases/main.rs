@@ -13,6 +13,7 @@ mod examples;
 mod export;
 mod harness;
 mod health;
+mod install;
 mod life;
 mod readme;
 mod signals;

@@ -21,7 +21,7 @@ use std::{fs, thread};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-pub use binary::{haproxy_binary, haproxy_of, is_since, lua_dir, module_dir};
+pub use binary::{haproxy_binary, haproxy_of, is_since, lua_dir, module_dir, package};
 pub use builder::Builder;
 pub use check::CheckOutcome;
 pub use process::Pid;

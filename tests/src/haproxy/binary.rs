@@ -76,29 +76,40 @@ fn given() -> Option<PathBuf> {
     Some(beside(&dir.join(BUILT)))
 }
 
+/// The archive that is shipped, as `tasks/package` makes it, once per process.
+pub fn package() -> &'static Path {
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    FOUND.get_or_init(|| {
+        let made = outside(&root().join("tasks/package").display().to_string()).output().unwrap();
+        assert!(made.status.success(), "no archive:\n{}", String::from_utf8_lossy(&made.stderr));
+        String::from_utf8(made.stdout).unwrap().trim_end().into()
+    })
+}
+
 /// Builds the module and returns the shared object that cargo reports.
 fn build(options: &[&str]) -> PathBuf {
-    let mut cargo = Command::new(env!("CARGO"));
-    // What the test's own cargo says of the test; some build scripts start anew when it differs.
-    #[expect(clippy::disallowed_methods, reason = "the names alone")]
-    let of_the_test = std::env::vars_os().map(|(name, _)| name).filter(|name| {
-        let name = name.to_string_lossy();
-        name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
-    });
-    of_the_test.for_each(|name| {
-        cargo.env_remove(name);
-    });
-    let cargo = cargo
+    let cargo = outside(env!("CARGO"))
         .args(["build", "--package", "haproxy-vitals-module", "--message-format=json-render-diagnostics"])
         .args(options)
-        .current_dir(root())
-        .stderr(Stdio::piped())
         .output()
         .unwrap();
     assert!(cargo.status.success(), "the module does not build:\n{}", String::from_utf8_lossy(&cargo.stderr));
     let messages = String::from_utf8(cargo.stdout).unwrap();
     let path = messages.split('"').find(|text| text.ends_with(BUILT));
     path.unwrap_or_else(|| panic!("cargo reports no {BUILT}")).into()
+}
+
+/// A command at the repository's root, without what the test's own cargo says of the test: some build scripts start anew when it differs.
+fn outside(program: &str) -> Command {
+    let mut command = Command::new(program);
+    #[expect(clippy::disallowed_methods, reason = "the names alone")]
+    let names = std::env::vars_os().map(|(name, _)| name);
+    let is_of_the_test = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for name in names.filter(|name| is_of_the_test(&name.to_string_lossy())) {
+        command.env_remove(name);
+    }
+    command.current_dir(root()).stderr(Stdio::piped());
+    command
 }
 
 /// A folder beside the shared object, where it has the name that Lua looks for. Test processes may race to make it.
