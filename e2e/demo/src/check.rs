@@ -50,6 +50,7 @@ fn verify(stage: &Stage, stop: &Stop) -> Result<u32, Fault> {
     report.line("then it is called again", || checks.second_is_called())?;
     report.line("a client's trace goes on in HAProxy", || checks.continues())?;
     report.line("the page answers, and its script", || checks.page())?;
+    report.line("the link that is printed shows the newest trace", || checks.link())?;
     report.line("the page finds a trace that began in HAProxy", || checks.page_has("/slow"))?;
     report.line("and one that began in the client", || checks.page_has(CONTINUED))?;
     let unanswered = traffic.stop();

@@ -14,6 +14,8 @@ use prost::Message;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
+use crate::stage::SERVICE;
+
 /// The page. It ends when it is dropped.
 pub(crate) struct Page {
     addr: SocketAddr,
@@ -46,6 +48,11 @@ impl Page {
     /// Where it listens.
     pub(crate) fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Its search for the newest traces of the demo. Without a limit the search answers with an error.
+    pub(crate) fn link(&self) -> String {
+        format!("http://{}/search?service={SERVICE}&limit={SHOWN}&lookback=1h", self.addr)
     }
 
     /// Takes bodies of OTLP requests.
@@ -98,6 +105,8 @@ async fn as_page(mut response: Response) -> Response {
 }
 
 const USUAL_PORT: u16 = 16686;
+/// Traces that the search lists at first.
+const SHOWN: u32 = 100;
 /// The oldest traces go beyond so many, or so many bytes.
 const TRACES: u32 = 1000;
 const BYTES: usize = 64 << 20;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use haproxy_vitals_tests::{GrpcBackend, SpanView, poll};
 
-use crate::stage::{self, SERVICE, Stage};
+use crate::stage::{self, Stage};
 use crate::states::States;
 use crate::traffic::{Doors, Traffic};
 use crate::tree::{Tree, trees};
@@ -17,7 +17,7 @@ pub(crate) fn run(stop: &Stop) -> Result<(), Fault> {
     let (sender, spans) = mpsc::channel();
     // The sender stays: without one, waiting for spans would not wait.
     let stage = if stage::has_endpoint() { Stage::start_with_environment() } else { Stage::start(sender.clone()) }?;
-    introduce(&stage)?;
+    say(&introduction(&stage))?;
     let traffic = Traffic::start(Doors::of(&stage), PAUSE);
     let mut story = Story::begin();
     let end = loop {
@@ -42,22 +42,27 @@ pub(crate) fn run(stop: &Stop) -> Result<(), Fault> {
     end
 }
 
-fn introduce(stage: &Stage) -> Result<(), Fault> {
+/// What runs, and where to look at it.
+pub(crate) fn introduction(stage: &Stage) -> String {
     let doors = Doors::of(stage);
-    say(&format!("HAProxy {} runs with the module.\n", stage.haproxy.info("Version")))?;
-    say(&format!("  try            curl -i 'http://{}/api/items/7?x=1'   (and / /denied /missing /slow)", doors.http))?;
-    say(&format!("  gRPC           {}, HTTP/2 without TLS, grpc.health.v1.Health", doors.grpc))?;
-    match &stage.collector {
-        Some(collector) => say(&format!("  traces         http://{}/search?service={SERVICE}", collector.page.addr()))?,
-        None => say("  traces         go where OTEL_EXPORTER_OTLP_* says: no page here, and no trace printed")?,
-    }
+    let mut lines = vec![
+        format!("HAProxy {} runs with the module.\n", stage.haproxy.info("Version")),
+        format!("  try            curl -i 'http://{}/api/items/7?x=1'   (and / /denied /missing /slow)", doors.http),
+        format!("  gRPC           {}, HTTP/2 without TLS, grpc.health.v1.Health", doors.grpc),
+        match &stage.collector {
+            Some(collector) => format!("  traces         {}", collector.page.link()),
+            None => {
+                "  traces         go where OTEL_EXPORTER_OTLP_* says: no page here, and no trace printed".to_owned()
+            }
+        },
+    ];
     for (what, name) in
         [("configuration", "haproxy.cfg"), ("", "vitals.toml"), ("log", "syslog.log"), ("stats socket", "stats.sock")]
     {
-        say(&format!("  {what:<14} {}", stage.file(name).display()))?;
+        lines.push(format!("  {what:<14} {}", stage.file(name).display()));
     }
-    say("\nThe server grpc2 stops serving and comes back every few seconds. Ctrl-C ends it all.\n")?;
-    Ok(())
+    lines.push("\nThe server grpc2 stops serving and comes back every few seconds. Ctrl-C ends it all.\n".to_owned());
+    lines.join("\n")
 }
 
 /// What is told as time goes by.
