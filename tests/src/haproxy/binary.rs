@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 const MODULE: &str = "haproxy_vitals.so";
 const BUILT: &str = "libhaproxy_vitals.so";
@@ -19,7 +19,9 @@ pub fn haproxy_binary() -> &'static Path {
 /// Debian's HAProxy of a series such as `3.4`, which `tasks/haproxy` unpacks once. A missing one fails the test.
 pub fn haproxy_of(version: &str) -> PathBuf {
     static FOUND: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
-    FOUND.lock().unwrap().entry(version.to_owned()).or_insert_with(|| find(Some(version))).clone()
+    // A version that was not found has panicked, and left what was found as it is.
+    let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+    found.entry(version.to_owned()).or_insert_with(|| find(Some(version))).clone()
 }
 
 /// Whether the HAProxy under test is of this series or a later one.
