@@ -128,7 +128,7 @@ impl Haproxy {
 
     /// Writes a file into its folder, with the placeholders of the configuration replaced; `haproxy.cfg` is the configuration.
     pub fn write(&self, name: &str, contents: &str) {
-        fs::write(self.dir().join(name), builder::expand(contents, &self.values, &self.ports)).unwrap();
+        fs::write(self.dir().join(name), builder::contents(name, contents, &self.values, &self.ports)).unwrap();
     }
 
     /// The process that was started: the master, or the only one.

@@ -196,6 +196,26 @@ end)
 }
 
 #[test]
+fn a_folder_may_have_any_name() {
+    const LUA: &str = "core.register_fetches('where', function() return [[${dir}]] end)";
+    const GLOBAL: &str = "
+global
+.if version_atleast(3.1)
+  tune.lua.bool-sample-conversion normal
+.endif
+  lua-load ${dir}/where.lua
+";
+    let odd = tempfile::Builder::new().prefix("it's \"#1\" \\ ").tempdir().unwrap();
+    let upstream = Upstream::start();
+    let config = format!("{GLOBAL}{PLAIN}  http-response set-header where %[lua.where]\n");
+    let haproxy =
+        Haproxy::config(&config).within(odd.path()).file("where.lua", LUA).set("upstream", upstream.addr()).start();
+    let response = client::get(haproxy.addr("http"), "/", &[]);
+    assert_eq!(response.header("where"), haproxy.dir().to_str());
+    haproxy.finish();
+}
+
+#[test]
 fn an_unprivileged_user_in_a_chroot_is_served_too() {
     // Only root can become somebody else.
     if !nix::unistd::geteuid().is_root() {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
@@ -24,6 +24,10 @@ pub(super) const MASTER_SOCKET: &str = "master.sock";
 const CONFIG: &str = "haproxy.cfg";
 const HARNESS_CONFIG: &str = "harness.cfg";
 const PID_FILE: &str = "haproxy.pid";
+/// Placeholders for paths, which may hold anything.
+const FOLDERS: [&str; 3] = ["dir", "lua", "module"];
+/// What HAProxy takes as it is after a backslash only.
+const SPECIAL: &str = " \\#\"'";
 
 /// A HAProxy to be: the text of its configuration with placeholders, and its surroundings.
 ///
@@ -35,9 +39,10 @@ const PID_FILE: &str = "haproxy.pid";
 /// | `${module}`, `${lua}` | the folders of `haproxy_vitals.so` and of the Lua files, after [`Builder::module`] |
 /// | `${NAME}` | what [`Builder::set`] says |
 ///
-/// Any other `${...}` stays as it is: it is HAProxy's. The configuration keeps its line numbers; a stats socket comes from a
-/// file of its own. Variables whose names begin with `OTEL_` or `HAPROXY_VITALS_`, or end in
-/// `_proxy`, are taken out of the environment.
+/// Any other `${...}` stays as it is: it is HAProxy's. In files ending in `.cfg` the folders are quoted for HAProxy and stand
+/// outside quotes, so that they may have any name without `$`. The configuration keeps its line numbers; a stats socket comes
+/// from a file of its own. Variables whose names begin with `OTEL_` or `HAPROXY_VITALS_`, or end in `_proxy`, are taken out of
+/// the environment.
 #[must_use]
 pub struct Builder {
     text: String,
@@ -46,6 +51,7 @@ pub struct Builder {
     stats: bool,
     module: bool,
     faulty: bool,
+    parent: PathBuf,
     values: BTreeMap<String, String>,
     env: Vec<(String, String)>,
     args: Vec<String>,
@@ -62,6 +68,7 @@ impl Builder {
             stats: true,
             module: false,
             faulty: false,
+            parent: std::env::temp_dir(),
             values: BTreeMap::new(),
             env: Vec::new(),
             args: Vec::new(),
@@ -119,6 +126,12 @@ impl Builder {
         self.env("VITALS_FAULT", fault).allow_alert("panicked at src/host/native/faults.rs")
     }
 
+    /// Makes `${dir}` in this folder instead of the system's for temporary files.
+    pub fn within(mut self, folder: &Path) -> Self {
+        folder.clone_into(&mut self.parent);
+        self
+    }
+
     /// Leaves the stats socket out.
     pub fn without_stats(mut self) -> Self {
         self.stats = false;
@@ -165,7 +178,7 @@ impl Builder {
 
     /// Makes the folder and what is in it.
     fn prepare(&mut self) -> Prepared {
-        let dir = tempfile::Builder::new().prefix("vitals").tempdir().unwrap();
+        let dir = tempfile::Builder::new().prefix("vitals").tempdir_in(&self.parent).unwrap();
         // A HAProxy that has become another user must still reach it.
         fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
         self.values.insert("dir".to_owned(), dir.path().display().to_string());
@@ -188,7 +201,7 @@ impl Builder {
         let binds = self.text.lines().filter(|line| line.trim_start().starts_with("bind "));
         let bound = binds.flat_map(port_names).map(|name| ports[name].number()).collect();
         for (name, text) in &self.files {
-            fs::write(dir.path().join(name), expand(text, &self.values, &ports)).unwrap();
+            fs::write(dir.path().join(name), contents(name, text, &self.values, &ports)).unwrap();
         }
         Prepared { dir, ports, sink, bound }
     }
@@ -268,8 +281,30 @@ struct Prepared {
     bound: Vec<u16>,
 }
 
+/// The text of a file, its placeholders replaced.
+pub(super) fn contents(
+    name: &str,
+    text: &str,
+    values: &BTreeMap<String, String>,
+    ports: &BTreeMap<String, Port>,
+) -> String {
+    if Path::new(name).extension().is_none_or(|extension| extension != "cfg") {
+        return expand(text, values, ports);
+    }
+    let mut values = values.clone();
+    for folder in FOLDERS {
+        values.entry(folder.to_owned()).and_modify(|path| *path = quoted(path));
+    }
+    expand(text, &values, ports)
+}
+
+/// A word outside quotes. HAProxy's configuration manual, "Quoting and escaping".
+fn quoted(word: &str) -> String {
+    word.chars().flat_map(|c| SPECIAL.contains(c).then_some('\\').into_iter().chain([c])).collect()
+}
+
 /// Replaces the placeholders that have a value.
-pub(super) fn expand(text: &str, values: &BTreeMap<String, String>, ports: &BTreeMap<String, Port>) -> String {
+fn expand(text: &str, values: &BTreeMap<String, String>, ports: &BTreeMap<String, Port>) -> String {
     let ports = ports.iter().map(|(name, port)| (format!("port:{name}"), port.number().to_string()));
     let values = values.iter().map(|(name, value)| (name.clone(), value.clone()));
     ports.chain(values).fold(text.to_owned(), |text, (name, value)| text.replace(&format!("${{{name}}}"), &value))
