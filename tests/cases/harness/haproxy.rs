@@ -1,6 +1,11 @@
 //! Starting, watching and ending a HAProxy.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
 use haproxy_vitals_tests::client::{self, Load, Until};
+use haproxy_vitals_tests::haproxy::lua_dir;
 use haproxy_vitals_tests::{Haproxy, Mode, Port, SOON, Upstream};
 
 use super::{PLAIN, plain};
@@ -50,6 +55,24 @@ fn a_case_chooses_its_version() {
 fn a_version_that_is_missing_fails_the_case() {
     let upstream = Upstream::start();
     plain(&upstream).version("1.0").start();
+}
+
+#[test]
+fn a_given_haproxy_that_is_too_old_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (old, script) = (dir.path().join("haproxy"), lua_dir().with_file_name("tasks").join("haproxy"));
+    for (told, named) in [
+        ("HAProxy version 2.6.12-1+deb12u3 2025/10/03 - https://haproxy.org/", "HAProxy 2.6.12"),
+        ("HA-Proxy version 1.8.19 2019/02/11", "HAProxy 1.8.19"),
+        ("hello", "no HAProxy: hello"),
+    ] {
+        fs::write(&old, format!("#!/bin/sh\necho '{told}'\n")).unwrap();
+        fs::set_permissions(&old, Permissions::from_mode(0o755)).unwrap();
+        let outcome = Command::new(&script).env("HAPROXY", &old).output().unwrap();
+        let why = String::from_utf8_lossy(&outcome.stderr);
+        assert!(!outcome.status.success() && outcome.stdout.is_empty(), "{told}: {why}");
+        assert!(why.contains("need HAProxy 3.0 or newer") && why.contains(named), "{told}: {why}");
+    }
 }
 
 #[test]
