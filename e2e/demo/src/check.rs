@@ -43,6 +43,9 @@ fn verify(stage: &Stage, stop: &Stop) -> Result<u32, Fault> {
     report.line("/denied has a SERVER span alone", || checks.denied())?;
     report.line("/missing is an error of the CLIENT span only", || checks.missing())?;
     report.line("/slow shows the time of the origin", || checks.slow())?;
+    report.line("/broken is a 503 after two retries", || checks.broken())?;
+    report.line("of two at once, one waits in the queue", || checks.queue())?;
+    report.line("a client that leaves is told from an error", || checks.abort())?;
     report.line("gRPC has a SERVER span with a CLIENT span under it", || checks.pair(GRPC_PATH, 200))?;
     report.line("NOT_SERVING takes the server down within two health intervals", || checks.flips_down())?;
     report.line("while it is down, no call goes to it", || checks.avoids_second())?;

@@ -47,7 +47,10 @@ pub(crate) fn introduction(stage: &Stage) -> String {
     let doors = Doors::of(stage);
     let mut lines = vec![
         format!("HAProxy {} runs with the module.\n", stage.haproxy.info("Version")),
-        format!("  try            curl -i 'http://{}/api/items/7?x=1'   (and / /denied /missing /slow)", doors.http),
+        format!(
+            "  try            curl -i 'http://{}/api/items/7?x=1'   (and / /denied /missing /slow /broken)",
+            doors.http
+        ),
         format!("  gRPC           {}, HTTP/2 without TLS, grpc.health.v1.Health", doors.grpc),
         match &stage.collector {
             Some(collector) => format!("  traces         {}", collector.page.link()),

@@ -1,11 +1,12 @@
 //! Requests through HAProxy, one at a time.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use haproxy_vitals_tests::client;
+use haproxy_vitals_tests::client::{self, Session};
 use tonic::transport::Endpoint;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
@@ -18,12 +19,16 @@ use crate::stage::Stage;
 pub(crate) enum Call {
     /// A GET of this path.
     Http(&'static str),
+    /// Two GETs at once of what is served one at a time.
+    Queue,
+    /// A GET whose client does not wait for the answer.
+    Abort,
     /// The call of a gRPC client: that of the health service, which every backend has.
     Grpc,
 }
 
 /// What is asked for, in turn.
-pub(crate) const ROUND: [Call; 9] = [
+pub(crate) const ROUND: [Call; 12] = [
     Call::Http("/"),
     Call::Grpc,
     Call::Http("/api/items/7?x=1"),
@@ -33,6 +38,9 @@ pub(crate) const ROUND: [Call; 9] = [
     Call::Grpc,
     Call::Http("/slow"),
     Call::Grpc,
+    Call::Http("/broken"),
+    Call::Queue,
+    Call::Abort,
 ];
 
 /// HAProxy's two frontends.
@@ -50,9 +58,26 @@ impl Doors {
     /// Sends one request and waits for its answer. An error is that there was none, whatever its status.
     pub(crate) fn send(self, call: Call) -> Result<(), Fault> {
         match call {
-            Call::Http(path) => client::try_request(self.http, "GET", path, &[("user-agent", AGENT)], b"").map(drop)?,
+            Call::Http(path) => self.get(path)?,
+            Call::Queue => thread::scope(|scope| {
+                let other = scope.spawn(|| self.get(QUEUED));
+                self.get(QUEUED).and(other.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into())))
+            })?,
+            Call::Abort => self.leave()?,
             Call::Grpc => client::block_on(self.ask_health())?,
         }
+        Ok(())
+    }
+
+    fn get(self, path: &str) -> io::Result<()> {
+        client::try_request(self.http, "GET", path, &[("user-agent", AGENT)], b"").map(drop)
+    }
+
+    fn leave(self) -> io::Result<()> {
+        let mut session = Session::try_connect(self.http)?;
+        session.send(format!("GET {LEFT} HTTP/1.1\r\nhost: demo\r\nuser-agent: {AGENT}\r\n\r\n").as_bytes())?;
+        thread::sleep(STAY);
+        session.abort();
         Ok(())
     }
 
@@ -94,5 +119,10 @@ impl Traffic {
     }
 }
 
+/// Goes to the backend that serves one at a time, in 150 milliseconds.
+pub(crate) const QUEUED: &str = "/delay/150";
+/// Takes a second, which is longer than its client stays.
+pub(crate) const LEFT: &str = "/delay/1000";
+const STAY: Duration = Duration::from_millis(100);
 const AGENT: &str = "vitals-demo";
 const PATIENCE: Duration = Duration::from_secs(5);

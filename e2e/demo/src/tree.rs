@@ -58,6 +58,9 @@ fn details(span: &SpanView) -> String {
             let _ = write!(text, "  {word} {timer} ms");
         }
     }
+    if let Some(retries) = span.int("haproxy.retries") {
+        let _ = write!(text, "  retries {retries}");
+    }
     if let Some(error) = span.str("error.type") {
         let _ = write!(text, "  error.type={error}");
     } else if span.status == StatusCode::Error {

@@ -5,7 +5,7 @@ use haproxy_vitals_tests::{SOON, SpanView, client, poll};
 
 use super::{CONTINUED, Checks, OrSay, Verdict};
 use crate::stage::SERVICE;
-use crate::traffic::ROUND;
+use crate::traffic::{LEFT, QUEUED, ROUND};
 
 impl Checks<'_> {
     pub(super) fn round(&self) -> Verdict {
@@ -51,7 +51,8 @@ impl Checks<'_> {
         has(&server, "url.query", "x=1")?;
         has(&server, "user_agent.original", "vitals-demo")?;
         has(&server, "haproxy.frontend.name", "www")?;
-        has(&client, "haproxy.server.name", "app1")?;
+        has(&client, "haproxy.backend.name", "api")?;
+        has(&client, "haproxy.server.name", "api1")?;
         let name = server.resource.str("service.name");
         (name == Some(SERVICE)).ok_or_say(|| format!("service.name {name:?}"))
     }
@@ -95,6 +96,28 @@ impl Checks<'_> {
         long.ok_or_say(|| format!("response timer {timer} ms, CLIENT span {:?}", client.duration()))
     }
 
+    pub(super) fn broken(&self) -> Verdict {
+        let (server, client) = self.both("/broken")?;
+        let status = server.int("http.response.status_code");
+        (status == Some(503)).ok_or_say(|| format!("status {status:?}"))?;
+        has(&client, "error.type", "connect_error")?;
+        let retries = server.int("haproxy.retries");
+        (retries == Some(2)).ok_or_say(|| format!("{retries:?} retries in {server}"))
+    }
+
+    pub(super) fn queue(&self) -> Verdict {
+        let waited =
+            |span: &SpanView| span.str("url.path") == Some(QUEUED) && span.int("haproxy.timer.queue") >= Some(QUEUE_MS);
+        let find = || self.collector.receiver.server_spans().into_iter().find(waited);
+        poll::try_until(SOON, find).map(drop).ok_or_else(|| format!("no {QUEUED} waited for {QUEUE_MS} ms"))
+    }
+
+    pub(super) fn abort(&self) -> Verdict {
+        let (server, client) = self.both(LEFT)?;
+        has(&server, "error.type", "client_abort")?;
+        (!client.has("error.type")).ok_or_say(|| format!("error.type in {client}"))
+    }
+
     pub(super) fn clean(&self) -> Verdict {
         let violations = self.collector.receiver.violations();
         violations.is_empty().ok_or_say(|| violations.join("; "))
@@ -126,3 +149,5 @@ fn count(text: &str, name: &str) -> Option<u64> {
 const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 /// What `/slow` takes at least.
 const SLOW_MS: i64 = 300;
+/// What the second of two waits at least, of the first one's 150.
+const QUEUE_MS: i64 = 50;
