@@ -118,5 +118,5 @@ const THREADS: usize = 10;
 const SLOW_THREADS: usize = 4;
 /// Spans that wait for the receiver.
 const QUEUED: u64 = 8_000;
-/// What HAProxy's pools and the rings may still take in the second half.
-const GROWTH_KIB: u64 = 8 * 1024;
+/// What HAProxy's pools and the rings may still take in the second half, and [`QUEUED`] spans of half a KiB.
+const GROWTH_KIB: u64 = 12 * 1024;
