@@ -9,6 +9,7 @@ mod conformance;
 mod doors;
 mod endings;
 mod filter;
+mod http3;
 mod keep;
 mod logs;
 mod native;
