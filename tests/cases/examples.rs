@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use haproxy_vitals_tests::haproxy::Builder;
-use haproxy_vitals_tests::{Haproxy, Pki};
+use haproxy_vitals_tests::{Haproxy, Pki, vitals};
 
 #[test]
 fn every_example_passes_the_config_check_without_a_warning() {
@@ -30,8 +30,7 @@ fn folders() -> impl Iterator<Item = PathBuf> {
 fn example(folder: &Path, pki: &Pki) -> Builder {
     let at_home = |text: String| {
         let authority = pki.path("ca.pem").display().to_string();
-        text.replace("    lua-load-per-thread", "    lua-prepend-path ${module}/?.so cpath\n    lua-load-per-thread")
-            .replace("/usr/local/share/haproxy-vitals/otel.lua", "${lua}/otel.lua")
+        vitals::at_home(&text)
             .replace("/etc/haproxy/haproxy-vitals.toml", "${dir}/haproxy-vitals.toml")
             .replace("/etc/haproxy/internal-ca.pem", &authority)
     };

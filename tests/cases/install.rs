@@ -6,7 +6,7 @@ use std::process::Command;
 
 use haproxy_vitals_tests::client::{Load, Until};
 use haproxy_vitals_tests::haproxy::package;
-use haproxy_vitals_tests::{Haproxy, Mode, OtlpReceiver, SOON, Upstream, poll};
+use haproxy_vitals_tests::{Haproxy, Mode, OtlpReceiver, SOON, Upstream};
 
 #[test]
 fn the_archive_is_installed_replaced_under_load_and_removed() {
@@ -33,8 +33,7 @@ fn the_archive_is_installed_replaced_under_load_and_removed() {
     let haproxy = config.export_http(&receiver).mode(Mode::MasterWorker).start();
     let load = Load::new(4, Until::Stopped, "/delay/5").spawn(haproxy.addr("http"));
     for _ in 0..3 {
-        let goal = load.begun() + 100;
-        poll::until(SOON, "the load to go on", || load.begun() >= goal);
+        load.wait_for(100);
         install(&[]);
         haproxy.reload();
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use haproxy_vitals_tests::haproxy::Builder;
-use haproxy_vitals_tests::{Haproxy, OtlpReceiver, SOON, Upstream, client};
+use haproxy_vitals_tests::{Haproxy, OtlpReceiver, SOON, Upstream, client, vitals};
 
 #[test]
 fn the_configuration_of_the_readme_works_when_pasted() {
@@ -56,9 +56,7 @@ fn blocks(document: &str) -> Vec<String> {
 
 /// The text with this machine's places and ports, and nothing else changed.
 fn at_home(text: &str, upstream: &Upstream) -> Builder {
-    let text = text
-        .replace("    lua-load-per-thread", "    lua-prepend-path ${module}/?.so cpath\n    lua-load-per-thread")
-        .replace("/usr/local/share/haproxy-vitals/otel.lua", "${lua}/otel.lua")
+    let text = vitals::at_home(text)
         .replace("bind :8080", "bind 127.0.0.1:${port:http}")
         .replace("bind :5432", "bind 127.0.0.1:${port:tcp}")
         .replace("127.0.0.1:8000", "${upstream}");

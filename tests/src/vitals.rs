@@ -106,6 +106,12 @@ pub fn zero_lines(frontend: &str, rest: &str) -> Builder {
     config(Door::ZeroLines, frontend, rest)
 }
 
+/// A configuration that is written for others, with the module and its loader where they are here.
+pub fn at_home(text: &str) -> String {
+    text.replace("    lua-load-per-thread", "    lua-prepend-path ${module}/?.so cpath\n    lua-load-per-thread")
+        .replace("/usr/local/share/haproxy-vitals/otel.lua", "${lua}/otel.lua")
+}
+
 /// The actions, in a frontend.
 pub fn actions(frontend: &str, rest: &str) -> Builder {
     config(Door::Actions, frontend, rest)
@@ -166,10 +172,16 @@ pub fn wait_exported(haproxy: &Haproxy, receiver: &OtlpReceiver, requests: u64) 
     };
     let settled = poll::try_until(SOON, || Some(counters(haproxy)).filter(done));
     let counters = settled.unwrap_or_else(|| panic!("not {requests} exported: {:#?}", counters(haproxy)));
+    assert_nothing_lost(&counters);
+    counters
+}
+
+/// Panics when anything was dropped, or was a fault of the module's.
+#[track_caller]
+pub fn assert_nothing_lost(counters: &BTreeMap<String, u64>) {
     let lost = counters.iter().filter(|(name, value)| name.contains("dropped") && **value > 0);
     assert_eq!(lost.count(), 0, "{counters:#?}");
     assert_eq!((counters["faults"], counters["tasks.panicked"]), (0, 0), "{counters:#?}");
-    counters
 }
 
 /// The `n`th trace id.

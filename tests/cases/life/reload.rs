@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use haproxy_vitals_tests::client::{self, Load, RunningLoad, Session, Until};
+use haproxy_vitals_tests::client::{self, Load, Session, Until};
 use haproxy_vitals_tests::{Mode, OtlpReceiver, SOON, Upstream, poll};
 
 use super::{Door, traced_to};
@@ -18,12 +18,12 @@ fn reloads_under_load_lose_no_request_and_no_span() {
         let load = Load::new(4, Until::Stopped, "/delay/5").spawn(haproxy.addr("http"));
         let begin = Instant::now();
         for _ in 0..RELOADS {
-            more_requests(&load, 100);
+            load.wait_for(100);
             haproxy.reload();
             workers.insert(haproxy.worker_pid());
         }
         while long() && begin.elapsed() < Duration::from_secs(30) {
-            more_requests(&load, 100);
+            load.wait_for(100);
             haproxy.reload();
         }
         let report = load.stop();
@@ -122,12 +122,6 @@ fn a_refused_reload_leaves_the_old_worker_tracing() {
     assert_eq!(client::get(haproxy.addr("http"), "/", &[]).status, 200);
     receiver.wait_spans(2, SOON);
     haproxy.finish();
-}
-
-#[track_caller]
-fn more_requests(load: &RunningLoad, number: u64) {
-    let goal = load.begun() + number;
-    poll::until(SOON, "the load to go on", || load.begun() >= goal);
 }
 
 /// `VITALS_LONG=1` reloads for half a minute.

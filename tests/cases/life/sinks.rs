@@ -125,8 +125,7 @@ fn reloads_lose_no_span_and_tear_no_line_while_workers_rotate_one_file() {
         filing(&upstream, &[], rotate).env("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 8).mode(Mode::MasterWorker).start();
     let load = Load::new(4, Until::Stopped, "/delay/5").spawn(haproxy.addr("http"));
     for _ in 0..4 {
-        let goal = load.begun() + 30;
-        poll::until(SOON, "the load to go on", || load.begun() >= goal);
+        load.wait_for(30);
         haproxy.reload();
     }
     let report = load.stop();

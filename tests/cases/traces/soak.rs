@@ -46,9 +46,8 @@ fn every_ending_over_and_over_leaves_nothing_behind() {
         (ended && counters["spans.created"] == counters["spans.exported"] && counters["spans.created"] == spans)
             .then_some(counters)
     });
-    let lost = counters.iter().filter(|(name, value)| name.contains("dropped") && **value > 0);
-    assert_eq!(lost.count(), 0, "{counters:#?}");
-    assert_eq!((counters["faults"], counters["tasks.panicked"], haproxy.info("CurrConns")), (0, 0, "0".to_owned()));
+    vitals::assert_nothing_lost(&counters);
+    assert_eq!(haproxy.info("CurrConns"), "0");
     let (warm, end) = (warm.unwrap(), haproxy.rss_kib());
     tell(&format!(
         "{} requests, {spans} spans; {warm} KiB half way, {end} KiB at the end",

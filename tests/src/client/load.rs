@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::{Response, Session};
+use crate::poll::{self, SOON};
 
 /// When load ends.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +77,13 @@ impl RunningLoad {
     /// Requests begun so far.
     pub fn begun(&self) -> u64 {
         self.shared.taken.load(Ordering::Relaxed)
+    }
+
+    /// Waits until so many more requests have begun.
+    #[track_caller]
+    pub fn wait_for(&self, more: u64) {
+        let goal = self.begun() + more;
+        poll::until(SOON, "the load to go on", || self.begun() >= goal);
     }
 
     /// Waits for its end.
