@@ -41,6 +41,9 @@ need_component() {
 # at_least VERSION MINIMUM: true when dotted VERSION is MINIMUM or newer.
 at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
 
+# The project's version.
+version() { sed -nE '/^\[workspace.package\]/,/^\[/ s/^version = "(.*)"/\1/p' "$ROOT/Cargo.toml" | grep .; }
+
 # The nightly toolchain, which has the sanitizers. False where it cannot be had.
 nightly() {
     cargo +nightly --version >/dev/null 2>&1 && return

@@ -13,7 +13,7 @@ from collections import Counter
 
 # What is shipped, by the package that builds it, and where it runs.
 ARTEFACTS = {"haproxy-vitals-module": "module", "haproxy-vitals-agent": "agent"}
-TARGETS = ("x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu")
+TARGETS = os.environ["TARGETS"].split()
 
 # Licences that may be shipped. Where a crate leaves the choice, the first of these is taken.
 ALLOWED = (
@@ -83,9 +83,9 @@ crates below. Where a crate offers several licences, the one behind the arrow wa
 texts follow, each once, below the crates that it covers and their copyright lines.
 
 Both files also contain Rust's standard library (MIT OR Apache-2.0 -> Apache-2.0, by the contributors
-of the Rust project). An agent built without shared libraries also contains, unchanged, the GNU C
-library (LGPL-2.1-or-later) and GCC's runtime library (GPL-3.0-or-later WITH GCC-exception-3.1), by
-the Free Software Foundation. Neither contains Lua: the module uses HAProxy's.
+of the Rust project) and compiler-rt and libunwind (Apache-2.0 WITH LLVM-exception, by the LLVM
+project); the agent also contains musl, the C library (MIT). Neither contains Lua: the module uses
+HAProxy's.
 
 Written by tasks/notice from Cargo.lock: do not edit.
 """
@@ -208,6 +208,7 @@ def texts(crates):
                 add(f"{crate.title}: comes without a licence text; this is {owner}", text)
         for path, text in crate.others:
             add(f"{crate.title}, {path}", text)
+    found[plain(usual("MIT", crates))].owners.append(("musl", ["Copyright © 2005-2020 Rich Felker, et al."]))
     return found.values()
 
 
@@ -221,9 +222,14 @@ def stand_in(crate, licence, crates, apache):
     for other in having:
         if other.repository and other.repository == crate.repository:
             return f"that of {other.name}, from the same repository", other.texts[licence]
-    bodies = [split(other.texts[licence])[0] for other in having]
+    return "the one that most crates have", usual(licence, having)
+
+
+def usual(licence, crates):
+    """The text that most of the crates have."""
+    bodies = [split(crate.texts[licence])[0] for crate in crates if crate.texts.get(licence)]
     common = Counter(map(plain, bodies)).most_common(1)[0][0]
-    return "the one that most crates have", next(body for body in bodies if plain(body) == common)
+    return next(body for body in bodies if plain(body) == common)
 
 
 def alternatives(expression):
