@@ -20,7 +20,7 @@ def module_with_symbols():
     """The same code, with the names of functions and the lines of sources."""
     target = ROOT / "target/symbols"
     wanted = {"CARGO_PROFILE_RELEASE_STRIP": "none", "CARGO_PROFILE_RELEASE_DEBUG": "1"}
-    command = ["cargo", "build", "--release", "--package", "haproxy-vitals-module", "--target-dir", target]
+    command = ["cargo", "build", "--locked", "--release", "--package", "haproxy-vitals-module", "--target-dir", target]
     subprocess.run(command, cwd=ROOT, env=os.environ | wanted, check=True)
     module = target / "module/haproxy_vitals.so"
     module.parent.mkdir(exist_ok=True)

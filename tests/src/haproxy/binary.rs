@@ -91,7 +91,7 @@ pub fn package() -> &'static Path {
 /// Builds the module and returns the shared object that cargo reports.
 fn build(options: &[&str]) -> PathBuf {
     let cargo = outside(env!("CARGO"))
-        .args(["build", "--package", "haproxy-vitals-module", "--message-format=json-render-diagnostics"])
+        .args(["build", "--locked", "--package", "haproxy-vitals-module", "--message-format=json-render-diagnostics"])
         .args(options)
         .output()
         .unwrap();
