@@ -95,7 +95,7 @@ fn command(whose: Foreign) -> Command {
             command
         }
         Foreign::Node => {
-            let mut command = Command::new("node");
+            let mut command = Command::new(installed().join("node/bin/node"));
             command.arg(programs.join("node/health.js")).env("NODE_PATH", installed().join("node/node_modules"));
             command
         }
