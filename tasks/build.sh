@@ -1,7 +1,9 @@
 # Sourced by the scripts that build what is shipped. Not a task: not executable.
 # shellcheck shell=bash
 
-# The machines and C libraries that releases are for.
+# The machines and C libraries that releases are for: as archives name them, and as Rust does.
+# shellcheck disable=SC2034 # for the scripts that source this
+ARCHES="x86_64 aarch64 x86_64-musl aarch64-musl"
 TARGETS="x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu x86_64-unknown-linux-musl aarch64-unknown-linux-musl"
 
 # build_for TRIPLE PACKAGE [RUSTFLAG...]: a release build for any of TARGETS, on any machine; what it is made of is written into
