@@ -51,3 +51,17 @@ nightly() {
     say "installing the nightly toolchain"
     rustup toolchain install nightly --profile minimal >"$LOCAL/rustup.log" 2>&1
 }
+
+# mirror_of_this_machine [OPTION...]: with options for apt-get.
+# The format's variables are apt's, not the shell's.
+# shellcheck disable=SC2016
+mirror_of_this_machine() {
+    local uri origin label _
+    while read -r uri origin label _; do
+        if [ "$origin" = Debian ] && [ "$label" = Debian ]; then echo "$uri"; return; fi
+    done < <(apt-get "$@" indextargets --format '$(REPO_URI) $(ORIGIN) $(LABEL) $(SIGNED_BY)' 'Created-By: Packages' 2>/dev/null | sort -u)
+}
+
+# With whose keys Debian signs; empty where only apt knows.
+KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
+[ -f "$KEYRING" ] || KEYRING=
