@@ -45,7 +45,7 @@ pub(super) struct List {
     pub(super) name: &'static str,
     most: usize,
     /// The keys of one table.
-    known: fn() -> Vec<&'static str>,
+    pub(super) known: fn() -> Vec<&'static str>,
     /// Reads the tables into their place, or leaves the tree as it was.
     pub(super) take: fn(&mut Config, &[Table]) -> Result<(), ConfigError>,
     /// Each table's path, and its keys with their values.

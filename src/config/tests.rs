@@ -2,6 +2,7 @@
 
 mod agent;
 mod arbitrary;
+mod documented;
 mod health;
 mod opentelemetry;
 mod order;
