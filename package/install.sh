@@ -77,6 +77,10 @@ if [ -n "$remove" ]; then
     for folder in "$doc/examples/minimal" "$doc/examples/complete" "$doc/examples" "$doc" "$share"; do
         [ ! -d "$root$folder" ] || rmdir "$root$folder" 2>/dev/null || printf 'kept, not empty: %s\n' "$root$folder"
     done
+    # Ours or not, nobody misses them when they are empty.
+    for folder in "$prefix/share/doc" "$prefix/lib/systemd/system" "$prefix/lib/systemd"; do
+        rmdir "$root$folder" 2>/dev/null || true
+    done
     exit 0
 fi
 
@@ -87,7 +91,8 @@ each check
 [ -z "$missing" ] || fail "not in $from:$missing"
 each put
 cat <<EOF
-haproxy-vitals is installed. To trace every request, write in HAProxy's configuration:
+haproxy-vitals is installed. To trace every request, write at the top of HAProxy's configuration,
+for what it reads before is not traced:
 
     global
         tune.lua.bool-sample-conversion normal
