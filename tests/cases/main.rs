@@ -15,6 +15,7 @@ mod harness;
 mod health;
 mod install;
 mod life;
+mod packages;
 mod readme;
 mod signals;
 mod traces;
