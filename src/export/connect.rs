@@ -4,7 +4,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -230,7 +230,10 @@ impl Directory {
         let mut known = self.known();
         match result {
             Ok(found) => known.learn(found.take(MAX_ADDRESSES).collect()),
-            Err(error) => known.failure = error.to_string(),
+            Err(error) => match loopback(&self.host, self.port) {
+                Some(addresses) => known.learn(addresses.into()),
+                None => known.failure = error.to_string(),
+            },
         }
     }
 
@@ -251,6 +254,12 @@ impl Known {
         }
         self.addresses = found;
     }
+}
+
+/// `localhost` where no file and no server knows it, as in small containers (RFC 6761, 6.3).
+fn loopback(host: &str, port: u16) -> Option<[SocketAddr; 2]> {
+    let is_local = host.trim_end_matches('.').eq_ignore_ascii_case("localhost");
+    is_local.then(|| [(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()])
 }
 
 /// `host:port`, an IPv6 address in brackets.
@@ -312,6 +321,17 @@ mod tests {
         let error = connecting(directory).dial().await.unwrap_err();
         assert!(matches!(&error, ConnectError::Resolve { host, .. } if host == "no-such-host.invalid"), "{error}");
         assert!(error.to_string().starts_with("cannot resolve no-such-host.invalid: "), "{error}");
+    }
+
+    #[test]
+    fn localhost_needs_no_file_and_no_server() {
+        for name in ["localhost", "LocalHost", "localhost."] {
+            let addresses = loopback(name, 4318).unwrap();
+            assert_eq!(addresses.map(|address| address.to_string()), ["127.0.0.1:4318", "[::1]:4318"]);
+        }
+        for name in ["localhost.example", "local", "127.0.0.1"] {
+            assert_eq!(loopback(name, 4318), None);
+        }
     }
 
     #[tokio::test]
