@@ -26,7 +26,7 @@ pub(super) fn choose(wanted: config::Engine) -> Result<Option<String>, String> {
     let (engine, warning) = match wanted {
         config::Engine::Lua => (Engine::Lua("traces.engine = \"lua\"".to_owned()), None),
         config::Engine::Auto | config::Engine::Native => match native::register() {
-            Ok(()) => (Engine::Native, None),
+            Ok(()) => (Engine::Native, native::read_before().map(|section| late(&section))),
             Err(reason) if wanted == config::Engine::Native => {
                 return Err(format!("`traces.engine`: expected an HAProxy with native hooks, found none: {reason}"));
             }
@@ -49,6 +49,13 @@ pub(super) fn describe() -> String {
         Some(Engine::Native) => "native".to_owned(),
         Some(Engine::Lua(reason)) => format!("lua ({reason})"),
     }
+}
+
+fn late(section: &str) -> String {
+    format!(
+        "HAProxy has read section `{section}` before the loader's line: sections before it are not traced. Put the line into a \
+         `global` section above them, in a file that comes before theirs (`-f`)"
+    )
 }
 
 fn fallback(reason: &str) -> String {

@@ -77,6 +77,11 @@ pub(super) fn register() -> Result<(), Unavailable> {
     Ok(())
 }
 
+/// A section that HAProxy has read before the loader's line, and so without our hooks.
+pub(super) fn read_before() -> Option<String> {
+    engine().and_then(section::read_before)
+}
+
 /// What serves whichever hooks are used: HAProxy's parser says what to write in place of words that are gone, and a worker that leaves
 /// is not killed by being told so again. Once per process, while HAProxy reads its configuration. In an HAProxy that is not known
 /// nothing is done.

@@ -160,6 +160,13 @@ fn current(engine: &Engine) -> *mut Proxy {
     unsafe { engine.symbols.curproxy.read() }
 }
 
+/// A section for requests that HAProxy has read before the loader's line, if any: it has had no hook at its end.
+pub(super) fn read_before(engine: &Engine) -> Option<String> {
+    let px = current(engine);
+    let name = fetch::proxy_name(engine, px).filter(|_| !px.is_null())?;
+    [HAS_FRONTEND, HAS_BACKEND].iter().any(|needs| is(engine, px, *needs)).then(|| name.to_string())
+}
+
 /// HAProxy has parsed `filter lua.otel` for the proxy.
 pub(super) fn filter_seen(px: *mut Proxy) {
     let mut seen = seen();

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use haproxy_vitals_tests::client;
 use haproxy_vitals_tests::vitals::{self, Door, Doors};
-use haproxy_vitals_tests::{Haproxy, OtlpReceiver, Upstream};
+use haproxy_vitals_tests::{Haproxy, OtlpReceiver, SOON, Upstream};
 
-use super::whole;
+use super::{BACK, DEFAULTS, whole};
 
 const SECTIONS: &str = "
 frontend web
@@ -247,4 +247,31 @@ backend back from plain
         receiver.assert_clean();
         haproxy.finish();
     }
+}
+
+/// HAProxy reads from top to bottom: what stands above the loader's line has had no hook at its end.
+#[test]
+fn sections_above_the_loader_are_named_and_those_below_are_traced() {
+    let (upstream, receiver) = (Upstream::start(), OtlpReceiver::start());
+    let front = |name: &str| format!("frontend {name}\n  bind 127.0.0.1:${{port:{name}}}\n  default_backend back\n");
+    let text = format!("{DEFAULTS}{BACK}{}global\n{}{DEFAULTS}{}", front("above"), vitals::LOAD, front("below"));
+    let config = || vitals::whole(&text).upstream(&upstream).export_http(&receiver);
+    let check = config().check();
+    assert!(check.ok, "{}", check.output);
+    let said = check.output.lines().find(|line| line.contains("before the loader's line"));
+    let said = said.unwrap_or_else(|| panic!("not said: {}", check.output));
+    assert!(said.contains("section `above`") && said.contains("not traced"), "{said}");
+
+    let haproxy = config().start();
+    for name in ["above", "below"] {
+        assert_eq!(client::get(haproxy.addr(name), "/", &[]).status, 200);
+    }
+    haproxy.soft_stop();
+    haproxy.wait_exit(SOON);
+    assert_eq!(receiver.server_spans().len(), 1);
+    haproxy.finish();
+    // A backend above needs no hook: its frontend has it.
+    let text = format!("global\n{}{DEFAULTS}{BACK}{}", vitals::LOAD, front("below"));
+    let check = vitals::whole(&text).upstream(&upstream).export_http(&receiver).check();
+    assert!(check.ok && !check.output.contains("before the loader's line"), "{}", check.output);
 }
