@@ -1,5 +1,6 @@
-//! Clients: raw bytes, requests over HTTP/1.1, HTTP/2 and HTTP/3, clients that leave early, and load.
+//! Clients: raw bytes, requests over HTTP/1.1, HTTP/2, HTTP/3 and gRPC, clients that leave early, and load.
 
+mod grpc;
 mod h2;
 mod h3;
 mod load;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
+pub use grpc::ask_health;
 pub use h2::{block_on, h2_get, h2_get_all, h2_get_each};
 pub use h3::h3_get_each;
 pub use load::{Load, Report, RunningLoad, Until, load};

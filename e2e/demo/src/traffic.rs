@@ -7,9 +7,6 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use haproxy_vitals_tests::client::{self, Session};
-use tonic::transport::Endpoint;
-use tonic_health::pb::HealthCheckRequest;
-use tonic_health::pb::health_client::HealthClient;
 
 use crate::Fault;
 use crate::stage::Stage;
@@ -64,7 +61,7 @@ impl Doors {
                 self.get(QUEUED).and(other.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into())))
             })?,
             Call::Abort => self.leave()?,
-            Call::Grpc => client::block_on(self.ask_health())?,
+            Call::Grpc => client::ask_health(self.grpc, AGENT, &[]).map(drop)?,
         }
         Ok(())
     }
@@ -78,13 +75,6 @@ impl Doors {
         session.send(format!("GET {LEFT} HTTP/1.1\r\nhost: demo\r\nuser-agent: {AGENT}\r\n\r\n").as_bytes())?;
         thread::sleep(STAY);
         session.abort();
-        Ok(())
-    }
-
-    async fn ask_health(self) -> Result<(), Fault> {
-        let endpoint = Endpoint::from_shared(format!("http://{}", self.grpc))?.user_agent(AGENT)?.timeout(PATIENCE);
-        let mut client = HealthClient::new(endpoint.connect().await?);
-        client.check(HealthCheckRequest::default()).await?;
         Ok(())
     }
 }
@@ -125,4 +115,3 @@ pub(crate) const QUEUED: &str = "/delay/150";
 pub(crate) const LEFT: &str = "/delay/1000";
 const STAY: Duration = Duration::from_millis(100);
 const AGENT: &str = "vitals-demo";
-const PATIENCE: Duration = Duration::from_secs(5);
