@@ -4,6 +4,7 @@ use std::fs::File;
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command};
+use std::sync::{Mutex, PoisonError};
 
 use tempfile::TempDir;
 
@@ -13,7 +14,8 @@ use crate::{OtlpReceiver, SOON, poll};
 
 /// A running collector. Dropping it kills it.
 pub struct Collector {
-    child: Child,
+    child: Mutex<Child>,
+    command: Mutex<Command>,
     grpc: SocketAddr,
     http: SocketAddr,
     folder: TempDir,
@@ -29,6 +31,20 @@ impl Collector {
             }
         }
         panic!("the collector did not start {ATTEMPTS} times");
+    }
+
+    /// Dies: connections break, and new ones are refused. What it has not passed on yet is lost.
+    pub fn stop(&self) {
+        end(&mut self.child.lock().unwrap());
+    }
+
+    /// Comes back on the same ports.
+    #[track_caller]
+    pub fn restart(&self) {
+        let mut child = self.child.lock().unwrap();
+        assert!(child.try_wait().unwrap().is_some(), "the collector still runs");
+        *child = self.command.lock().unwrap().spawn().unwrap();
+        assert!(listens(&mut child, [self.grpc, self.http]), "the collector did not start again:\n{}", self.log());
     }
 
     /// Where it takes OTLP/gRPC.
@@ -62,22 +78,32 @@ impl Collector {
             .arg(folder.path().join("pid"))
             .stdout(said.try_clone().unwrap())
             .stderr(said);
-        let child = command.spawn().unwrap_or_else(|e| panic!("cannot run {command:?}: {e}"));
-        let mut collector = Self { child, grpc, http, folder };
-        let mut ended = false;
-        poll::until(SOON, "the collector listens", || {
-            ended = collector.child.try_wait().unwrap().is_some();
-            ended || [grpc, http].iter().all(|addr| TcpStream::connect(addr).is_ok())
-        });
-        (!ended).then_some(collector)
+        let mut child = command.spawn().unwrap_or_else(|e| panic!("cannot run {command:?}: {e}"));
+        let listens = listens(&mut child, [grpc, http]);
+        let collector = Self { child: Mutex::new(child), command: Mutex::new(command), grpc, http, folder };
+        listens.then_some(collector)
     }
 }
 
 impl Drop for Collector {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        end(self.child.get_mut().unwrap_or_else(PoisonError::into_inner));
     }
+}
+
+/// Waits until it listens; `false` when it has ended instead.
+fn listens(child: &mut Child, addrs: [SocketAddr; 2]) -> bool {
+    let mut ended = false;
+    poll::until(SOON, "the collector listens", || {
+        ended = child.try_wait().unwrap().is_some();
+        ended || addrs.iter().all(|addr| TcpStream::connect(addr).is_ok())
+    });
+    !ended
+}
+
+fn end(child: &mut Child) {
+    let _ = child.kill();
+    let _ = child.wait();
 }
 
 fn log(folder: &TempDir) -> PathBuf {

@@ -1,13 +1,18 @@
-//! gRPC health servers that others wrote, as processes: grpcio and grpc-js. `tasks/third-party` installs them.
+//! Servers that others wrote, as processes: gRPC health servers on grpcio and grpc-js, which `tasks/third-party` installs, and
+//! Python's own for HTTP.
 
+mod echo;
 mod process;
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Mutex;
 
 use nix::sys::signal::Signal;
 use tonic_health::ServingStatus;
+
+pub use echo::EchoServer;
 
 use crate::grpc_backend::Pki;
 use crate::port::Port;
@@ -41,6 +46,13 @@ impl Foreign {
     pub fn with_mutual_tls(self, pki: &Pki) -> ForeignBackend {
         let (cert, key, ca) = (file(pki, "server.pem"), file(pki, "server.key"), file(pki, "ca.pem"));
         ForeignBackend::new(self, &["--cert", &cert, "--key", &key, "--client-ca", &ca])
+    }
+
+    fn command(self) -> Command {
+        match self {
+            Self::Python => process::python("health.py"),
+            Self::Node => process::node("health.js"),
+        }
     }
 
     /// Starts without the health service.
@@ -125,7 +137,7 @@ impl ForeignBackend {
     fn new(whose: Foreign, options: &[&str]) -> Self {
         let options: Vec<String> = options.iter().map(ToString::to_string).collect();
         let port = Port::reserve();
-        let process = Mutex::new(Process::start(whose, port.number(), &options));
+        let process = Mutex::new(Process::start(whose.command(), port.number(), &options));
         Self { whose, options, port, process, before: Mutex::default() }
     }
 
@@ -139,12 +151,17 @@ impl ForeignBackend {
 
     /// Freezes the process, `SIGSTOP`: the kernel still takes connections for it, and nobody answers.
     pub fn freeze(&self) {
-        self.process.lock().unwrap().signal(Signal::SIGSTOP);
+        self.signal(Signal::SIGSTOP);
     }
 
     /// Lets it go on, `SIGCONT`.
     pub fn thaw(&self) {
-        self.process.lock().unwrap().signal(Signal::SIGCONT);
+        self.signal(Signal::SIGCONT);
+    }
+
+    /// Sends the process a signal. grpcio's stops serving at `SIGUSR1` and serves again at `SIGUSR2`.
+    pub fn signal(&self, signal: Signal) {
+        self.process.lock().unwrap().signal(signal);
     }
 }
 
@@ -181,7 +198,7 @@ impl HealthServer for ForeignBackend {
         let mut process = self.process.lock().unwrap();
         assert!(process.has_ended(), "the server still runs");
         *self.before.lock().unwrap() = counts;
-        *process = Process::start(self.whose, self.port.number(), &self.options);
+        *process = Process::start(self.whose.command(), self.port.number(), &self.options);
     }
 }
 

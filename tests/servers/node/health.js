@@ -1,6 +1,6 @@
 // grpc-js's health service as a process that a test steers.
 //
-// Arguments: --port N [--cert FILE --key FILE [--client-ca FILE]] [--max-age MS] [--no-health]
+// Arguments: [--host ADDRESS] --port N [--cert FILE --key FILE [--client-ca FILE]] [--max-age MS] [--no-health]
 // Reads lines: `set STATUS [SERVICE]`, `stop` (gracefully: GOAWAY, then the end).
 // Writes lines: `ready`; `done` after each order; `asked METHOD` for each call.
 "use strict";
@@ -13,6 +13,7 @@ const { HealthImplementation } = require("grpc-health-check");
 
 const { values: asked } = parseArgs({
   options: {
+    host: { type: "string", default: "127.0.0.1" },
     port: { type: "string" },
     cert: { type: "string" },
     key: { type: "string" },
@@ -42,7 +43,7 @@ const server = new grpc.Server(options);
 const health = new HealthImplementation({ "": "SERVING" });
 if (!asked["no-health"]) health.addToServer(server);
 
-server.bindAsync(`127.0.0.1:${asked.port}`, credentials(), (error) => {
+server.bindAsync(`${asked.host}:${asked.port}`, credentials(), (error) => {
   if (error) throw error;
   tell("ready");
 });

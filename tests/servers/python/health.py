@@ -1,11 +1,13 @@
 """grpcio's health service as a process that a test steers.
 
-Arguments: --port N [--cert FILE --key FILE [--client-ca FILE]] [--max-age MS] [--no-health]
+Arguments: [--host ADDRESS] --port N [--cert FILE --key FILE [--client-ca FILE]] [--max-age MS] [--no-health]
 Reads lines: `set STATUS [SERVICE]`, `stop` (gracefully: GOAWAY, then the end).
 Writes lines: `ready`; `done` after each order; `asked METHOD` for each call.
+SIGUSR1 is `set NOT_SERVING`, SIGUSR2 `set SERVING`, without a line: for containers.
 """
 
 import argparse
+import signal
 import sys
 import threading
 from concurrent import futures
@@ -34,6 +36,7 @@ class Journal(grpc.ServerInterceptor):
 
 def arguments():
     parser = argparse.ArgumentParser()
+    parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--cert")
     parser.add_argument("--key")
@@ -49,7 +52,7 @@ def read(path):
 
 
 def listen(server, asked):
-    address = f"127.0.0.1:{asked.port}"
+    address = f"{asked.host}:{asked.port}"
     if not asked.cert:
         return server.add_insecure_port(address)
     ca = read(asked.client_ca) if asked.client_ca else None
@@ -66,6 +69,9 @@ def main():
     if not asked.no_health:
         health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     listen(server, asked)
+    for number, name in ((signal.SIGUSR1, "NOT_SERVING"), (signal.SIGUSR2, "SERVING")):
+        status = health_pb2.HealthCheckResponse.ServingStatus.Value(name)
+        signal.signal(number, lambda *_, status=status: servicer.set("", status))
     server.start()
     tell("ready")
     for line in sys.stdin:

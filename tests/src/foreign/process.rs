@@ -1,7 +1,7 @@
 //! A server's process: orders go in by lines, what happens comes out by lines.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -10,7 +10,6 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::Foreign;
 use crate::poll;
 use crate::third_party::installed;
 
@@ -21,9 +20,8 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts the program on a port and waits until it listens.
-    pub(super) fn start(whose: Foreign, port: u16, options: &[String]) -> Self {
-        let mut command = command(whose);
+    /// Starts a program on a port and waits until it listens.
+    pub(super) fn start(mut command: Command, port: u16, options: &[String]) -> Self {
         command.arg("--port").arg(port.to_string()).args(options);
         let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child = spawned.unwrap_or_else(|e| panic!("cannot run {command:?}: {e}"));
@@ -84,22 +82,24 @@ impl Drop for Process {
     }
 }
 
-fn command(whose: Foreign) -> Command {
-    let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("servers");
-    match whose {
-        Foreign::Python => {
-            let mut command = Command::new("python3");
-            command.arg(programs.join("python/health.py")).env("PYTHONPATH", installed().join("python"));
-            // It tells every handshake that fails, which some cases want.
-            command.env("GRPC_VERBOSITY", "NONE");
-            command
-        }
-        Foreign::Node => {
-            let mut command = Command::new(installed().join("node/bin/node"));
-            command.arg(programs.join("node/health.js")).env("NODE_PATH", installed().join("node/node_modules"));
-            command
-        }
-    }
+/// A program of `tests/servers/python`.
+pub(super) fn python(program: &str) -> Command {
+    let mut command = Command::new("python3");
+    command.arg(servers().join("python").join(program)).env("PYTHONPATH", installed().join("python"));
+    // gRPC's core tells every handshake that fails, which some cases want.
+    command.env("GRPC_VERBOSITY", "NONE");
+    command
+}
+
+/// A program of `tests/servers/node`.
+pub(super) fn node(program: &str) -> Command {
+    let mut command = Command::new(installed().join("node/bin/node"));
+    command.arg(servers().join("node").join(program)).env("NODE_PATH", installed().join("node/node_modules"));
+    command
+}
+
+fn servers() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("servers")
 }
 
 /// An interpreter takes its time on a busy machine.
