@@ -1,0 +1,43 @@
+# Sourced by the scripts that test, after lib.sh: steps with names and logs, and the cases of tests/. Not a task: not executable.
+# shellcheck shell=bash
+
+LOGS="$ROOT/target/test"
+TAIL=60
+export CARGO_TERM_PROGRESS_WHEN=never
+
+# step NAME COMMAND...: shows the output as it comes, keeps it, and repeats its end when the command fails.
+step() {
+    local name=$1 start=$SECONDS status=0
+    shift
+    say "== $name"
+    mkdir -p "$LOGS"
+    "$@" 2>&1 | tee "$LOGS/$name.log" || status=$?
+    if [ "$status" != 0 ]; then
+        say "== $name FAILED after $((SECONDS - start)) s; the end of target/test/$name.log:"
+        tail -n "$TAIL" "$LOGS/$name.log" >&2
+        exit 1
+    fi
+    say "== $name: $((SECONDS - start)) s"
+}
+
+# What every case needs: the module, a HAProxy, and what others wrote. What is shipped is what is tested.
+stage() {
+    # A fresh machine has Rust, a C compiler and apt; the tasks install the rest.
+    have cargo || die "\`cargo\` is missing: install Rust $RUST_VERSION or newer"
+    local target
+    target="$(uname -m)-unknown-linux-gnu"
+    step build "$TASKS/build" --target "$target"
+    step haproxy "$TASKS/haproxy"
+    HAPROXY=$("$TASKS/haproxy")
+    export HAPROXY VITALS_MODULE_DIR="$ROOT/target/module/$target"
+    step third-party "$TASKS/third-party"
+}
+
+# cases [NAME...] [--skip NAME]: the cases that have one of these in their names.
+cases() {
+    if cargo nextest --version >/dev/null 2>&1; then
+        cargo nextest run --locked --package haproxy-vitals-tests -- "$@"
+    else
+        cargo test --locked --package haproxy-vitals-tests -- "$@"
+    fi
+}
