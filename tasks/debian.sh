@@ -47,16 +47,3 @@ empty_apt() {
     rm -rf "$1"
     mkdir -p "$1"/{lists/partial,cache/archives/partial,etc}
 }
-
-# mirror_of_this_machine [OPTION...]: with options for apt-get.
-# The format's variables are apt's, not the shell's.
-# shellcheck disable=SC2016
-mirror_of_this_machine() {
-    local uri origin label _
-    while read -r uri origin label _; do
-        if [ "$origin" = Debian ] && [ "$label" = Debian ]; then echo "$uri"; return; fi
-    done < <(apt-get "$@" indextargets --format '$(REPO_URI) $(ORIGIN) $(LABEL) $(SIGNED_BY)' 'Created-By: Packages' 2>/dev/null | sort -u)
-}
-
-KEYRING=
-[ ! -f /usr/share/keyrings/debian-archive-keyring.gpg ] || KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
