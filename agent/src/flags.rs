@@ -19,6 +19,8 @@ pub(crate) enum Task {
     Run,
     /// `--check`: say whether it would start.
     Check,
+    /// `--probe`: ask the one that runs whether it answers.
+    Probe,
     /// `--print-config`.
     Print,
 }
@@ -33,11 +35,8 @@ fn read(matches: &ArgMatches, environment: Environment) -> Flags {
     let given = SETTINGS.iter().map(|(flag, ..)| flag).chain([&CONFIG]);
     let flags = given.filter_map(|flag| Some((*flag, value(flag)?))).collect();
     let set = matches.get_many::<String>("set").into_iter().flatten().cloned().collect();
-    let task = match (matches.get_flag("check"), matches.get_flag("print-config")) {
-        (true, _) => Task::Check,
-        (false, true) => Task::Print,
-        (false, false) => Task::Run,
-    };
+    let asked = [("check", Task::Check), ("probe", Task::Probe), ("print-config", Task::Print)];
+    let task = asked.into_iter().find(|(flag, _)| matches.get_flag(flag)).map_or(Task::Run, |(_, task)| task);
     Flags { task, sources: AgentSources { flags, set, environment } }
 }
 
@@ -51,6 +50,7 @@ fn command() -> Command {
     let config = Arg::new("config").short('c').long("config").value_name("FILE").help("Settings, in TOML");
     let set = Arg::new("set").long("set").value_name("KEY=VALUE").action(ArgAction::Append);
     let check = Arg::new("check").long("check").action(ArgAction::SetTrue).help("Only say whether it would start");
+    let probe = Arg::new("probe").long("probe").action(ArgAction::SetTrue);
     let print = Arg::new("print-config").long("print-config").action(ArgAction::SetTrue);
     Command::new("haproxy-vitals-agent")
         .version(VERSION)
@@ -60,6 +60,7 @@ fn command() -> Command {
         .args(SETTINGS.iter().map(setting))
         .arg(set.help("Any other key, such as agent.allow_from=10.0.0.0/8; may be repeated"))
         .arg(check)
+        .arg(probe.help("Ask the one that runs with these settings; 0 if it answers"))
         .arg(print.help("Print each setting with its source"))
 }
 
@@ -123,9 +124,10 @@ mod tests {
     }
 
     #[test]
-    fn one_of_three_things_is_done() {
+    fn one_of_four_things_is_done() {
         assert_eq!(flags("").task, Task::Run);
         assert_eq!(flags("--check -c x.toml").task, Task::Check);
+        assert_eq!(flags("--probe").task, Task::Probe);
         assert_eq!(flags("--print-config --set a=b --set c=d").sources.set, ["a=b", "c=d"]);
     }
 }

@@ -1,9 +1,10 @@
 //! The agent as a program: flags, signals, systemd, an exit code. Everything else is in the core, `haproxy_vitals::standalone`.
 //!
-//! Exit codes: 0 after a stop that was asked for; 1 when it cannot start; 2 for flags that cannot be read.
+//! Exit codes: 0 after a stop that was asked for; 1 when it cannot start, or does not answer `--probe`; 2 for flags that cannot be read.
 
 mod flags;
 mod life;
+mod probe;
 mod systemd;
 
 use std::io::{self, Write};
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
     let outcome = config::load_agent(&sources).map_err(|error| error.to_string()).and_then(|loaded| match task {
         Task::Run => run(&loaded),
         Task::Check => Standalone::verify(&loaded).map(|()| warn(&loaded)).map_err(|error| error.to_string()),
+        Task::Probe => probe::ask(&loaded.config),
         Task::Print => io::stdout().write_all(loaded.describe_agent().as_bytes()).map_err(|error| error.to_string()),
     });
     match outcome {
