@@ -4,11 +4,13 @@
 --
 -- haproxy_vitals.so is looked for beside this file, then where package.cpath says (lua-prepend-path ... cpath). It is
 -- looked at before it is loaded: HAProxy would die of a file that is cut short. Lua 5.3 must understand all of this, to
--- say that it is too old.
+-- say that it is too old. A second line without options changes nothing.
 
 local HAPROXY_MIN = "3.0"
 local LUA = "Lua 5.4"
 local MODULE = "haproxy_vitals"
+-- Set in package.loaded when this file was loaded into a Lua state.
+local LOADED = "haproxy-vitals/otel.lua"
 
 local here = debug.getinfo(1, "S").source:match("^@(.*)/[^/]*$") or "."
 package.cpath = here .. "/?.so;" .. package.cpath
@@ -146,6 +148,10 @@ local function load_module()
     return module
 end
 
+-- Images load it before the configuration of their users, who may have written the line too.
+if select("#", ...) == 0 and package.loaded[LOADED] then
+    return
+end
 check_haproxy()
 local vitals = load_module()
 local ok, problem = pcall(vitals.register, { ... })
@@ -153,3 +159,4 @@ if not ok then
     -- An older haproxy_vitals.so does not tell.
     refuse(problem, not vitals.has_names or vitals.has_names())
 end
+package.loaded[LOADED] = true

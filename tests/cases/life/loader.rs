@@ -92,6 +92,15 @@ fn loader_says_one_line_when_it_is_loaded_twice() {
     }
 }
 
+#[test]
+fn loader_leaves_a_second_line_without_options_alone() {
+    for load in LOADS {
+        let twice = format!("service.name=first\n  {load} ${{lua}}/otel.lua");
+        let outcome = config(load, &twice, module_dir()).check();
+        assert!(outcome.ok, "{load}: {}", outcome.output);
+    }
+}
+
 const VERSIONS: [&str; 3] = ["3.0", "3.2", "3.4"];
 const LOADS: [&str; 2] = ["lua-load-per-thread", "lua-load"];
 
