@@ -9,7 +9,7 @@ ARG HAPROXY_VERSION=3.2
 ARG KUBERNETES_INGRESS_VERSION=3.2.12
 
 # What is in the archives, for the machine that the image is for. It runs on the machine that builds.
-FROM --platform=$BUILDPLATFORM docker.io/library/haproxy:${HAPROXY_VERSION} AS unpacked
+FROM --platform=$BUILDPLATFORM haproxy:${HAPROXY_VERSION} AS unpacked
 # hadolint ignore=DL3002
 USER 0:0
 ARG TARGETARCH
@@ -20,7 +20,7 @@ RUN unpack /dist /unpacked "$TARGETARCH" "$VERSION"
 
 # How the controller's image starts HAProxy: s6 runs this script, whose last line is HAProxy's command line. Ours must be the first of
 # the configuration's files, and the controller writes and checks the others: so the line is what changes.
-FROM --platform=$BUILDPLATFORM docker.io/haproxytech/kubernetes-ingress:${KUBERNETES_INGRESS_VERSION} AS ingress-script
+FROM --platform=$BUILDPLATFORM haproxytech/kubernetes-ingress:${KUBERNETES_INGRESS_VERSION} AS ingress-script
 # hadolint ignore=DL3002
 USER 0:0
 RUN set -eu; \
@@ -46,7 +46,7 @@ STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s CMD ["/usr/local/bin/haproxy-vitals-agent", "--probe"]
 ENTRYPOINT ["/usr/local/bin/haproxy-vitals-agent"]
 
-FROM docker.io/haproxytech/kubernetes-ingress:${KUBERNETES_INGRESS_VERSION} AS ingress
+FROM haproxytech/kubernetes-ingress:${KUBERNETES_INGRESS_VERSION} AS ingress
 ARG VERSION
 ARG REVISION
 ARG SOURCE
@@ -65,7 +65,7 @@ USER 1000:1000
 # The controller's own.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["wget", "-q", "-O", "/dev/null", "http://127.0.0.1:1042/healthz"]
 
-FROM docker.io/library/haproxy:${HAPROXY_VERSION} AS proxy
+FROM haproxy:${HAPROXY_VERSION} AS proxy
 ARG VERSION
 ARG REVISION
 ARG SOURCE

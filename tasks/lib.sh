@@ -30,6 +30,16 @@ need() {
     have "$1" || die "\`$2\` was installed and still gives no \`$1\`"
 }
 
+# from_pypi PACKAGE VERSION: installs it into .local/PACKAGE-VERSION, unless it is there. False where it cannot be had.
+from_pypi() {
+    local place="$LOCAL/$1-$2"
+    [ ! -d "$place" ] || return 0
+    need pip3 python3-pip
+    rm -rf "$place.new"
+    pip3 install --quiet --disable-pip-version-check --root-user-action=ignore --target "$place.new" "$1==$2" >"$LOCAL/pip.log" 2>&1 || return 1
+    mv "$place.new" "$place"
+}
+
 # need_component COMPONENT COMMAND: installs a part of the Rust toolchain when COMMAND does not run.
 need_component() {
     "$2" --version >/dev/null 2>&1 && return

@@ -4,6 +4,9 @@
 LOGS="$ROOT/target/test"
 TAIL=60
 export CARGO_TERM_PROGRESS_WHEN=never
+# What is shipped is what is tested.
+TARGET="$(uname -m)-unknown-linux"
+export VITALS_MODULE_DIR="$ROOT/target/module/$TARGET-gnu" VITALS_AGENT="$ROOT/target/agent/$TARGET-musl/haproxy-vitals-agent"
 
 # step NAME COMMAND...: shows the output as it comes, keeps it, and repeats its end when the command fails.
 step() {
@@ -20,16 +23,14 @@ step() {
     say "== $name: $((SECONDS - start)) s"
 }
 
-# What every case needs: the module, a HAProxy, and what others wrote. What is shipped is what is tested.
+# What every case needs: the module, a HAProxy, and what others wrote.
 stage() {
     # A fresh machine has Rust, a C compiler and apt; the tasks install the rest.
     have cargo || die "\`cargo\` is missing: install Rust $RUST_VERSION or newer"
-    local target
-    target="$(uname -m)-unknown-linux-gnu"
-    step build "$TASKS/build" --target "$target"
+    step build "$TASKS/build" --target "$TARGET-gnu"
     step haproxy "$TASKS/haproxy"
     HAPROXY=$("$TASKS/haproxy")
-    export HAPROXY VITALS_MODULE_DIR="$ROOT/target/module/$target"
+    export HAPROXY
     step third-party "$TASKS/third-party"
 }
 

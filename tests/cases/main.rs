@@ -9,6 +9,7 @@
 )]
 
 mod agent_program;
+mod e2e;
 mod examples;
 mod export;
 mod harness;
