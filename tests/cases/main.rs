@@ -15,6 +15,7 @@ mod export;
 mod harness;
 mod health;
 mod install;
+mod kubernetes;
 mod life;
 mod packages;
 mod readme;
