@@ -143,8 +143,14 @@ return function()
         return owned[held:sub(SPAN_BEGIN, SPAN_END)]
     end
 
+    -- What a HAProxy that is built without TLS does not know is nil.
+    local function of_tls(f, name)
+        local ask = f[name]
+        return ask and ask(f)
+    end
+
     local function secure(f)
-        return f:ssl_fc() and "1" or "0"
+        return of_tls(f, "ssl_fc") and "1" or "0"
     end
 
     -- A connection in TCP mode.
@@ -236,7 +242,7 @@ return function()
         if not state then
             state, status, be, srv = f.txn_sess_term_state, f.txn_status, f.be_name, f.srv_name
             srv_ip, srv_port = f.bc_dst, f.bc_dst_port
-            ip, port, fe, tls = f.src, f.src_port, f.fe_name, f.ssl_fc_protocol
+            ip, port, fe, tls = f.src, f.src_port, f.fe_name, f.ssl_fc_protocol or function() end
             hdr, queue, connect, answer = f.req_timer_hdr, f.req_timer_queue, f.bc_timer_connect, f.res_timer_hdr
             retries, be_version, fe_version = f.txn_conn_retries, f.bc_http_major, f.fc_http_major
             fe_port, handshake, idle = f.dst_port, f.fc_timer_handshake, f.req_timer_idle
@@ -282,10 +288,10 @@ return function()
         -- stylua: ignore
         finish(
             held, ended == "--" and otherwise or ended, nil, f:be_name(), f:srv_name(), f:bc_dst(), f:bc_dst_port(),
-            f:src(), f:src_port(), f:fe_name(), f:dst_port(), f:ssl_fc_protocol(),
+            f:src(), f:src_port(), f:fe_name(), f:dst_port(), of_tls(f, "ssl_fc_protocol"),
             f:fc_timer_handshake(), nil, nil, waited, f:bc_timer_connect(), nil,
             f:txn_conn_retries(), f:txn_redispatched(), f:accept_date("us"), nil, nil, nil, nil, nil,
-            f:dst(), nil, nil, f:ssl_fc_cipher(), f:ssl_fc_sni(), f:ssl_fc_alpn()
+            f:dst(), nil, nil, of_tls(f, "ssl_fc_cipher"), of_tls(f, "ssl_fc_sni"), of_tls(f, "ssl_fc_alpn")
         )
     end
 
