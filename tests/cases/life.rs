@@ -22,7 +22,9 @@ const PER_THREAD: &str = "lua-load-per-thread ${lua}/otel.lua";
 /// A traced proxy in front of one origin; `GLOBAL` and `RULES` are filled in by [`config`].
 const TRACED: &str = "
 global
+.if feature(OPENSSL)
   httpclient.ssl.verify none
+.endif
 .if version_atleast(3.1)
   tune.lua.bool-sample-conversion normal
 .endif

@@ -1,5 +1,6 @@
 //! Waiting: the only sleep of the harness. A condition, a deadline, and a sentence that says what was awaited.
 
+use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,11 @@ pub fn until_some<T>(within: Duration, what: &str, look: impl FnMut() -> Option<
 }
 
 /// Waits until `look` finds something; `None` when it does not `within` the time. It looks at least once.
-pub fn try_until<T>(within: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+pub fn try_until<T>(within: Duration, look: impl FnMut() -> Option<T>) -> Option<T> {
+    look_until(within * patience(), look)
+}
+
+fn look_until<T>(within: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let end = Instant::now() + within;
     loop {
         if let Some(found) = look() {
@@ -39,6 +44,16 @@ pub fn try_until<T>(within: Duration, mut look: impl FnMut() -> Option<T>) -> Op
 /// Panics as soon as `condition` fails `during` the time: for what must not happen.
 #[track_caller]
 pub fn always(during: Duration, what: &str, mut condition: impl FnMut() -> bool) {
-    let broken = try_until(during, || (!condition()).then_some(()));
+    let broken = look_until(during, || (!condition()).then_some(()));
     assert!(broken.is_none(), "did not hold for {during:?}: {what}");
+}
+
+/// How many times longer to wait: `VITALS_PATIENCE`, for a HAProxy that is emulated and for that reason slow.
+#[expect(clippy::disallowed_methods, reason = "the harness has no settings tree of its own")]
+fn patience() -> u32 {
+    static TIMES: OnceLock<u32> = OnceLock::new();
+    *TIMES.get_or_init(|| match std::env::var("VITALS_PATIENCE") {
+        Ok(times) => times.parse().unwrap_or_else(|_| panic!("VITALS_PATIENCE={times}: a whole number")),
+        Err(_) => 1,
+    })
 }

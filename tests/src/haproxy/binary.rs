@@ -50,13 +50,15 @@ fn find(version: Option<&str>) -> PathBuf {
 /// The folder with `haproxy_vitals.so`: `VITALS_MODULE_DIR`, or what `cargo build --release` makes, once per process.
 pub fn module_dir() -> &'static Path {
     static FOUND: OnceLock<PathBuf> = OnceLock::new();
-    FOUND.get_or_init(|| given().unwrap_or_else(|| beside(&build(&["--release"]))))
+    FOUND.get_or_init(|| given("VITALS_MODULE_DIR").unwrap_or_else(|| beside(&build(&["--release"]))))
 }
 
-/// The folder with a `haproxy_vitals.so` that has faults built in, as cargo makes it, once per process.
+/// The folder with a `haproxy_vitals.so` that has faults built in: `VITALS_FAULTY_MODULE_DIR`, or what cargo makes, once per process.
 pub(super) fn faulty_module_dir() -> &'static Path {
     static FOUND: OnceLock<PathBuf> = OnceLock::new();
-    FOUND.get_or_init(|| beside(&build(&["--features", "fault-injection"])))
+    FOUND.get_or_init(|| {
+        given("VITALS_FAULTY_MODULE_DIR").unwrap_or_else(|| beside(&build(&["--features", "fault-injection"])))
+    })
 }
 
 /// The repository's `lua/`.
@@ -69,12 +71,12 @@ fn root() -> PathBuf {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the harness has no settings tree of its own")]
-fn given() -> Option<PathBuf> {
-    let dir = PathBuf::from(std::env::var_os("VITALS_MODULE_DIR")?);
+fn given(name: &str) -> Option<PathBuf> {
+    let dir = PathBuf::from(std::env::var_os(name)?);
     if dir.join(MODULE).exists() {
         return Some(dir);
     }
-    assert!(dir.join(BUILT).exists(), "VITALS_MODULE_DIR={}: neither {MODULE} nor {BUILT} in it", dir.display());
+    assert!(dir.join(BUILT).exists(), "{name}={}: neither {MODULE} nor {BUILT} in it", dir.display());
     Some(beside(&dir.join(BUILT)))
 }
 
