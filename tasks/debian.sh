@@ -2,6 +2,10 @@
 # package database. The mirror is the one that the machine uses. Not a task: not executable.
 # shellcheck shell=bash
 
+# Whose packages: this machine's, unless a script sets another's name.
+ARCH=
+architecture() { echo "${ARCH:-$(dpkg --print-architecture)}"; }
+
 # private_apt FOLDER SUITE [BASE]: makes FOLDER an apt of its own that knows the packages of these suites.
 private_apt() {
     local apt=$1 suite=$2 base=${3:-} mirror arch source
@@ -18,7 +22,7 @@ private_apt() {
         mirror=$(mirror_of_this_machine "${own[@]}")
     fi
     [ -n "$mirror" ] || { say "no Debian mirror in this machine's apt configuration"; return 1; }
-    arch=$(dpkg --print-architecture)
+    arch=$(architecture)
     empty_apt "$apt"
     : >"$apt/status"
     for source in $suite $base; do
@@ -36,7 +40,7 @@ in_apt() {
         -o "Dir::State=$apt" -o "Dir::State::lists=$apt/lists" -o "Dir::State::status=$apt/status"
         -o "Dir::Cache=$apt/cache" -o "Dir::Etc::sourcelist=$apt/etc/sources.list" -o "Dir::Etc::sourceparts=-"
         -o "Dir::Etc::main=-" -o "Dir::Etc::parts=-" -o "Dir::Etc::preferences=$apt/etc/preferences"
-        -o "Dir::Etc::preferencesparts=-" -o "APT::Architecture=$(dpkg --print-architecture)"
+        -o "Dir::Etc::preferencesparts=-" -o "APT::Architecture=$(architecture)"
         -o "APT::Sandbox::User=$(id -un)" -o "APT::Install-Recommends=false" -o "Acquire::Check-Valid-Until=false"
         -o "Acquire::Languages=none" -o "Debug::NoLocking=true"
     )
