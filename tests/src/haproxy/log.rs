@@ -38,7 +38,8 @@ pub(super) fn faults(log: &str, allowed: &[String], killed: bool) -> Vec<String>
 
 /// Whether the messages of a reload say that the new worker did not come to be.
 pub(super) fn tells_of_refusal(messages: &str) -> bool {
-    messages.contains("Failed to load worker") || messages.contains("can't start a new worker")
+    const BEFORE_3_1: &str = "Loading failure!";
+    ["Failed to load worker", "can't start a new worker", BEFORE_3_1].iter().any(|refusal| messages.contains(refusal))
 }
 
 /// Whether this is how a HAProxy ends that did not crash: with 0, or by a signal that was sent to it.
