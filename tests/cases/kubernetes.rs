@@ -126,7 +126,8 @@ fn block(yaml: &str, head: &str) -> Option<String> {
     let indent = |line: &str| line.len() - line.trim_start().len();
     let outer = indent(lines.next()?);
     let inside = lines.take_while(|line| line.trim().is_empty() || indent(line) > outer);
-    Some(inside.map(|line| format!("  {}\n", line.trim())).collect())
+    let lines: Vec<_> = inside.map(|line| format!("  {}", line.trim())).collect();
+    Some(lines.join("\n") + "\n")
 }
 
 fn at_home(text: &str) -> String {
