@@ -91,9 +91,11 @@ pub enum ConfigError {
 pub struct Hint(Box<str>);
 
 impl Hint {
-    /// The known word that is nearest to `word`; if none is near, nothing.
+    /// The known word that is nearest to `word`, or what others call so; if none is, nothing.
     pub(super) fn near(word: &str, known: &[&str]) -> Self {
-        nearest(word, known).map_or_else(Self::default, |near| Self(format!("; did you mean `{near}`?").into()))
+        let elsewhere = ELSEWHERE.iter().find(|(other, here)| other.eq_ignore_ascii_case(word) && known.contains(here));
+        let near = elsewhere.map(|(_, here)| *here).or_else(|| nearest(word, known));
+        near.map_or_else(Self::default, Self::is)
     }
 
     /// This is what is meant.
@@ -102,9 +104,13 @@ impl Hint {
     }
 
     /// The known key that is nearest to `key`; if none is near, those `beside` it.
-    pub(super) fn key(key: &str, known: &[&str], beside: &[&str]) -> Self {
-        let last = |key: &str| key.rsplit('.').next().map(str::to_owned);
-        let elsewhere = || known.iter().find(|known| last(known) == last(key)).copied();
+    pub(super) fn key<'a>(key: &'a str, known: &[&'a str], beside: &[&str]) -> Self {
+        let last = |key: &'a str| key.rsplit('.').next().unwrap_or_default();
+        let lasts: Vec<_> = known.iter().map(|known| last(known)).collect();
+        let elsewhere = || {
+            let near = nearest(last(key), &lasts)?;
+            known.iter().find(|known| last(known) == near).copied()
+        };
         match nearest(key, known).or_else(elsewhere) {
             Some(near) => Self(format!("; did you mean `{near}`?").into()),
             None => Self(format!("; known: {}", beside.join(", ")).into()),
@@ -135,6 +141,15 @@ fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let (steps, near) = known.iter().map(|known| (distance(known), *known)).min_by_key(|(steps, _)| *steps)?;
     (steps <= (near.len() / 3).clamp(1, 4)).then_some(near)
 }
+
+/// Words of haproxy-otel and its fork, and what they are here. docs/migrating.md has the same.
+const ELSEWHERE: [(&str, &str); 5] = [
+    ("parentbased", "parentbased_always_on"),
+    ("w3c", "tracecontext"),
+    ("zipkin", "b3multi"),
+    ("json", "http/json"),
+    ("binary", "http/protobuf"),
+];
 
 /// Letters of the longest known key or variable, generously.
 const MAX_KNOWN: usize = 64;

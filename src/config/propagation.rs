@@ -1,6 +1,6 @@
 //! The settings about propagation whose values have rules of their own.
 
-use super::error::ConfigError;
+use super::error::{ConfigError, Hint};
 use super::setting::Setting;
 use super::tree::{Frontends, MAX_BAGGAGE_KEYS, MAX_FRONTENDS, Propagator};
 use super::value::{Value, quoted};
@@ -83,13 +83,14 @@ impl Setting {
 
 /// `OTEL_PROPAGATORS` without the names that nobody knows, each of which is a warning. `None`: nothing is left.
 pub(super) fn known(variable: &str, text: &str, warnings: &mut Vec<String>) -> Option<Value> {
-    let is_known = |name: &&str| {
-        let known = Propagator::WORDS.iter().map(|(word, _)| *word).chain([NONE]);
-        known.into_iter().any(|word| word.eq_ignore_ascii_case(name))
-    };
+    let words: Vec<_> = Propagator::WORDS.iter().map(|(word, _)| *word).chain([NONE]).collect();
+    let is_known = |name: &&str| words.iter().any(|word| word.eq_ignore_ascii_case(name));
     let names = || text.split(',').map(str::trim).filter(|name| !name.is_empty());
     let unknown = names().filter(|name| !is_known(name));
-    warnings.extend(unknown.map(|name| format!("{variable}: unknown propagator {}; ignored", quoted(name))));
+    warnings.extend(unknown.map(|name| {
+        let hint = Hint::near(name, &words);
+        format!("{variable}: unknown propagator {}{hint}; ignored", quoted(name))
+    }));
     let known: Vec<_> = names().filter(is_known).collect();
     (!known.is_empty()).then(|| Value::Text(known.join(",")))
 }

@@ -17,6 +17,7 @@ mod health;
 mod install;
 mod kubernetes;
 mod life;
+mod migrations;
 mod packages;
 mod readme;
 mod signals;

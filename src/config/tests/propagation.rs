@@ -24,6 +24,8 @@ fn unknown_names_in_the_variable_are_warnings_one_by_one() {
     assert_eq!(propagators("ottrace,b3,x"), (vec![Propagator::B3], vec![warning("ottrace"), warning("x")]));
     let default = Config::default().traces.propagators;
     assert_eq!(propagators("ottrace"), (default.clone(), vec![warning("ottrace")]));
+    let meant = "OTEL_PROPAGATORS: unknown propagator `zipkin`; did you mean `b3multi`?; ignored";
+    assert_eq!(propagators("zipkin"), (default.clone(), vec![meant.to_owned()]));
     let (read, warnings) = propagators("none,b3");
     assert_eq!((read, warnings.len()), (default, 1));
     assert!(warnings[0].contains("expected `none` alone, or other propagators"), "{warnings:?}");

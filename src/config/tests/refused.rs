@@ -82,6 +82,29 @@ fn a_bad_choice_is_told_the_words_and_the_near_one() {
     assert_eq!(refused(options(&[("export.exporter", text("jaeger"))])), message);
 }
 
+/// docs/migrating.md.
+#[test]
+fn what_haproxy_otel_calls_otherwise_is_told_the_word() {
+    let told =
+        |result: String, meant: &str| assert!(result.ends_with(&format!("; did you mean `{meant}`?")), "{result}");
+    for (theirs, here) in [
+        ("name=x", "service.name"),
+        ("sampler=AlwaysOn", "traces.sampler"),
+        ("propagator=w3c", "traces.propagators"),
+        ("otlp.endpoint=http://collector:4318", "export.endpoint"),
+        ("otlp.protocol=json", "export.protocol"),
+        ("traces.sampler=AlwaysOn", "always_on"),
+        ("traces.sampler=AlwaysOff", "always_off"),
+        ("traces.sampler=ParentBased", "parentbased_always_on"),
+        ("traces.propagators=w3c", "tracecontext"),
+        ("traces.propagators=zipkin", "b3multi"),
+        ("export.protocol=json", "http/json"),
+        ("export.protocol=binary", "http/protobuf"),
+    ] {
+        told(refused(arguments(&[theirs])), here);
+    }
+}
+
 #[test]
 fn exporters_that_contradict_each_other_are_refused() {
     let expected = "expected one exporter or several, or `none` alone, found";
