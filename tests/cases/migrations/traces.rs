@@ -135,15 +135,21 @@ fn ingress(is_in_image: bool, upstream: &Upstream, receiver: &OtlpReceiver) -> B
     let [values] = blocks(&section("haproxy-ingress-otel"), "yaml");
     let image =
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../package/image/container.cfg")).unwrap();
-    let mut text = if is_in_image { image } else { String::new() };
-    text += &format!("global\n{}", snippet(&values, "global-config-snippet"));
-    text += "defaults\n    mode http\n    log ${log} local0\n    timeout connect 5s\n    timeout client 5s\n    timeout server 5s\n";
-    text += &format!("    log-format {}\n", value(&values, "log-format"));
-    text += "frontend http\n    bind :8080\n";
-    text += &snippet(&values, "frontend-config-snippet");
-    text += "    http-request deny if { path /denied }\n    default_backend app\nbackend app\n    server SRV_1 ${upstream}\n";
-    let builder =
-        at_home(&text, "").upstream(upstream).env("OTEL_BSP_SCHEDULE_DELAY", 100).env("LUA_BOOLEANS", "normal");
+    let text = [
+        if is_in_image { image.as_str() } else { "" },
+        "global\n",
+        &snippet(&values, "global-config-snippet"),
+        "defaults\n    mode http\n    log ${log} local0\n    timeout connect 5s\n    timeout client 5s\n    timeout server 5s\n",
+        "    log-format ",
+        value(&values, "log-format"),
+        "\nfrontend http\n    bind :8080\n",
+        &snippet(&values, "frontend-config-snippet"),
+        "    http-request deny if { path /denied }\n    default_backend app\nbackend app\n    server SRV_1 ${upstream}\n",
+    ];
+    let builder = at_home(&text.concat(), "")
+        .upstream(upstream)
+        .env("OTEL_BSP_SCHEDULE_DELAY", 100)
+        .env("LUA_BOOLEANS", "normal");
     let at_home = |value: &str| value.replace("http://otel-collector.observability:4318", &receiver.http_endpoint());
     variables(&values).iter().fold(builder, |builder, (name, value)| builder.env(name, at_home(value)))
 }
